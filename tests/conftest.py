@@ -1,0 +1,37 @@
+"""Where the golden files are, and small things that many tests need."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("YOLO_OFFLINE", "1")
+os.environ.setdefault("YOLO_AUTOINSTALL", "0")
+
+HERE = Path(__file__).parent
+GOLDEN_FOLDERS = (HERE / "golden", HERE.parent.parent / "shared" / "golden")
+
+
+def golden_path(name: str) -> Path:
+    """Return a golden file, or skip the test where only the larger collection has it."""
+    for folder in GOLDEN_FOLDERS:
+        if (folder / name).is_file():
+            return folder / name
+    pytest.skip(f"golden file {name} is not part of the repository and not beside it")
+
+
+def golden(name: str) -> dict[str, Any]:
+    """Load a golden npz as a dictionary."""
+    with np.load(golden_path(name), allow_pickle=False) as file:
+        return {key: file[key] for key in file.files}
+
+
+def relative(found: Any, wanted: Any) -> float:
+    """Return the largest difference as a share of the largest wanted value."""
+    wanted = np.asarray(wanted, np.float64)
+    found = np.asarray(found, np.float64).reshape(wanted.shape)
+    return float(np.abs(found - wanted).max() / max(1e-12, np.abs(wanted).max()))

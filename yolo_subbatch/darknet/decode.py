@@ -1,0 +1,124 @@
+"""From raw maps to boxes, and Darknet's non-max suppression.
+
+Source: darknet ``get_yolo_box`` and ``get_yolo_detections`` in src/yolo_layer.c, ``do_nms_sort`` in src/box.c.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def split_anchors(raw: Tensor, anchors: int) -> Tensor:
+    """View ``(B, A * (5 + C), H, W)`` as ``(B, A, 5 + C, H, W)``, whatever the memory format.
+
+    Raises:
+        ValueError: If the channels are not a multiple of the number of anchors.
+    """
+    batch, channels, height, width = raw.shape
+    if channels % anchors:
+        raise ValueError(f"{channels} channels are not a multiple of {anchors} anchors")
+    return raw.view(batch, anchors, channels // anchors, height, width)
+
+
+def decode_map(raw: Tensor, anchors_px: Tensor, stride: float, scale_x_y: float = 1.0) -> Tensor:
+    """Turn one raw detection map into boxes in pixels of the network input.
+
+    Box width and height are ``anchor * exp(t)``; large ``t`` overflow float16, so call this in float32.
+
+    Args:
+        raw: Output of the convolution before a ``[yolo]`` section, ``(B, A * (5 + C), H, W)``, logits.
+        anchors_px: The anchors selected by ``mask``, ``(A, 2)`` as width, height, in input pixels.
+        stride: Input pixels per grid cell, for example 32.
+        scale_x_y: Stretches the centre about the middle of its cell.
+
+    Returns:
+        ``(B, H * W * A, 5 + C)``: centre x, centre y, width, height in input pixels, then objectness and class scores
+        in [0, 1]. Cells are the outer, anchors the inner order, as Darknet lists them.
+
+    Raises:
+        ValueError: If the channels of ``raw`` are not a multiple of the number of anchors.
+
+    Source: darknet ``get_yolo_box`` in src/yolo_layer.c; Redmon and Farhadi 2018, section 2.1.
+    """
+    height, width = raw.shape[2:]
+    x = split_anchors(raw, len(anchors_px)).permute(0, 3, 4, 1, 2)  # (B, H, W, A, 5 + C)
+    rows = torch.arange(height, device=raw.device, dtype=raw.dtype).view(-1, 1, 1)
+    columns = torch.arange(width, device=raw.device, dtype=raw.dtype).view(1, -1, 1)
+    centre = x[..., :2].sigmoid() * scale_x_y - (scale_x_y - 1) / 2
+    boxes = torch.stack(
+        (
+            (centre[..., 0] + columns) * stride,
+            (centre[..., 1] + rows) * stride,
+            x[..., 2].exp() * anchors_px[:, 0],
+            x[..., 3].exp() * anchors_px[:, 1],
+        ),
+        -1,
+    )
+    # H * W * A spelled out: a traced graph keeps the batch dynamic, with -1 in only one place
+    return torch.cat((boxes, x[..., 4:].sigmoid()), -1).flatten(1, 3)
+
+
+def box_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Return intersection over union of boxes ``(..., 4)``: centre x, centre y, width, height, one unit.
+
+    The leading dimensions broadcast. Two boxes without area give 0, where Darknet divides zero by zero.
+    """
+    ax, ay, aw, ah = a.unbind(-1)
+    bx, by, bw, bh = b.unbind(-1)
+    shared_x = torch.minimum(ax + aw / 2, bx + bw / 2) - torch.maximum(ax - aw / 2, bx - bw / 2)
+    shared_y = torch.minimum(ay + ah / 2, by + bh / 2) - torch.maximum(ay - ah / 2, by - bh / 2)
+    shared = shared_x.clamp_(min=0) * shared_y.clamp_(min=0)
+    union = aw * ah + bw * bh - shared
+    return torch.where(union > 0, shared / union, torch.zeros_like(shared))
+
+
+def non_max_suppression(detections: Tensor, iou: float = 0.45) -> Tensor:
+    """Suppress boxes that overlap a better one of the same class, exactly as ``do_nms_sort`` does.
+
+    Per class, in falling order of its score, every later box that overlaps by more than ``iou`` loses that class.
+
+    Args:
+        detections: ``(N, 5 + C)``: centre x, centre y, width, height, objectness, class scores.
+        iou: Overlap from which a box is suppressed.
+
+    Returns:
+        ``(N, 5 + C)``: all the rows, suppressed scores set to 0, in the order in which Darknet leaves them: sorted by
+        the last class, boxes without objectness at the end.
+
+    Source: darknet ``do_nms_sort`` in src/box.c.
+    """
+    rows = detections[_living_first(detections[:, 4])]
+    total = int((rows[:, 4] != 0).sum())
+    overlap = box_iou(rows[:total, None, :4], rows[None, :total, :4]) > iou  # (n, n)
+    order = torch.arange(total, device=rows.device)
+    for column in range(5, rows.shape[1]):
+        scores = rows[:total, column]
+        order = order[scores[order].argsort(descending=True, stable=True)]
+        kept = _greedy(overlap[order][:, order], scores[order] != 0)
+        rows[order[~kept], column] = 0
+    rows[:total] = rows[order]
+    return rows
+
+
+def _greedy(overlap: Tensor, alive: Tensor) -> Tensor:
+    """Return which boxes survive: each living one, best first, suppresses the later ones that it overlaps."""
+    alive = alive.clone()
+    for index in range(int(alive.sum())):  # scores are sorted: the living come first
+        if alive[index]:
+            alive[index + 1 :] &= ~overlap[index, index + 1 :]
+    return alive
+
+
+def _living_first(objectness: Tensor) -> Tensor:
+    """Return the order after Darknet's swaps: a box without objectness changes places with the last unchecked one."""
+    flags = (objectness != 0).tolist()
+    order = list(range(len(flags)))
+    first, last = 0, len(flags) - 1
+    while first <= last:
+        if flags[order[first]]:
+            first += 1
+        else:
+            order[first], order[last] = order[last], order[first]
+            last -= 1
+    return torch.tensor(order, dtype=torch.long, device=objectness.device)

@@ -1,0 +1,218 @@
+"""A Darknet network as a torch module.
+
+Every section becomes one layer; which outputs a layer reads is resolved once, when the network is built, so that the
+forward pass is a plain loop.
+
+Source: darknet src/parser.c (``parse_network_cfg``), src/network.c (``forward_network``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import singledispatch
+
+import torch
+from torch import Tensor, nn
+
+from yolo_subbatch.darknet.layers import (
+    Add,
+    Concat,
+    ConvolutionalLayer,
+    GlobalAveragePool,
+    MaxPool,
+    ReorgLayer,
+    SoftmaxLayer,
+    UpsampleLayer,
+    activation,
+)
+from yolo_subbatch.darknet.loss import Losses, YoloHead, pad_truths
+from yolo_subbatch.darknet.sections import (
+    Avgpool,
+    Cfg,
+    Convolutional,
+    Dropout,
+    Maxpool,
+    Reorg,
+    Route,
+    Section,
+    Shortcut,
+    Softmax,
+    Upsample,
+    Yolo,
+)
+from yolo_subbatch.darknet.shapes import LayerShape, conv_padding, layer_table, pool_window, strides_of
+from yolo_subbatch.errors import CfgError
+
+FLAVOURS = ("auto", "pjreddie", "alexeyab")
+
+
+@singledispatch
+def build(section: Section, shape: LayerShape) -> nn.Module:
+    """Return the module of one section; ``shape`` tells what comes in and goes out."""
+    raise TypeError(f"no layer for [{section.title}]")
+
+
+@build.register
+def _(section: Convolutional, shape: LayerShape) -> nn.Module:
+    channels = shape.in_shape.channels
+    conv = nn.Conv2d(
+        channels, section.filters, section.size, strides_of(section), conv_padding(section), section.dilation,
+        section.groups, bias=not section.batch_normalize,
+    )  # fmt: skip
+    nn.init.normal_(conv.weight, std=math.sqrt(2 / (section.size**2 * channels // section.groups)))
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    # The running variance starts at torch's 1, not Darknet's 0, which makes an untrained network's output infinite.
+    bn = nn.BatchNorm2d(section.filters, eps=1e-5, momentum=0.01) if section.batch_normalize else nn.Identity()
+    return ConvolutionalLayer(conv, bn, activation(section.activation))
+
+
+@build.register
+def _(section: Maxpool, shape: LayerShape) -> nn.Module:
+    size, padding = pool_window(section)
+    return MaxPool(size, strides_of(section), padding)
+
+
+@build.register
+def _(section: Avgpool, shape: LayerShape) -> nn.Module:
+    return GlobalAveragePool()
+
+
+@build.register
+def _(section: Dropout, shape: LayerShape) -> nn.Module:
+    return nn.Dropout(section.probability)
+
+
+@build.register
+def _(section: Softmax, shape: LayerShape) -> nn.Module:
+    return SoftmaxLayer(section.groups, section.temperature)
+
+
+@build.register
+def _(section: Route, shape: LayerShape) -> nn.Module:
+    return Concat(section.groups, section.group_id)
+
+
+@build.register
+def _(section: Shortcut, shape: LayerShape) -> nn.Module:
+    return Add(section.alpha, section.beta, activation(section.activation))
+
+
+@build.register
+def _(section: Upsample, shape: LayerShape) -> nn.Module:
+    return UpsampleLayer(section.stride, section.scale)
+
+
+@build.register
+def _(section: Reorg, shape: LayerShape) -> nn.Module:
+    return ReorgLayer(section.stride, bool(section.reverse))
+
+
+@build.register
+def _(section: Yolo, shape: LayerShape) -> nn.Module:
+    return YoloHead(section, float(shape.stride or 1))
+
+
+class Network(nn.Module):
+    """The network that a cfg describes.
+
+    ``network(images)`` returns one raw map per detection head: the logits before each ``[yolo]`` section. A cfg
+    without a head gives the last layer's output.
+
+    Args:
+        cfg: A parsed cfg.
+        flavour: Whose Darknet decides where they differ for the same cfg: ``pjreddie``, ``alexeyab``, or ``auto``,
+            which is ``alexeyab`` where a key is present that only that Darknet reads.
+
+    Raises:
+        CfgError: If the layers do not fit one another, or the flavour is unknown.
+    """
+
+    def __init__(self, cfg: Cfg, flavour: str = "auto") -> None:
+        super().__init__()
+        if flavour not in FLAVOURS:
+            raise CfgError(f"flavour={flavour}: unknown; use one of {', '.join(FLAVOURS)}")
+        self.cfg = cfg
+        self.flavour = flavour if flavour != "auto" else "alexeyab" if cfg.alexeyab else "pjreddie"
+        table = layer_table(cfg)
+        self.layers = nn.ModuleList(build(shape.section, shape) for shape in table)
+        self.sources = [shape.sources for shape in table]
+        heads = [index for index, layer in enumerate(self.layers) if isinstance(layer, YoloHead)]
+        #: Index of the output that each detection head reads.
+        self.head_indices = [index - 1 for index in heads] or [len(table) - 1]
+        self._heads = heads
+        #: Layers before this index are frozen (``stopbackward``).
+        self.frozen = 1 + max((each.index for each in table if each.section.stopbackward), default=-1)
+        self.plan = plan(self.sources, self.head_indices)
+
+    @property
+    def heads(self) -> list[YoloHead]:
+        """The detection heads in the order of their sections."""
+        return [layer for layer in self.layers if isinstance(layer, YoloHead)]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Compute the raw maps.
+
+        Args:
+            images: ``(B, C, H, W)``, RGB in [0, 1].
+
+        Returns:
+            Per head ``(B, A * (5 + classes), H / stride, W / stride)``, logits.
+        """
+        outputs = {-1: images}  # -1 is the input, so that `index - 1` always exists
+        for index, unused in self.plan:
+            outputs[index] = self._layer(index, outputs)
+            for each in unused:
+                del outputs[each]
+        return [outputs[index] for index in self.head_indices]
+
+    def _layer(self, index: int, outputs: dict[int, Tensor]) -> Tensor:
+        output: Tensor = self.layers[index](*(outputs[source] for source in self.sources[index]))
+        # Nothing before a stopbackward is trained; batch statistics still move there, as in Darknet.
+        return output.detach() if index < self.frozen else output
+
+    def layer_outputs(self, images: Tensor) -> list[Tensor]:
+        """Return the output of every section in order, ``(B, C, H, W)`` each; a head's with its logistic applied."""
+        outputs = {-1: images}
+        for index in range(len(self.layers)):
+            outputs[index] = self._layer(index, outputs)
+        return [outputs[index] for index in range(len(self.layers))]
+
+    def loss(self, maps: Sequence[Tensor], truths: Sequence[Tensor]) -> Losses:
+        """Compute the ``[yolo]`` losses.
+
+        Args:
+            maps: What the network returned, one raw map a head, ``(B, A * (5 + classes), H, W)``.
+            truths: Per image ``(n, 5)``: class, centre x, centre y, width, height, in [0, 1].
+
+        Returns:
+            Sums over the images, not means: whoever updates divides by the number of images. The gradient with
+            respect to ``maps`` is minus Darknet's ``delta``.
+        """
+        padded = pad_truths(truths, maps[0].device)
+        losses = [head.loss(raw, padded) for head, raw in zip(self.heads, maps, strict=True)]
+        total = sum(losses, Losses.zero(maps[0].device))
+        # Darknet's printed number is the mean over the layers that have a cost.
+        return Losses(total.box, total.objectness, total.classes, total.cost / len(losses))
+
+    def detections(self, maps: Sequence[Tensor]) -> Tensor:
+        """Decode raw maps into ``(B, N, 5 + classes)``: see :func:`yolo_subbatch.darknet.decode.decode_map`."""
+        return torch.cat([head.decode(raw) for head, raw in zip(self.heads, maps, strict=True)], 1)
+
+
+def plan(sources: Sequence[tuple[int, ...]], wanted: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
+    """Return the layers to run, each with the outputs that nobody reads after it.
+
+    Layers that lead to none of the wanted outputs are left out: the detection heads themselves, for instance.
+    """
+    needed = set(wanted)
+    for index in range(len(sources) - 1, -1, -1):
+        if index in needed:
+            needed.update(sources[index])
+    last_reader = {source: index for index in sorted(needed - {-1}) for source in sources[index]}
+    return [
+        (index, tuple(source for source in set(sources[index]) if last_reader[source] == index and
+                      source not in wanted))
+        for index in sorted(needed - {-1})
+    ]  # fmt: skip

@@ -1,0 +1,291 @@
+"""Darknet's ``.cfg`` text to :class:`~yolo_subbatch.darknet.sections.Cfg`.
+
+Reads what Darknet reads (blanks anywhere, ``#`` and ``;`` comments at the start of a line, the first of duplicate keys)
+and refuses what Darknet would silently misread: a mistyped key, a wrong type, an unknown section or activation.
+
+Source: darknet ``read_cfg`` and ``parse_network_cfg`` in src/parser.c, ``option_find`` in src/option_list.c.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from yolo_subbatch.darknet.sections import (
+    ACTIVATIONS,
+    ALEXEYAB_KEYS,
+    POLICIES,
+    SECTION_TYPES,
+    SHORT_NAMES,
+    Cfg,
+    Net,
+    Section,
+    Yolo,
+    keys_of,
+)
+from yolo_subbatch.errors import CfgError
+
+LARGEST_FILE = 16 * 2**20  # bytes; the longest published cfg has 30 thousand
+CLOSE = 0.8  # difflib ratio from which an unknown key counts as a typing mistake
+
+
+@dataclass
+class Block:
+    """The raw lines of one section: where it starts, and each key's value and line."""
+
+    title: str
+    line: int
+    entries: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+
+def read_cfg(path: str | Path) -> Cfg:
+    """Read a Darknet cfg file.
+
+    Raises:
+        CfgError: If the file cannot be read, is no text, or :func:`parse_cfg` refuses it.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise CfgError(f"{file}: this is a folder; give the .cfg file inside it")
+    try:
+        data = file.read_bytes() if file.stat().st_size <= LARGEST_FILE else b"\0"
+    except OSError as error:
+        raise CfgError(f"{file}: cannot be read ({error.strerror}); check the path of the cfg") from error
+    if b"\0" in data:
+        raise CfgError(f"{file}: this is a binary file, not a Darknet cfg; give the .cfg, weights go to weights=")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")  # comments of old cfgs hold all sorts of bytes
+    return parse_cfg(text, str(path))
+
+
+def parse_cfg(text: str, path: str = "<string>") -> Cfg:
+    """Parse the text of a Darknet cfg.
+
+    Args:
+        text: The file's content, any line ending.
+        path: Stands at the start of every message.
+
+    Returns:
+        The sections with every value checked for its type; ``warnings`` holds what Darknet would have printed.
+
+    Raises:
+        CfgError: ``path:line: what was found; what to do``, for the first fault.
+    """
+    parser = _Parser(path)
+    blocks = list(parser.blocks(text))
+    if not blocks:
+        raise CfgError(f"{path}: no [section] found; a Darknet cfg starts with [net]")
+    if blocks[0].title != "net":
+        raise parser.error(blocks[0].line, f"the first section is [{blocks[0].title}]", "begin the cfg with [net]")
+    if len(blocks) == 1:
+        raise parser.error(blocks[0].line, "no layer after [net]", "add the sections of the network")
+    net, *sections = [parser.section(block) for block in blocks]
+    assert isinstance(net, Net)
+    parser.check_net(net)
+    if parser.ignored:
+        parser.warn(0, "accepted without effect: " + ", ".join(sorted(parser.ignored)))
+    return Cfg(net, tuple(sections), path, tuple(parser.warnings), parser.alexeyab)
+
+
+class _Parser:
+    """One run over one text; collects the warnings."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.warnings: list[str] = []
+        self.ignored: set[str] = set()
+        self.alexeyab = False
+
+    def where(self, line: int) -> str:
+        return f"{self.path}:{line}" if line else self.path
+
+    def error(self, line: int, found: str, advice: str) -> CfgError:
+        return CfgError(f"{self.where(line)}: {found}; {advice}")
+
+    def warn(self, line: int, text: str) -> None:
+        self.warnings.append(f"{self.where(line)}: {text}")
+
+    def blocks(self, text: str) -> Iterator[Block]:
+        """Cut the text into sections; Darknet drops every blank inside a line, and so do we."""
+        block: Block | None = None
+        for number, raw in enumerate(text.splitlines(), 1):
+            line = "".join(raw.split())
+            if not line or line[0] in "#;":
+                continue
+            if line[0] == "[":
+                if block is not None:
+                    yield block
+                block = Block(self.title(line, number), number)
+            elif block is None:
+                raise self.error(number, f"'{shorten(line)}' stands before any section", "begin the cfg with [net]")
+            else:
+                self.entry(block, line, number)
+        if block is not None:
+            yield block
+
+    def title(self, line: str, number: int) -> str:
+        name = line.removeprefix("[").split("]")[0]
+        if "]" not in line:
+            raise self.error(number, f"'{shorten(line)}' has no closing bracket", "write the section as [name]")
+        name = SHORT_NAMES.get(name, name)
+        if name not in SECTION_TYPES:
+            near = difflib.get_close_matches(name, [*SECTION_TYPES, *SHORT_NAMES], 1)
+            advice = f"did you mean [{near[0]}]?" if near else "this kind of layer is not built"
+            raise self.error(number, f"unknown section [{shorten(name)}]", advice)
+        return name
+
+    def entry(self, block: Block, line: str, number: int) -> None:
+        key, equals, value = line.partition("=")
+        if not equals or not key:
+            raise self.error(number, f"'{shorten(line)}' is no key=value line", "write key=value, or # before a comment")
+        if key in block.entries:
+            kept, first = block.entries[key]
+            self.warn(number, f"{key} was already given at line {first}; Darknet uses the first, {key}={shorten(kept)}")
+        else:
+            block.entries[key] = value, number
+
+    def section(self, block: Block) -> Section:
+        kind = SECTION_TYPES[block.title]
+        known, hints = keys_of(kind), get_type_hints(kind)
+        values: dict[str, Any] = {"line": block.line}
+        for key, (text, number) in block.entries.items():
+            self.alexeyab |= key in ALEXEYAB_KEYS
+            if key in known:
+                values[known[key]] = self.value(key, text, hints[known[key]], number)
+            else:
+                self.other_key(kind, key, text, number)
+        section = kind(**values)
+        self.check_section(section, block)
+        return section
+
+    def other_key(self, kind: type[Section], key: str, text: str, line: int) -> None:
+        """Deal with a key that has no field: AlexeyAB's without effect, a typing mistake, or unknown."""
+        if key in kind.unsupported:
+            if text != kind.unsupported[key]:
+                raise self.error(line, f"{key}={shorten(text)} is not built here", f"remove it or use {key}=" +
+                                 kind.unsupported[key])
+            return
+        if key in kind.ignored:
+            self.ignored.add(key)
+            return
+        near = difflib.get_close_matches(key, [*keys_of(kind), *kind.ignored, *kind.unsupported], 1, CLOSE)
+        if near:
+            raise self.error(line, f"unknown key {shorten(key)} in [{kind.title}]", f"did you mean {near[0]}?")
+        self.warn(line, f"unknown key {shorten(key)} in [{kind.title}] is not used")
+
+    def value(self, key: str, text: str, hint: Any, line: int) -> Any:
+        """Convert one value to the type of its field."""
+        if get_origin(hint) in (Union, types.UnionType):
+            hint = next(each for each in get_args(hint) if each is not types.NoneType)
+        if get_origin(hint) is tuple:
+            item = get_args(hint)[0]
+            # Darknet's lists may end in a comma or hold blanks; an empty item in the middle is a mistake.
+            parts = text.rstrip(",").split(",")
+            return tuple(self.scalar(key, part, item, line) for part in parts)
+        return self.scalar(key, text, hint, line)
+
+    def scalar(self, key: str, text: str, kind: type, line: int) -> int | float | str:
+        if kind is str:
+            return text
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or (kind is int and (not number.is_integer() or abs(number) >= 2**31)):
+            wanted = "a whole number" if kind is int else "a number"
+            raise self.error(line, f"{key}={shorten(text)}", f"{key} takes {wanted}")
+        return int(number) if kind is int else number
+
+    def check_section(self, section: Section, block: Block) -> None:
+        """Check what a section can know by itself; what needs its neighbours is checked in ``shapes``."""
+        for name, least in LEAST.items():
+            number = getattr(section, name, None)
+            if number is not None and number < least and name in block.entries:
+                raise self.error(block.entries[name][1], f"{name}={number}", f"{name} is at least {least:g}")
+        activation = getattr(section, "activation", "linear")
+        if activation not in ACTIVATIONS:
+            near = difflib.get_close_matches(activation, ACTIVATIONS, 1)
+            advice = f"did you mean {near[0]}?" if near else "use one of " + ", ".join(sorted(ACTIVATIONS))
+            line = block.entries["activation"][1]
+            raise self.error(line, f"unknown activation {shorten(activation)}", advice)
+        if isinstance(section, Yolo):
+            self.check_yolo(section, block)
+
+    def check_yolo(self, head: Yolo, block: Block) -> None:
+        line = block.entries.get("anchors", block.entries.get("num", ("", block.line)))[1]
+        if len(head.anchors) != 2 * head.num:
+            raise self.error(line, f"{len(head.anchors)} anchor values for num={head.num}",
+                             "give num pairs of width,height")
+        if any(value <= 0 for value in head.anchors):
+            raise self.error(line, "an anchor is not positive", "give widths and heights in input pixels")
+        bad = [index for index in head.selected if not 0 <= index < head.num]
+        if bad or not head.selected or len(set(head.selected)) < len(head.selected):
+            found = f"mask={','.join(map(str, head.selected))} for num={head.num}"
+            raise self.error(block.entries["mask"][1], found, f"use different indices from 0 to {head.num - 1}")
+
+    def check_net(self, net: Net) -> None:
+        if net.time_steps != 1:
+            raise self.error(net.line, f"time_steps={net.time_steps}",
+                             "only recurrent networks have time steps, and they are not built; remove the line")
+        for name in ("width", "height", "channels"):
+            if getattr(net, name) < 1:
+                raise self.error(net.line, f"[net] has no {name}", f"give {name}=, for example "
+                                 f"{name}={3 if name == 'channels' else 416}")
+        if len(net.steps) != len(net.scales):
+            raise self.error(net.line, f"{len(net.steps)} steps and {len(net.scales)} scales", "give one scale a step")
+        if net.policy == "steps" and not net.steps:
+            raise self.error(net.line, "policy=steps without steps", "give steps= and scales=")
+        if net.policy not in POLICIES:
+            self.warn(net.line, f"unknown policy {shorten(net.policy)}; the rate is constant, as in Darknet")
+
+
+LEAST: dict[str, float] = {
+    "batch": 1, "subdivisions": 1, "width": 1, "height": 1, "channels": 1, "filters": 1, "size": 1, "groups": 1,
+    "stride_x": 1, "stride_y": 1, "dilation": 1, "pad": 0, "padding": 0, "group_id": 0, "classes": 1, "num": 1,
+    "max": 1, "jitter": 0, "random": 0, "burn_in": 0, "max_batches": 0, "learning_rate": 0, "decay": 0,
+    "momentum": 0, "step": 1, "power": 0, "probability": 0, "temperature": 1e-12, "ignore_thresh": 0,
+    "truth_thresh": 0, "scale_x_y": 1e-6, "saturation": 1e-6, "exposure": 1e-6,
+}  # fmt: skip
+
+
+def with_net(cfg: Cfg, **values: Any) -> Cfg:
+    """Return ``cfg`` with some keys of ``[net]`` replaced, for example ``width=416``."""
+    from dataclasses import replace
+
+    return replace(cfg, net=replace(cfg.net, **values))
+
+
+def write_cfg(cfg: Cfg) -> str:
+    """Return the cfg as text that Darknet reads; keys at their default are left out.
+
+    Keys without a field here (AlexeyAB's without effect) are not written.
+    """
+    return "\n".join(_section_text(section) for section in (cfg.net, *cfg.sections))
+
+
+def _section_text(section: Section) -> str:
+    lines = [f"[{section.title}]"]
+    for each in fields(section):
+        value = getattr(section, each.name)
+        if each.name != "line" and value != each.default:
+            lines.append(f"{each.name.rstrip('_')}={_text(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(_text(each) for each in value)
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """Return ``text`` fit for a one-line message: printable, at most ``limit`` characters."""
+    shown = "".join(each if each.isprintable() else "?" for each in text)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -1,0 +1,220 @@
+"""Darknet's ``.weights`` files.
+
+A header of three 32-bit integers and the count of images seen (64 bits from version 0.2 on, 32 before), then float32
+arrays layer by layer, little endian.
+
+Source: darknet ``load_weights_upto``, ``save_weights_upto`` and ``load_convolutional_weights`` in src/parser.c.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from yolo_subbatch.darknet.layers import ConvolutionalLayer
+from yolo_subbatch.darknet.network import Network
+from yolo_subbatch.darknet.sections import Convolutional
+from yolo_subbatch.errors import WeightsError
+
+WeightsFile = str | Path | BinaryIO
+
+
+@dataclass(frozen=True)
+class Header:
+    """The start of a weights file; ``seen`` counts the images trained on.
+
+    ``layers`` is the number of sections that the file covers: fewer than the network's for a backbone.
+    """
+
+    major: int
+    minor: int
+    revision: int
+    seen: int
+    layers: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the header: ``seen`` has 64 bits from version 0.2 on."""
+        wide = self.major * 10 + self.minor >= 2 and self.major < 1000 and self.minor < 1000
+        return 20 if wide else 16
+
+
+def darknet_order(network: Network, loading: bool = True) -> Iterator[tuple[int, list[Tensor]]]:
+    """Yield each layer that has weights, as its index and its arrays in the order of the file.
+
+    Args:
+        network: Its tensors are yielded themselves: writing to them changes the network.
+        loading: Leave out what ``dontload`` and ``dontloadscales`` exclude; otherwise what ``dontsave`` excludes.
+    """
+    for index, (section, layer) in enumerate(zip(network.cfg.sections, network.layers, strict=True)):
+        if not isinstance(section, Convolutional) or not isinstance(layer, ConvolutionalLayer):
+            continue
+        if section.dontload if loading else section.dontsave:
+            continue
+        arrays = _arrays(layer, scales=not (loading and section.dontloadscales))
+        count = section.numload if loading and section.numload else section.filters
+        yield index, [each[:count] for each in arrays]
+
+
+def _arrays(layer: ConvolutionalLayer, scales: bool) -> list[Tensor]:
+    bn, conv = layer.bn, layer.conv
+    if not isinstance(bn, nn.BatchNorm2d):
+        assert conv.bias is not None
+        return [conv.bias.data, conv.weight.data]
+    assert bn.running_mean is not None
+    assert bn.running_var is not None
+    middle = [bn.weight.data, bn.running_mean, bn.running_var] if scales else []
+    return [bn.bias.data, *middle, conv.weight.data]
+
+
+def weights_bytes(network: Network) -> int:
+    """Return the size of the network's weights file in bytes."""
+    return 20 + 4 * sum(array.numel() for _, arrays in darknet_order(network, False) for array in arrays)
+
+
+def load_weights(network: Network, file: WeightsFile, partial: bool = False) -> Header:
+    """Load a weights file into a network; nothing is changed unless all of it fits.
+
+    Args:
+        network: The network that the file belongs to.
+        file: A path or a binary file object.
+        partial: Accept a backbone such as ``darknet53.conv.74``: a file that ends exactly after a whole layer.
+
+    Raises:
+        WeightsError: If the file cannot be read, is shorter or longer than the network, or ends inside a layer.
+    """
+    name, data = _read(file)
+    header = read_header(data, name)
+    floats = np.frombuffer(data, "<f4", (len(data) - header.size) // 4, header.size)
+    fitting: list[tuple[Tensor, Tensor]] = []
+    position = covered = 0
+    for index, arrays in darknet_order(network):
+        needed = sum(array.numel() for array in arrays)
+        found = len(floats) - position
+        if found < needed:
+            whole = found == 0 and (len(data) - header.size) % 4 == 0 and position > 0
+            if partial and whole:
+                break
+            raise WeightsError(_too_short(network, name, index, found, needed, whole))
+        for array in arrays:
+            part = torch.from_numpy(floats[position : position + array.numel()].copy())
+            fitting.append((array, part.reshape(array.shape)))
+            position += array.numel()
+        covered = index + 1
+    else:
+        covered = len(network.layers)
+        if header.size + 4 * position != len(data):
+            raise WeightsError(
+                f"{name}: {len(data)} bytes, but {network.cfg.path} describes {header.size + 4 * position}; "
+                "give the cfg that the weights were trained with (check classes and filters)"
+            )
+    with torch.no_grad():
+        for array, part in fitting:
+            array.copy_(part)
+    return Header(header.major, header.minor, header.revision, header.seen, covered)
+
+
+def _too_short(network: Network, name: str, index: int, found: int, needed: int, whole: bool) -> str:
+    section = network.cfg.sections[index]
+    place = f"layer {index} ([{section.title}], line {section.line} of {network.cfg.path})"
+    if whole:
+        return (
+            f"{name}: ends before {place}; it is a backbone, which only training can start from, "
+            "or belongs to another cfg"
+        )
+    return (
+        f"{name}: ends inside {place}, {max(found, 0)} of its {needed} numbers are there; "
+        "the file is cut off or belongs to another cfg"
+    )
+
+
+def read_header(data: bytes, name: str = "weights") -> Header:
+    """Read the header from the first bytes of a file.
+
+    Raises:
+        WeightsError: If there are too few bytes, or they cannot be a Darknet header.
+    """
+    if not data:
+        raise WeightsError(f"{name}: the file is empty; give a Darknet .weights file")
+    if len(data) < 16:
+        raise WeightsError(f"{name}: only {len(data)} bytes, less than a header; the file is cut off")
+    header = Header(*struct.unpack("<3i", data[:12]), seen=0)
+    if min(header.major, header.minor, header.revision) < 0 or header.major > 100_000 or header.minor > 100_000:
+        raise WeightsError(f"{name}: does not start with a Darknet version; give a Darknet .weights file")
+    if len(data) < header.size:
+        raise WeightsError(f"{name}: only {len(data)} bytes, less than a header; the file is cut off")
+    (seen,) = struct.unpack("<Q" if header.size == 20 else "<I", data[12 : header.size])
+    return Header(header.major, header.minor, header.revision, seen)
+
+
+def save_weights(network: Network, file: WeightsFile, seen: int = 0, stop: int | None = None) -> None:
+    """Write a network's weights as Darknet does.
+
+    A path is written beside its place first and then renamed, so that a crash leaves the old file whole.
+
+    Args:
+        network: What to write, as float32.
+        file: A path or a binary file object.
+        seen: Number of images trained on, kept in the header.
+        stop: Write only the layers before this index: a backbone.
+
+    Raises:
+        WeightsError: If the file cannot be written.
+    """
+    revision = 5 if network.flavour == "alexeyab" else 0
+    parts = [struct.pack("<3iQ", 0, 2, revision, seen)]
+    for index, arrays in darknet_order(network, loading=False):
+        if stop is None or index < stop:
+            parts += [array.detach().cpu().float().contiguous().numpy().astype("<f4").tobytes() for array in arrays]
+    if not isinstance(file, (str, Path)):
+        file.write(b"".join(parts))
+        return
+    try:
+        write_atomically(Path(file), b"".join(parts))
+    except OSError as error:
+        raise WeightsError(f"{file}: cannot be written ({error.strerror}); check the folder") from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is either the old or the new one, whole, whatever happens."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    """Return the process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _read(file: WeightsFile) -> tuple[str, bytes]:
+    if not isinstance(file, (str, Path)):
+        return str(getattr(file, "name", "weights")), file.read()
+    path = Path(file)
+    if path.is_dir():
+        raise WeightsError(f"{path}: this is a folder; give the .weights file inside it")
+    try:
+        return str(path), path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); check the path of the weights") from error

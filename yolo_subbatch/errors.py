@@ -1,0 +1,28 @@
+"""The errors that this package raises on purpose.
+
+Every message reads ``where: what was found; what to do``, so that the command line can print it as it stands.
+"""
+
+
+class YoloSubbatchError(Exception):
+    """Base of every error that is the user's to mend; the command line exits with status 2."""
+
+
+class CfgError(YoloSubbatchError):
+    """A Darknet ``.cfg`` cannot be read, or describes a network that cannot be built."""
+
+
+class WeightsError(YoloSubbatchError):
+    """A ``.weights`` file does not fit its network, or a checkpoint is not one."""
+
+
+class DataError(YoloSubbatchError):
+    """A data description, an image list, a label file or an image is missing or malformed."""
+
+
+class ExportError(YoloSubbatchError):
+    """A network cannot be exported, or the exported file does not compute what the network does."""
+
+
+class SettingsError(YoloSubbatchError):
+    """A key or a value given on the command line, in a form or in Python is not usable."""
