@@ -9,7 +9,7 @@ Source: darknet ``forward_yolo_layer``, ``delta_yolo_box`` and ``delta_yolo_clas
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -69,24 +69,28 @@ class Positives(NamedTuple):
     classes: Tensor
 
 
-def pad_truths(truths: Sequence[Tensor], device: torch.device) -> Tensor:
+def pad_truths(truths: Sequence[Tensor] | Tensor, device: torch.device) -> Tensor:
     """Stack truths of different length.
 
     Args:
-        truths: Per image ``(n, 5)``: class, centre x, centre y, width, height. As in Darknet, a list ends at the
-            first box whose centre x is 0.
+        truths: Per image ``(n, 5)``: class, centre x, centre y, width, height; or stacked already, ``(B, T, 5)``. As in
+            Darknet, a list ends at the first box whose centre x is 0.
         device: Where the result goes.
 
     Returns:
         ``(B, T, 5)`` with ``T`` the longest list, at least 1; rows without a truth have class -1.
     """
-    longest = max([1, *(len(each) for each in truths)])
-    padded = torch.zeros(len(truths), longest, 5)
-    for row, each in zip(padded, truths, strict=True):
-        row[: len(each)] = each
+    padded = truths if isinstance(truths, Tensor) else _stack(truths)
     padded = padded.to(device, non_blocking=True)
     ended = (padded[..., 1] == 0).cumsum(1) > 0
     return torch.where(ended[..., None], padded.new_tensor([-1.0, 0, 0, 0, 0]), padded)
+
+
+def _stack(truths: Sequence[Tensor]) -> Tensor:
+    padded = torch.zeros(len(truths), max([1, *(len(each) for each in truths)]), 5)
+    for row, each in zip(padded, truths, strict=True):
+        row[: len(each)] = each
+    return padded
 
 
 class YoloHead(nn.Module):
@@ -113,6 +117,13 @@ class YoloHead(nn.Module):
         self.register_buffer("all_anchors", every, persistent=False)  # (num, 2), input pixels
         self.register_buffer("anchors", every[mask], persistent=False)  # (A, 2)
         self.register_buffer("position", position, persistent=False)  # (num,), index within mask or -1
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> YoloHead:
+        """Move to a device or type; anchors keep their float32 values where half precision would round them."""
+        every, chosen = self.all_anchors, self.anchors
+        super()._apply(fn, recurse)
+        self.all_anchors, self.anchors = every.to(self.anchors.device), chosen.to(self.anchors.device)
+        return self
 
     def forward(self, raw: Tensor) -> Tensor:
         """Return Darknet's ``l.output``: the logistic of all but width and height, in the shape of ``raw``."""

@@ -179,12 +179,13 @@ class Network(nn.Module):
             outputs[index] = self._layer(index, outputs)
         return [outputs[index] for index in range(len(self.layers))]
 
-    def loss(self, maps: Sequence[Tensor], truths: Sequence[Tensor]) -> Losses:
+    def loss(self, maps: Sequence[Tensor], truths: Sequence[Tensor] | Tensor) -> Losses:
         """Compute the ``[yolo]`` losses.
 
         Args:
             maps: What the network returned, one raw map a head, ``(B, A * (5 + classes), H, W)``.
-            truths: Per image ``(n, 5)``: class, centre x, centre y, width, height, in [0, 1].
+            truths: Per image ``(n, 5)``: class, centre x, centre y, width, height, in [0, 1]; or stacked as
+                ``(B, T, 5)``, missing rows with class -1.
 
         Returns:
             Sums over the images, not means: whoever updates divides by the number of images. The gradient with

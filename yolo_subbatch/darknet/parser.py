@@ -12,7 +12,7 @@ import difflib
 import math
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -257,8 +257,6 @@ LEAST: dict[str, float] = {
 
 def with_net(cfg: Cfg, **values: Any) -> Cfg:
     """Return ``cfg`` with some keys of ``[net]`` replaced, for example ``width=416``."""
-    from dataclasses import replace
-
     return replace(cfg, net=replace(cfg.net, **values))
 
 

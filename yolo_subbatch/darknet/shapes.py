@@ -9,7 +9,7 @@ Source: darknet ``parse_network_cfg_custom`` and the ``make_*_layer`` functions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import singledispatch
 from typing import NamedTuple
@@ -106,6 +106,24 @@ def check_heads(cfg: Cfg) -> None:
     """Raise CfgError unless the network has a detection head, as training and detection need."""
     if not cfg.heads:
         raise CfgError(f"{cfg.path}: the network has no [yolo] section; detection needs at least one")
+
+
+def with_classes(cfg: Cfg, classes: int) -> Cfg:
+    """Return the cfg with every head, and the filters before it, for another number of classes.
+
+    Raises:
+        CfgError: If a head does not stand right after a convolution.
+    """
+    sections = list(cfg.sections)
+    for index, section in enumerate(sections):
+        if not isinstance(section, Yolo):
+            continue
+        before = sections[index - 1] if index else None
+        if not isinstance(before, Convolutional):
+            raise CfgError(f"{cfg.path}:{section.line}: [yolo] does not follow a convolution; its classes cannot change")
+        sections[index - 1] = replace(before, filters=len(section.selected) * (5 + classes))
+        sections[index] = replace(section, classes=classes)
+    return replace(cfg, sections=tuple(sections))
 
 
 @singledispatch

@@ -1,0 +1,40 @@
+# make demo, make test and make lint each prepare what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.PHONY: demo test lint slow clean
+
+demo: $(READY)
+	$(BIN)/yolo-subbatch demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -q --durations=10
+
+slow: $(READY)
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# An editable install fixes the list of packages when it is made, so it follows pyproject.toml.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or newer is needed; give it with PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || $(call system,python3-venv)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -c 'import cv2' 2>/dev/null || $(call system,libgl1 libglib2.0-0)
+	@$(BIN)/python -c 'import cv2' || { echo "OpenCV cannot be loaded: install libgl1 and libglib2.0-0"; exit 1; }
+	touch $(READY)
+
+# Install system packages where that is allowed, else say in one line what is missing.
+define system
+{ command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq $(1); } || \
+	{ echo "missing system packages: $(1)"; exit 1; }
+endef
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache

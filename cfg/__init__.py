@@ -1,0 +1,1 @@
+"""Bundled Darknet cfgs and the description of the data set ``shapes``."""

@@ -1,0 +1,29 @@
+"""The plug-in: Darknet's sub-batches inside Ultralytics' training loop. The only package that imports Ultralytics."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import torch
+
+# Ultralytics limits torch to all cores but one, to a single one on small machines; this is torch's own choice.
+CPU_THREADS = max(torch.get_num_threads(), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+if "ultralytics" not in sys.modules and os.environ.get("OMP_NUM_THREADS"):
+    CPU_THREADS = torch.get_num_threads()  # the user's own limit
+
+#: What the plug-in says to its user; Ultralytics' own messages can be turned down without losing it.
+LOGGER = logging.getLogger("yolo_subbatch")
+if not LOGGER.handlers:
+    _handler = logging.StreamHandler(sys.stdout)
+    _handler.setFormatter(logging.Formatter("%(message)s"))
+    LOGGER.addHandler(_handler)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+
+
+def use_all_cores(device: torch.device) -> None:
+    """Undo Ultralytics' limit on the threads of a CPU."""
+    if device.type == "cpu":
+        torch.set_num_threads(CPU_THREADS)

@@ -1,0 +1,184 @@
+"""From Ultralytics' callbacks to the events of a run folder.
+
+Terminal, window and whatever else watches a run read these events and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import torch
+from ultralytics import __version__ as ultralytics_version
+
+from yolo_subbatch.run.events import Checkpoint, Event, EventWriter, Image, Log, RunFinished, RunStarted, Step, Val
+
+if TYPE_CHECKING:
+    from yolo_subbatch.engine.subbatch import SubbatchMixin
+
+METRICS = {
+    "map50": "metrics/mAP50(B)",
+    "map": "metrics/mAP50-95(B)",
+    "precision": "metrics/precision(B)",
+    "recall": "metrics/recall(B)",
+}
+ESTIMATE_AFTER = 2  # sub-batches; the first one also pays for warming up
+
+
+class RunRecorder:
+    """Writes ``events.jsonl`` of one run, hands every event to the listeners, and obeys a request to stop.
+
+    A listener is a callable that takes an event; the trainer's callback list ``on_event`` holds them.
+    """
+
+    def __init__(self) -> None:
+        self.writer: EventWriter | None = None
+        self.interrupted = False  # set it to stop after the current update, without validating
+        self.finished = False
+        self.last_update = time.monotonic()
+        self.best = 0.0
+
+    def register(self, trainer: SubbatchMixin) -> None:
+        """Attach to a trainer."""
+        trainer.recorder = self
+        self.listeners: list[Callable[[Event], None]] = list(trainer.callbacks.get("on_event", []))
+        for name in (
+            "on_train_start", "on_train_epoch_start", "on_sub_batch_end", "on_optimizer_step", "on_train_batch_end",
+            "on_fit_epoch_end", "on_model_save", "on_train_end",
+        ):  # fmt: skip
+            trainer.add_callback(name, getattr(self, name))
+
+    def emit(self, event: Event) -> None:
+        """Write one event and tell the listeners."""
+        if self.writer is not None:
+            self.writer.write(event)
+        for listener in self.listeners:
+            listener(event)
+
+    def on_train_start(self, trainer: Any) -> None:
+        """Open the events file; everything that can be refused has been refused by now."""
+        self.folder = Path(trainer.save_dir)
+        self.writer = EventWriter(self.folder / "events.jsonl")
+        plan = getattr(trainer, "plan", None)
+        total = plan.iterations if plan else trainer.updates_per_epoch * trainer.epochs
+        net = plan.net if plan else None
+        self.emit(
+            RunStarted(
+                pid=os.getpid(),
+                steps_total=total,
+                start_step=trainer.update_index,
+                model=str(trainer.args.model),
+                device=str(trainer.device),
+                world_size=max(1, trainer.world_size),
+                torch=torch.__version__,
+                ultralytics=ultralytics_version,
+                names=list(trainer.data["names"].values()),
+                batch=trainer.args.batch,
+                subdivisions=trainer.args.subdivisions,
+                imgsz=list(getattr(trainer, "size", (trainer.args.imgsz,) * 2)),
+                clip=float(trainer.args.max_norm),
+                lr_steps=[step for step in net.steps if step > 0] if net else [],
+                burn_in=net.burn_in if net else 0,
+                epochs=trainer.epochs,
+                updates_per_epoch=trainer.updates_per_epoch,
+                data=str(trainer.args.data),
+            )
+        )
+        if hasattr(trainer, "start_line"):
+            self.emit(Log(level="info", text=trainer.start_line()))
+        self.total, self.passes, self.begin = total, 0, time.monotonic()
+
+    def on_train_epoch_start(self, trainer: Any) -> None:
+        """Time the first update of an epoch from here, not from the validation before."""
+        self.last_update = time.monotonic()
+
+    def on_sub_batch_end(self, trainer: Any) -> None:
+        """Say early how long the run will take."""
+        self.passes += 1
+        if self.passes == 1:
+            self.begin = time.monotonic()
+        elif self.passes == 1 + ESTIMATE_AFTER:
+            each = (time.monotonic() - self.begin) / ESTIMATE_AFTER
+            left = (self.total - trainer.update_index) * trainer.args.subdivisions * each
+            self.emit(Log(level="info", text=f"expected duration: about {duration(left)}, without validation"))
+
+    def on_optimizer_step(self, trainer: Any) -> None:
+        """Report one weight update."""
+        now = time.monotonic()
+        spent, self.last_update = now - self.last_update, now
+        parts = {name.removesuffix("_loss"): value for name, value in trainer.update_losses.items()}
+        cost = parts.pop("darknet", None)
+        group = trainer.optimizer.param_groups[0]
+        self.emit(
+            Step(
+                step=trainer.update_index,
+                epoch=trainer.epoch + 1,
+                loss={"total": sum(parts.values()), **parts},
+                darknet_loss=cost,
+                lr=group["lr"] / group.get("rate_factor", 1.0),
+                gnorm=trainer.grad_norm,
+                clipped=trainer.clipped,
+                ips=trainer.update_images / max(spent, 1e-9),
+                images=trainer.update_images,
+                seen=trainer.seen,
+                imgsz=trainer.input_shape,
+                mem_mb=memory_mb(trainer.device),
+            )
+        )
+
+    def on_train_batch_end(self, trainer: Any) -> None:
+        """Stop after a whole update if someone asked for it, never with half of one done."""
+        if trainer.window_images:
+            return
+        self.interrupted = self.interrupted or (self.folder / "control" / "stop").exists()
+        if self.interrupted:
+            trainer.stop = True
+
+    def on_fit_epoch_end(self, trainer: Any) -> None:
+        """Report a validation; the one that Ultralytics adds after the last epoch is not an epoch's."""
+        if self.interrupted or not trainer.metrics or trainer.epoch >= trainer.epochs:
+            return
+        found = {name: float(trainer.metrics.get(key, 0.0)) for name, key in METRICS.items()}
+        best = trainer.fitness is not None and trainer.best_fitness == trainer.fitness
+        self.emit(Val(step=trainer.update_index, epoch=trainer.epoch + 1, best=bool(best), **found))
+        for picture in sorted(self.folder.glob("val_batch*_pred.jpg")):
+            self.emit(Image(step=trainer.update_index, path=picture.name, kind="val"))
+
+    def on_model_save(self, trainer: Any) -> None:
+        """Report the checkpoint."""
+        kind = "best" if trainer.best_fitness == trainer.fitness else "last"
+        path = trainer.best if kind == "best" else trainer.last
+        self.emit(Checkpoint(step=trainer.update_index, path=str(Path(path).relative_to(trainer.save_dir)), kind=kind))
+
+    def on_train_end(self, trainer: Any) -> None:
+        """Report that the run is over."""
+        status = "stopped" if self.interrupted else "completed"
+        self.finish(status, trainer.update_index)
+
+    def finish(self, status: str, step: int, reason: str = "", error: dict[str, str] | None = None) -> None:
+        """Write the last event, once."""
+        if not self.finished:
+            self.finished = True
+            self.emit(RunFinished(status=status, reason=reason, step=step, error=error))
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time for people: ``3 min``, ``2 h 5 min``, ``4 days``."""
+    minutes = seconds / 60
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes:.0f} min"
+    hours, rest = divmod(round(minutes), 60)
+    return f"{hours} h {rest} min" if hours < 48 else f"{hours / 24:.0f} days"
+
+
+def memory_mb(device: torch.device) -> float:
+    """Return the memory in use, in MiB: the device's peak, or this process's on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return float(psutil.Process().memory_info().rss) / 2**20

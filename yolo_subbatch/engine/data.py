@@ -1,0 +1,181 @@
+"""Darknet's data files and augmentation for Ultralytics' data set.
+
+Ultralytics reads the images, caches the labels and feeds the loader; this module says where the labels are and which
+transformation a training image gets.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+from ultralytics.data.augment import Compose, Format, LetterBox
+from ultralytics.data.dataset import YOLODataset
+from ultralytics.utils.instance import Instances
+
+from yolo_subbatch.darknet.augment import Augmentation, augment, letterbox, stretch
+from yolo_subbatch.darknet.datafile import check_labels, find_labels, label_path, read_data, read_image_list
+from yolo_subbatch.errors import DataError
+
+
+def ultralytics_yaml(data: str | Path, folder: Path) -> Path:
+    """Write a Darknet ``.data`` file as the YAML that Ultralytics reads.
+
+    The image lists are written beside it with every path resolved as Darknet resolves them.
+
+    Args:
+        data: The ``.data`` file.
+        folder: Where the YAML and the lists go.
+
+    Returns:
+        The path of the YAML.
+
+    Raises:
+        DataError: If a list, a label or the names are missing, or a class id is out of range.
+    """
+    file = read_data(data)
+    folder.mkdir(parents=True, exist_ok=True)
+    if file.train is None or (file.valid or file.test) is None:
+        missing = "train" if file.train is None else "valid"
+        raise DataError(f"{data}: no '{missing}' list; add a line {missing} = {missing}.txt")
+    document: dict[str, Any] = {"path": str(folder.resolve()), "names": dict(enumerate(file.names))}
+    lists = {"train": file.train, "val": file.valid or file.test, "test": file.test}
+    for split, source in lists.items():
+        if source is None:
+            continue
+        images = read_image_list(source)
+        check_labels(find_labels(images, "error"), len(file.names), str(data))
+        target = folder / f"{split}.txt"
+        target.write_text("".join(f"{image.absolute()}\n" for image in images), encoding="utf-8")
+        document[split] = target.name
+    path = folder / "data.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+class DarknetTransform:
+    """Darknet's augmentation of one training image, in the form of an Ultralytics transform.
+
+    Args:
+        size: Width and height of the result in pixels.
+        settings: Jitter, colour, flip.
+    """
+
+    def __init__(self, size: tuple[int, int], settings: Augmentation) -> None:
+        self.size, self.settings = size, settings
+
+    def __call__(self, labels: dict[str, Any]) -> dict[str, Any]:
+        """Replace image, classes and boxes of a label dictionary."""
+        instances: Instances = labels["instances"]
+        instances.convert_bbox("xywh")
+        if not instances.normalized:
+            instances.normalize(*labels["img"].shape[1::-1])
+        # Ultralytics seeds `random` in the main process and in every worker.
+        rng = np.random.default_rng(random.getrandbits(64))
+        image, boxes, classes = augment(
+            labels["img"], instances.bboxes, labels["cls"].reshape(-1), self.size, self.settings, rng
+        )
+        labels["img"], labels["cls"] = image, classes.reshape(-1, 1).astype(np.float32)
+        labels["instances"] = boxes_only(boxes)
+        labels["resized_shape"] = image.shape[:2]
+        return labels
+
+
+def boxes_only(boxes: np.ndarray) -> Instances:
+    """Return Ultralytics' container for boxes ``(n, 4)``: centre x, centre y, width, height in [0, 1]."""
+    empty = np.zeros((0, 1000, 2), np.float32)
+    return Instances(boxes.astype(np.float32).reshape(-1, 4), empty, bbox_format="xywh", normalized=True)
+
+
+class FullFrame:
+    """Bring an image to the network's full size as Darknet does at inference: letterboxed in grey, or stretched.
+
+    Args:
+        size: Width and height in pixels.
+        mode: ``darknet`` (pjreddie's letterbox, filled with .5) or ``stretch`` (AlexeyAB's).
+    """
+
+    def __init__(self, size: tuple[int, int], mode: str) -> None:
+        self.size, self.mode = size, mode
+
+    def image(self, image: np.ndarray) -> tuple[np.ndarray, tuple[float, float], tuple[float, float]]:
+        """Return the image ``(height, width, 3)``, the scales and the pads, each as x, y."""
+        fit = letterbox(image, self.size, 127) if self.mode == "darknet" else stretch(image, self.size)
+        result, (scale_x, scale_y, pad_x, pad_y) = fit
+        return result, (scale_x, scale_y), (pad_x, pad_y)
+
+    def __call__(self, labels: dict[str, Any]) -> dict[str, Any]:
+        """Replace image and boxes of a label dictionary."""
+        height, width = labels["img"].shape[:2]
+        instances: Instances = labels["instances"]
+        instances.convert_bbox("xywh")
+        if not instances.normalized:
+            instances.normalize(width, height)
+        image, (scale_x, scale_y), (pad_x, pad_y) = self.image(labels["img"])
+        boxes = instances.bboxes.reshape(-1, 4).copy()
+        boxes *= (width * scale_x, height * scale_y, width * scale_x, height * scale_y)
+        boxes[:, :2] += (pad_x, pad_y)
+        boxes /= (self.size[0], self.size[1]) * 2
+        labels["img"], labels["instances"] = image, boxes_only(boxes)
+        labels["resized_shape"] = image.shape[:2]
+        # Ultralytics maps boxes back with ((gain y, gain x), (pad x, pad y)) relative to the original image.
+        first = labels["ratio_pad"]
+        labels["ratio_pad"] = ((first[0] * scale_y, first[1] * scale_x), (pad_x, pad_y))
+        return labels
+
+
+class DarknetDataset(YOLODataset):
+    """Ultralytics' data set with Darknet's label places and, in training, Darknet's augmentation.
+
+    Args:
+        size: Width and height of the network's input in pixels.
+        augmentation: Darknet's augmentation; None leaves Ultralytics' transforms.
+        fit: How validation images are brought to size: ``ultralytics``, ``darknet`` or ``stretch``.
+    """
+
+    def __init__(
+        self, *args: Any, size: tuple[int, int], augmentation: Augmentation | None, fit: str = "ultralytics", **kwargs: Any
+    ) -> None:
+        self.size, self.augmentation, self.fit = size, augmentation, fit
+        super().__init__(*args, **kwargs)
+
+    def get_label_files(self) -> list[str]:
+        """Return the label file of each image: Ultralytics' place, pjreddie's, or beside the image."""
+        self.label_files = [str(label_path(Path(image))) for image in self.im_files]
+        return self.label_files
+
+    def build_transforms(self, hyp: Any) -> Compose:
+        """Build the transforms; without a Darknet augmentation they are Ultralytics' own."""
+        if self.augment and self.augmentation is not None:
+            return Compose([DarknetTransform(self.size, self.augmentation), self._format()])
+        if not self.augment and self.fit != "ultralytics":
+            return Compose([FullFrame(self.size, self.fit), self._format()])
+        if not self.augment and self.size[0] != self.size[1]:
+            fill = LetterBox(new_shape=self.size[::-1], scaleup=False)
+            return Compose([fill, self._format()])
+        return super().build_transforms(hyp)
+
+    def _format(self) -> Format:
+        return Format(bbox_format="xywh", normalize=True, batch_idx=True)
+
+
+def padded_truths(batch: dict[str, Any]) -> Tensor:
+    """Return the boxes of an Ultralytics batch as ``(B, T, 5)``: class, centre x, centre y, width, height.
+
+    ``T`` is the largest number of boxes of an image, at least 1; missing rows have class -1. On the CPU, where the
+    loader leaves the batch, this waits for nothing.
+    """
+    image = batch["batch_idx"].long()
+    count = len(batch["img"])
+    counts = torch.bincount(image, minlength=count)
+    first = counts.cumsum(0) - counts
+    truths = torch.zeros(count, max(1, int(counts.max()) if count else 1), 5, device=image.device)
+    truths[..., 0] = -1
+    place = torch.arange(len(image), device=image.device) - first[image]
+    truths[image, place] = torch.cat((batch["cls"].reshape(-1, 1), batch["bboxes"]), 1).float()
+    return truths

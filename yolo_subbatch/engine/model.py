@@ -1,0 +1,251 @@
+"""A Darknet network as an Ultralytics model: ``DarknetModel`` for its engine, ``Darknet`` for its users."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from ultralytics.engine.model import Model
+from ultralytics.nn.tasks import BaseModel, DetectionModel
+from ultralytics.utils import DEFAULT_CFG_DICT
+from ultralytics.utils.torch_utils import fuse_conv_and_bn
+
+from yolo_subbatch.darknet import layers
+from yolo_subbatch.darknet.layers import ConvolutionalLayer
+from yolo_subbatch.darknet.loss import Losses, YoloHead
+from yolo_subbatch.darknet.network import Network
+from yolo_subbatch.darknet.parser import parse_cfg, read_cfg, write_cfg
+from yolo_subbatch.darknet.sections import SECTION_TYPES, Cfg, Net
+from yolo_subbatch.darknet.shapes import check_heads, largest_stride, with_classes
+from yolo_subbatch.darknet.weights import load_weights, save_weights
+from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine.data import padded_truths
+from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
+from yolo_subbatch.errors import SettingsError, WeightsError
+from yolo_subbatch.run.find import find_cfg
+
+LOSS_NAMES = ("box_loss", "obj_loss", "cls_loss")
+
+
+class DarknetModel(DetectionModel):
+    """A :class:`~yolo_subbatch.darknet.network.Network` behind the interface that Ultralytics' engine uses.
+
+    The layers are registered as ``model``, as in Ultralytics, so that ``freeze=10`` and checkpoints name them alike.
+
+    Args:
+        cfg: The parsed cfg.
+        flavour: ``auto``, ``pjreddie`` or ``alexeyab``.
+        names: Class names; ``class0`` and so on by default.
+    """
+
+    network: Network
+    seen: int = 0  # images that the loaded weights were trained on
+
+    def __init__(self, cfg: Cfg, flavour: str = "auto", names: dict[int, str] | None = None) -> None:
+        BaseModel.__init__(self)  # DetectionModel's own would parse a YAML
+        check_heads(cfg)
+        network = Network(cfg, flavour)
+        self.model = network.layers
+        # Not registered as a child: its layers are `model` already, and every weight must have one name.
+        self.__dict__["network"] = network
+        self.task = "detect"
+        self.criterion = None
+        self.args: Any = dict(DEFAULT_CFG_DICT)
+        self.inplace = True
+        self.nc = cfg.heads[0].classes
+        self.names = names or {index: f"class{index}" for index in range(self.nc)}
+        self.stride = torch.tensor([head.stride for head in network.heads] + [float(largest_stride(cfg))])
+        self.yaml = {
+            "darknet": write_cfg(cfg), "flavour": network.flavour, "yaml_file": cfg.path,
+            "channels": cfg.net.channels, "nc": self.nc,
+        }  # fmt: skip
+
+    @property
+    def cfg(self) -> Cfg:
+        """The parsed cfg."""
+        return self.network.cfg
+
+    def set_net(self, net: Net) -> None:
+        """Replace the ``[net]`` section, for instance by the schedule that is really followed."""
+        self.network.cfg = replace(self.cfg, net=net)
+        self.yaml["darknet"] = write_cfg(self.cfg)
+
+    def _predict_once(self, x: Tensor, profile: bool = False, embed: Any = None) -> Any:
+        """Return raw maps in training, otherwise ``(B, 4 + classes, N)`` boxes in pixels with scores, and the maps."""
+        maps = self.network(x)
+        if self.training:
+            return maps
+        found = self.network.detections(maps)  # (B, N, 5 + C)
+        scores = found[..., 5:] * found[..., 4:5]
+        return torch.cat((found[..., :4], scores), 2).transpose(1, 2), maps
+
+    def loss(self, batch: dict[str, Any], preds: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss parts as sums over the images, ``(3,)``, and their means per image by name."""
+        maps = self.forward(batch["img"]) if preds is None else preds
+        maps = maps[1] if isinstance(maps, tuple) else maps
+        truths = batch["truths"] if "truths" in batch else padded_truths(batch)
+        losses: Losses = self.network.loss(maps, truths)
+        parts = torch.stack((losses.box, losses.objectness, losses.classes))
+        means = torch.cat((parts.detach(), losses.cost.detach()[None])) / len(batch["img"])
+        return parts, dict(zip((*LOSS_NAMES, "darknet_loss"), means.unbind(), strict=True))
+
+    def init_criterion(self) -> None:
+        """Return no criterion: the heads compute the loss."""
+
+    def set_head_attr(self, **_: Any) -> None:
+        """Ignore what Ultralytics sets on its own heads."""
+
+    def is_fused(self) -> bool:
+        """Tell whether the batch normalisation was folded into the convolutions."""
+        return not any(isinstance(each, nn.BatchNorm2d) for each in self.modules())
+
+    def fuse(self, verbose: bool = True, imgsz: int = 640) -> DarknetModel:
+        """Fold batch normalisation into the convolutions, for inference."""
+        for layer in self.model:
+            if isinstance(layer, ConvolutionalLayer) and isinstance(layer.bn, nn.BatchNorm2d):
+                layer.conv, layer.bn = fuse_conv_and_bn(layer.conv, layer.bn), nn.Identity()
+        return self
+
+    def load(self, weights: nn.Module | dict[str, Any], verbose: bool = True) -> None:
+        """Copy every tensor that has the same name and shape."""
+        source = weights["model"] if isinstance(weights, dict) else weights
+        theirs, own = source.float().state_dict(), self.state_dict()
+        fitting = {name: value for name, value in theirs.items() if name in own and value.shape == own[name].shape}
+        self.load_state_dict(fitting, strict=False)
+        if verbose:
+            LOGGER.info(f"Transferred {len(fitting)}/{len(own)} items from pretrained weights")
+
+
+def from_yaml(document: dict[str, Any], names: dict[int, str] | None = None) -> DarknetModel:
+    """Build a model from the description that checkpoints carry, ``DarknetModel.yaml``."""
+    cfg = parse_cfg(document["darknet"], document.get("yaml_file", "checkpoint"))
+    return DarknetModel(cfg, document["flavour"], names)
+
+
+def load_darknet_weights(cfg: Cfg, weights: str | Path, flavour: str = "auto", partial: bool = False) -> DarknetModel:
+    """Build the cfg's model and load a ``.weights`` file into it.
+
+    Raises:
+        WeightsError: If the file does not fit the cfg. A file that ends after a whole layer is taken with ``partial``.
+    """
+    model = DarknetModel(cfg, flavour)
+    network = model.network
+    header = load_weights(network, weights, partial)
+    model.seen = header.seen
+    if header.layers < len(network.layers):
+        LOGGER.info(
+            f"{weights}: a backbone, it ends after layer {header.layers - 1} of {len(network.layers) - 1}; "
+            "the layers behind it start from random weights"
+        )
+    return model
+
+
+def rebuilt(model: DarknetModel, names: dict[int, str]) -> DarknetModel:
+    """Return the model with heads for other classes; every tensor that still fits is kept."""
+    changed = DarknetModel(with_classes(model.cfg, len(names)), model.yaml["flavour"], names)
+    changed.load(model, verbose=False)
+    return changed
+
+
+class Darknet(Model):
+    """A Darknet network, used like ``ultralytics.YOLO``.
+
+    >>> model = Darknet("yolov3.cfg", weights="yolov3.weights")
+    >>> model.train(data="obj.data", batch=64, subdivisions=16, max_norm=20.0)
+
+    Args:
+        model: A ``.cfg``, the name of a bundled one, or a ``.pt`` that this trainer wrote.
+        weights: A Darknet ``.weights`` file for the cfg; a backbone such as ``darknet53.conv.74`` is accepted.
+        flavour: Whose Darknet decides where they differ: ``auto``, ``pjreddie`` or ``alexeyab``.
+
+    Raises:
+        YoloSubbatchError: If a file is missing or does not fit.
+    """
+
+    def __init__(
+        self, model: str | Path = "yolov3.cfg", weights: str | Path | None = None, flavour: str = "auto",
+        verbose: bool = False,
+    ) -> None:  # fmt: skip
+        self._weights_file, self._flavour = weights, flavour
+        name = str(model)
+        super().__init__(name if name.endswith(".pt") else str(find_cfg(name)), task="detect", verbose=verbose)
+
+    def _load(self, weights: str, task: str | None = None) -> None:
+        """Load a checkpoint, or build the network of a cfg."""
+        if weights.endswith(".pt"):
+            if self._weights_file is not None:
+                raise SettingsError(f"weights={self._weights_file}: {weights} has its own weights; give one of the two")
+            self._load_checkpoint(weights)
+        else:
+            self._build(weights)
+
+    def _load_checkpoint(self, file: str) -> None:
+        if not Path(file).is_file():
+            raise WeightsError(f"{file}: no such file; give a checkpoint of yolo-subbatch or a .cfg")
+        try:
+            super()._load(file)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise WeightsError(f"{file}: not a checkpoint that can be loaded ({reason}); give a .pt of a run") from error
+        if not isinstance(self.model, DarknetModel):
+            raise WeightsError(f"{file}: holds a {type(self.model).__name__}, not a Darknet network; use ultralytics.YOLO")
+
+    def _build(self, path: str) -> None:
+        cfg = read_cfg(path)
+        if self._weights_file is None:
+            self.model = DarknetModel(cfg, self._flavour)
+        else:
+            self.model = load_darknet_weights(cfg, self._weights_file, self._flavour, partial=True)
+            self.ckpt = {"model": self.model}  # tells Ultralytics to start training from these weights
+        self.cfg, self.task = path, "detect"
+        self.overrides.update(model=path, task="detect", imgsz=image_size(cfg))
+        self.model.args = {**DEFAULT_CFG_DICT, **self.overrides}
+        self.model.task, self.model_name = self.task, path
+
+    @property
+    def network(self) -> Network:
+        """The torch network."""
+        network: Network = self.model.network
+        return network
+
+    def save_weights(self, file: str | Path, seen: int = 0) -> None:
+        """Write the weights as Darknet's ``.weights`` and the cfg beside them."""
+        save_weights(self.network, file, seen)
+        Path(file).with_suffix(".cfg").write_text(write_cfg(self.model.cfg), encoding="utf-8")
+
+    def train(self, trainer: Any = None, **keywords: Any) -> Any:
+        """Train with Darknet's batch, subdivisions and schedule; keys as on the command line.
+
+        Without ``data`` the built-in data set ``shapes`` is used.
+        """
+        from yolo_subbatch.engine.trainer import prepare_keywords
+
+        return super().train(trainer, **prepare_keywords(keywords))
+
+    @property
+    def task_map(self) -> dict[str, dict[str, Any]]:
+        """Which classes do what for this kind of model."""
+        from yolo_subbatch.engine.trainer import DarknetTrainer
+
+        return {
+            "detect": {
+                "model": DarknetModel, "trainer": DarknetTrainer, "validator": DarknetValidator,
+                "predictor": DarknetPredictor,
+            }
+        }  # fmt: skip
+
+
+def image_size(cfg: Cfg) -> int | list[int]:
+    """Return a cfg's input size as Ultralytics writes it: one number, or height and width."""
+    net = cfg.net
+    return net.width if net.width == net.height else [net.height, net.width]
+
+
+# A checkpoint holds the model object; these are the classes in it, for loading under pickle's restrictions.
+torch.serialization.add_safe_globals([
+    DarknetModel, Network, Cfg, YoloHead, *SECTION_TYPES.values(),
+    *(each for each in vars(layers).values() if isinstance(each, type) and issubclass(each, nn.Module)),
+])  # fmt: skip

@@ -1,0 +1,282 @@
+"""One weight update per batch, computed in sub-batches, for any Ultralytics trainer.
+
+Ultralytics calls ``optimizer_step()`` after every forward and backward pass when its own accumulation is set to one;
+the mixin counts images there and really updates once the batch is complete. What Ultralytics does per pass and ought to
+happen per update (warm-up, clipping, the moving average) happens per update.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn.utils import clip_grad_norm_
+from ultralytics.cfg import cfg2dict
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils import DEFAULT_CFG, RANK
+from ultralytics.utils.torch_utils import unwrap_model
+
+from yolo_subbatch.engine import use_all_cores
+from yolo_subbatch.engine.callbacks import RunRecorder
+from yolo_subbatch.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ultralytics.engine.trainer import BaseTrainer
+
+    Base = BaseTrainer
+else:
+    Base = object
+
+#: The keys that this trainer adds to Ultralytics' own, with their defaults.
+SUBBATCH_DEFAULTS: dict[str, Any] = {
+    "subdivisions": 1,
+    "max_norm": 20.0,  # 0 or inf: no clipping
+    "norm_type": 2.0,  # 2 or inf
+    # mean: divide by the images of the update; sum: as Ultralytics, whose default rates are tuned for it
+    "grad_reduction": "sum",
+}
+
+
+class SubbatchMixin(Base):
+    """Put this before a trainer class: ``class T(SubbatchMixin, SegmentationTrainer)``, or call :func:`subbatch`.
+
+    ``args.batch`` keeps the number of images of one update; the loader gives ``batch / subdivisions`` images at a time.
+
+    Attributes for callbacks: ``update_index`` (updates done), ``sub_index`` (sub-batches of the open update),
+    ``window_images`` (images of the open update), ``seen`` (images trained on), ``update_images``, ``update_losses``
+    (means per image of the last update), ``grad_norm`` (before clipping) and ``clipped``.
+
+    Callback events besides Ultralytics': ``on_sub_batch_end`` and ``on_optimizer_step``; ``optimizer_step`` and
+    ``on_before_zero_grad``, which Ultralytics declares but does not fire, are fired.
+    """
+
+    own_defaults = SUBBATCH_DEFAULTS
+
+    def __init__(
+        self,
+        cfg: Any = DEFAULT_CFG,
+        overrides: dict[str, Any] | None = None,
+        _callbacks: dict[str, list[Callable[..., None]]] | None = None,
+    ) -> None:
+        self.update_index = self.seen = 0
+        self.grad_norm = 0.0
+        self.clipped = False
+        self.update_images = 0
+        self.update_losses: dict[str, float] = {}
+        self.input_shape: list[int] = []
+        super().__init__({**self.own_defaults, **cfg2dict(cfg)}, overrides, _callbacks)
+        use_all_cores(self.device)
+        self._check_subdivisions()
+        self._reset_window()
+        if RANK in {-1, 0} and not self.ddp:
+            RunRecorder().register(self)
+
+    def _check_subdivisions(self) -> None:
+        """Cut the batch; ``batch_size`` is what the loader gives, over all devices together."""
+        batch, parts = self.args.batch, self.args.subdivisions
+        if not isinstance(batch, int) or batch < 1:
+            raise SettingsError(f"batch={batch}: a batch of fixed size is needed; give a whole number of images")
+        devices = max(1, self.world_size)
+        if not isinstance(parts, int) or parts < 1 or batch % (parts * devices):
+            fitting = [each for each in range(1, batch + 1) if batch % (each * devices) == 0]
+            near = sorted(fitting, key=lambda each: abs(each - parts))[:4] if isinstance(parts, int) else fitting
+            raise SettingsError(
+                f"subdivisions={parts}: does not divide batch={batch}"
+                + (f" on {devices} devices" if devices > 1 else "")
+                + f"; use one of {', '.join(map(str, sorted(near))) or 'a larger batch'}"
+            )
+        if self.args.grad_reduction not in {"mean", "sum"}:
+            raise SettingsError(f"grad_reduction={self.args.grad_reduction}: unknown; use mean or sum")
+        if self.args.norm_type not in {2, math.inf}:
+            raise SettingsError(f"norm_type={self.args.norm_type}: unknown; use 2 or inf")
+        self.batch_size = batch // parts
+        # With nominal batch = batch, Ultralytics neither rescales the decay nor misjudges the number of updates.
+        self.args.nbs = batch
+
+    # --- what Ultralytics' loop calls -------------------------------------------------------------------------------
+
+    def _build_train_pipeline(self) -> None:
+        """Build loaders and optimizer, then have ``optimizer_step`` called after every sub-batch."""
+        self._undo_memory_retry()
+        super()._build_train_pipeline()
+        self.accumulate = 1
+        self.sub_batches = len(self.train_loader)
+        self.updates_per_epoch = math.ceil(len(self.train_loader.sampler) * max(1, self.world_size) / self.args.batch)
+        for group in self.optimizer.param_groups:
+            if group.get("param_group") in {"weight", "muon"}:
+                group["weight_decay"] = self.args.weight_decay
+        self._reset_window()
+
+    def _undo_memory_retry(self) -> None:
+        """Keep the batch when Ultralytics halves it for lack of memory: raise ``subdivisions`` instead."""
+        wanted = getattr(self, "_batch", self.args.batch)
+        self._batch = wanted
+        if self.args.batch == wanted:
+            return
+        part = next(each for each in range(max(1, self.batch_size), 0, -1) if wanted % each == 0)
+        self.args.batch, self.args.subdivisions, self.batch_size = wanted, wanted // part, part
+
+    def build_optimizer(self, model: torch.nn.Module, **keywords: Any) -> torch.optim.Optimizer:
+        """Build the optimizer with the decay as it was given; the loader's size must not scale it."""
+        return super().build_optimizer(model, **{**keywords, "decay": self.args.weight_decay})
+
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
+        """Build the data set; mosaic draws from a buffer that must not shrink with the sub-batch."""
+        return super().build_dataset(img_path, mode, self.args.batch if mode == "train" else batch)
+
+    def setup_model(self) -> Any:
+        """Set the model up; channels-last memory is faster on the CPU too."""
+        checkpoint = super().setup_model()
+        if self.args.channels_last is not False and self.device.type == "cpu":
+            self.model = self.model.to(memory_format=torch.channels_last)
+        return checkpoint
+
+    def get_validator(self) -> Any:
+        """Build the validator, which refuses keys that Ultralytics does not know."""
+        everything = self.args
+        self.args = copy(everything)
+        for key in self.own_defaults:
+            delattr(self.args, key)
+        try:
+            return super().get_validator()
+        finally:
+            self.args = everything
+
+    def _get_warmup_iterations(self, num_batches: int) -> int:
+        """Turn off the loop's warm-up, which counts sub-batches: ``set_rates`` counts updates."""
+        return 0
+
+    def run_callbacks(self, event: str) -> None:
+        """Run callbacks; the start of an epoch and of a sub-batch are seen here."""
+        if event == "on_train_epoch_start":
+            self.sub_done = 0
+            self._reset_window()
+        elif event == "on_train_batch_start":
+            self._before_sub_batch()
+        super().run_callbacks(event)
+
+    def _before_sub_batch(self) -> None:
+        """Let several devices exchange gradients only in the last sub-batch of an update."""
+        if self.world_size > 1:
+            full = self.window_images + self.batch_size >= self.args.batch
+            self.model.require_backward_grad_sync = full or self.sub_done + 1 == self.sub_batches
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Move a sub-batch to the device and note how many images it holds."""
+        batch = super().preprocess_batch(batch)
+        self.sub_images = len(batch["img"]) * max(1, self.world_size)
+        self.input_shape = list(batch["img"].shape[:1:-1])
+        if self.args.channels_last is not False and self.device.type == "cpu":
+            batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        return batch
+
+    def optimizer_step(self) -> None:
+        """Count the sub-batch; update the weights if it completes the batch or the epoch."""
+        self.sub_done += 1
+        self.sub_index += 1
+        self.window_images += self.sub_images
+        for name, value in self.loss_items.items():
+            self._window_losses[name] = self._window_losses.get(name, 0.0) + value.detach() * self.sub_images
+        self.run_callbacks("on_sub_batch_end")
+        if self.window_images >= self.args.batch or self.sub_done >= self.sub_batches:
+            self.update()
+
+    # --- the update -------------------------------------------------------------------------------------------------
+
+    def update(self) -> None:
+        """Update the weights with the gradient of all the images since the last update.
+
+        Unscaled once, divided by the images that were really seen, clipped once, stepped once.
+        """
+        self.set_rates(self.update_index)
+        self.run_callbacks("optimizer_step")
+        self.scaler.unscale_(self.optimizer)
+        if self.args.grad_reduction == "mean":
+            divide_gradients(self.model, self.window_images)
+        norm = clip_grad_norm_(self.model.parameters(), self.args.max_norm or math.inf, float(self.args.norm_type))
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.run_callbacks("on_before_zero_grad")
+        self.optimizer.zero_grad()
+        if self.scaler.get_scale() >= scale:  # a smaller scale means that half precision overflowed: nothing was done
+            self._after_update(norm)
+        self._reset_window()
+
+    def _after_update(self, norm: torch.Tensor) -> None:
+        self.update_index += 1
+        self.seen += self.window_images
+        if self.ema:
+            self.ema.update(self.model)
+        names = list(self._window_losses)
+        # One transfer an update, not one a value: each would wait for the device.
+        values = torch.stack([norm.float(), *(self._window_losses[name].float() for name in names)]).tolist()
+        self.grad_norm = values[0]
+        self.clipped = 0 < self.args.max_norm < self.grad_norm
+        self.update_images = self.window_images
+        self.update_losses = {
+            name: value / self.window_images for name, value in zip(names, values[1:], strict=True)
+        }
+        self.run_callbacks("on_optimizer_step")
+
+    def set_rates(self, update_index: int) -> None:
+        """Set learning rate and momentum of one update, counted from 0: Ultralytics' warm-up, by updates."""
+        epochs = min(self.args.warmup_epochs, max(self.epochs - 1, 0))
+        warmup = round(epochs * self.updates_per_epoch)
+        if not warmup or update_index > warmup:
+            return
+        for group in self.optimizer.param_groups:
+            start = self.args.warmup_bias_lr if group.get("param_group") == "bias" else 0.0
+            target = group["initial_lr"] * self.lf(self.epoch)
+            group["lr"] = float(np.interp(update_index, [0, warmup], [start, target]))
+            if "momentum" in group:
+                span = [self.args.warmup_momentum, self.args.momentum]
+                group["momentum"] = float(np.interp(update_index, [0, warmup], span))
+
+    def _reset_window(self) -> None:
+        """Forget the sub-batches of an update that is done or given up."""
+        self.sub_index = self.window_images = 0
+        self._window_losses: dict[str, Any] = {}
+
+    def _handle_nan_recovery(self, epoch: int) -> bool:
+        """Recover as Ultralytics does, and forget the open window."""
+        recovered = bool(super()._handle_nan_recovery(epoch))
+        if recovered:
+            self._reset_window()
+        return recovered
+
+    @property
+    def plain_model(self) -> Any:
+        """The model without the wrappers of compilation and several devices."""
+        return unwrap_model(self.model)
+
+
+def divide_gradients(model: torch.nn.Module, divisor: float) -> None:
+    """Divide every gradient in place."""
+    gradients = [each.grad for each in model.parameters() if each.grad is not None]
+    torch._foreach_div_(gradients, float(divisor))
+
+
+def subbatch(trainer: type[BaseTrainer]) -> type[BaseTrainer]:
+    """Return ``trainer`` with sub-batches, for example ``subbatch(SegmentationTrainer)``.
+
+    The class is kept in this module under its own name, so that it can be pickled by name.
+    """
+    if issubclass(trainer, SubbatchMixin):
+        return trainer
+    name = f"Subbatch{trainer.__name__}"
+    if name not in globals():
+        globals()[name] = type(name, (SubbatchMixin, trainer), {"__module__": __name__, "__doc__": trainer.__doc__})
+    made: type[BaseTrainer] = globals()[name]
+    return made
+
+
+class SubbatchTrainer(SubbatchMixin, DetectionTrainer):
+    """Ultralytics' detection trainer with sub-batches.
+
+    >>> YOLO("yolo26n.yaml").train(trainer=SubbatchTrainer, data="coco8.yaml", batch=64, subdivisions=16)
+    """

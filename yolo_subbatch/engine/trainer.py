@@ -1,0 +1,322 @@
+"""Training of a Darknet network in Ultralytics' loop, with the cfg's own optimizer, schedule and augmentation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils import DEFAULT_CFG, DEFAULT_CFG_DICT, RANK
+from ultralytics.utils.torch_utils import unwrap_model
+
+from yolo_subbatch.darknet.augment import Augmentation, exact_random_size, random_size
+from yolo_subbatch.darknet.optimizer import darknet_sgd, set_rate
+from yolo_subbatch.darknet.parser import parse_cfg, read_cfg, write_cfg
+from yolo_subbatch.darknet.plan import Plan, plan_run
+from yolo_subbatch.darknet.schedule import learning_rate
+from yolo_subbatch.darknet.sections import Cfg, Yolo
+from yolo_subbatch.darknet.shapes import largest_stride
+from yolo_subbatch.darknet.weights import save_weights
+from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine.data import padded_truths, ultralytics_yaml
+from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, size_of
+from yolo_subbatch.engine.model import DarknetModel, from_yaml, image_size, load_darknet_weights, rebuilt
+from yolo_subbatch.engine.subbatch import SUBBATCH_DEFAULTS, SubbatchMixin
+from yolo_subbatch.errors import SettingsError, WeightsError
+
+#: Keys of [net] that a user's key replaces; ``None`` keeps the cfg's value.
+NET_KEYS = (
+    "learning_rate", "learning_rate_min", "decay", "burn_in", "power", "policy", "step", "gamma", "steps", "scales",
+    "hue", "saturation", "exposure", "flip", "angle",
+)  # fmt: skip
+#: Keys of every [yolo] section that a user's key replaces.
+HEAD_KEYS = ("random", "jitter", "ignore_thresh", "truth_thresh")
+DARKNET_DEFAULTS: dict[str, Any] = {
+    **SUBBATCH_DEFAULTS,
+    "grad_reduction": "mean",
+    **dict.fromkeys((*NET_KEYS, *HEAD_KEYS)),
+    "step_scale": None,  # [net] scale; Ultralytics has another key of that name
+    "weights": None,
+    "flavour": "auto",
+    "max_batches": None,
+    "schedule": "scaled",  # exact: keep the cfg's own numbers
+    "seen": "reset",  # keep: go on at the iteration that the weights file has reached
+    "augmentation": "darknet",  # ultralytics: its own transforms
+    "letterbox": "ultralytics",
+    "given": (),  # the keys that the user gave himself
+}
+#: What differs from Ultralytics' defaults for a Darknet network, unless the user says otherwise.
+HOST_DEFAULTS = {
+    "mosaic": 0.0, "close_mosaic": 0, "patience": 0, "amp": False, "optimizer": "SGD", "warmup_epochs": 0.0,
+}  # fmt: skip
+ALIASES = {"lr0": "learning_rate", "weight_decay": "decay"}
+
+
+def prepare_keywords(keywords: dict[str, Any]) -> dict[str, Any]:
+    """Complete the keywords of ``Darknet.train``: the data set, and a run folder below the working directory."""
+    made = dict(keywords)
+    if made.get("data") is None:
+        from yolo_subbatch.shapes import shapes_data
+
+        made["data"] = str(shapes_data())
+        LOGGER.info(f"no data given: training on the built-in data set shapes ({made['data']})")
+        if not any(made.get(key) for key in ("epochs", "max_batches")):
+            made["epochs"] = 10
+            LOGGER.info("no length given: training for 10 epochs; epochs= or max_batches= changes that")
+    # Ultralytics would put a relative project below its own runs folder and the task's name.
+    made["project"] = str(Path(made.get("project") or "runs").absolute())
+    made.setdefault("name", "train")
+    return made
+
+
+class DarknetTrainer(SubbatchMixin, DetectionTrainer):
+    """Train a :class:`~yolo_subbatch.engine.model.DarknetModel`.
+
+    Optimizer, rate, momentum, decay, burn-in, policy and length come from ``[net]`` by iteration; keys override them.
+    """
+
+    own_defaults = DARKNET_DEFAULTS
+
+    def __init__(
+        self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: dict[str, Any] | None = None
+    ) -> None:
+        given = _canonical(dict(overrides or {}))
+        self.source = read_source(given)
+        given = _with_defaults(given, self.source)
+        self.plan: Plan | None = None
+        self.size = size_of(given["imgsz"])
+        super().__init__(cfg, given, _callbacks)
+        self._check_size()
+
+    def _check_size(self) -> None:
+        stride = largest_stride(self.source)
+        if any(side < stride or side % stride for side in self.size):
+            below, above = (max(stride, side // stride * stride) for side in (self.size[0], self.size[0] + stride))
+            shown = f"{self.size[0]} x {self.size[1]}" if self.size[0] != self.size[1] else str(self.size[0])
+            raise SettingsError(
+                f"imgsz={shown}: no multiple of the network's stride {stride}; use {below} or {above}"
+            )
+
+    # --- data -------------------------------------------------------------------------------------------------------
+
+    def get_dataset(self) -> dict[str, Any]:
+        """Read the data description; a Darknet ``.data`` file is written as a YAML into the run folder first."""
+        if str(self.args.data).endswith(".data"):
+            self.args.data = str(ultralytics_yaml(self.args.data, self.save_dir / "data"))
+        data: dict[str, Any] = super().get_dataset()
+        return data
+
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
+        """Build the data set of one split, with Darknet's augmentation for training."""
+        training = mode == "train"
+        return build_dataset(
+            self.args, img_path, self.args.batch if training else batch, self.data, size=self.size,
+            fit=self.args.letterbox, stride=largest_stride(self.cfg), training=training,
+            augmentation=self.augmentation() if training and self.args.augmentation == "darknet" else None,
+        )  # fmt: skip
+
+    def augmentation(self) -> Augmentation:
+        """Return Darknet's augmentation as the cfg and the keys have it; jitter and max are the last head's."""
+        net, head = self.cfg.net, self.cfg.heads[-1]
+        flavour = unwrap_model(self.model).network.flavour
+        return Augmentation(
+            jitter=head.jitter, hue=net.hue, saturation=net.saturation, exposure=net.exposure, flip=bool(net.flip),
+            flavour=flavour, maximum=head.max or (200 if flavour == "alexeyab" else 90),
+        )  # fmt: skip
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Prepare a sub-batch: truths as one table, and the size that all sub-batches of this update share."""
+        batch["truths"] = padded_truths(batch)
+        batch = super().preprocess_batch(batch)
+        size = self.input_size(self.update_index + 1)
+        if size != batch["img"].shape[:1:-1]:
+            batch["img"] = F.interpolate(batch["img"], size[::-1], mode="bilinear", align_corners=False)
+            self.input_shape = list(size)
+        return batch
+
+    def input_size(self, iteration: int) -> tuple[int, int]:
+        """Return width and height of the network's input in one iteration: fixed, or drawn every ten (``random``)."""
+        factor = self.cfg.heads[-1].random
+        if not factor:
+            return self.size
+        stride, seed = largest_stride(self.cfg), self.args.seed
+        if self.args.schedule == "exact":
+            assert self.plan is not None
+            flavour = unwrap_model(self.model).network.flavour
+            return exact_random_size(iteration, self.plan.iterations, self.size, stride, seed, flavour)
+        return random_size(iteration, self.size, stride, factor, seed)
+
+    # --- network and optimizer --------------------------------------------------------------------------------------
+
+    @property
+    def cfg(self) -> Cfg:
+        """The cfg as it is trained: with the user's keys and the data set's classes."""
+        model = unwrap_model(self.model)
+        return model.cfg if isinstance(model, DarknetModel) else self.source
+
+    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> DarknetModel:
+        """Build the network, load weights, and fit the heads to the data set's classes."""
+        names: dict[int, str] = dict(self.data["names"])
+        if weights is None and self.args.weights:
+            weights = load_darknet_weights(self.source, self.args.weights, self.args.flavour, partial=True)
+        own = self.source.heads[0].classes
+        model = DarknetModel(self.source, self.args.flavour)
+        if own != len(names):
+            model = rebuilt(model, names)
+            LOGGER.info(
+                f"heads rebuilt for the data: classes {own} -> {len(names)}, "
+                f"filters before [yolo] {_filters(self.source)} -> {_filters(model.cfg)}"
+            )
+        if weights is not None:
+            model.load(weights, verbose=verbose and RANK in {-1, 0})
+            self.seen_before = getattr(weights, "seen", 0)
+        model.names = names
+        return model
+
+    def get_validator(self) -> DarknetValidator:
+        """Return the validator of the epochs and of the best weights at the end."""
+        self.loss_names = ()
+        return DarknetValidator(
+            self.test_loader, save_dir=self.save_dir, args={**vars(self.args), "imgsz": image_size(self.cfg)},
+            _callbacks=self.callbacks,
+        )  # fmt: skip
+
+    def build_optimizer(self, model: torch.nn.Module, **keywords: Any) -> torch.optim.Optimizer:
+        """Build Darknet's SGD; any other ``optimizer=`` is Ultralytics' own."""
+        if str(self.args.optimizer).lower() not in {"sgd", "auto"}:
+            return super().build_optimizer(model, **keywords)
+        return darknet_sgd(unwrap_model(model).network)
+
+    def _build_train_pipeline(self) -> None:
+        """Build the loaders; with the number of images known, the length of the run is."""
+        super()._build_train_pipeline()
+        if self.plan is None:
+            self._plan_run(len(self.train_loader.dataset))
+            LOGGER.info(self.start_line())
+
+    def _plan_run(self, images: int) -> None:
+        given = self.args.given
+        self.plan = plan_run(
+            self.cfg.net, images, self.args.epochs if "epochs" in given else None,
+            self.args.max_batches, self.args.schedule == "exact", given,
+        )  # fmt: skip
+        self.epochs = self.args.epochs = self.plan.epochs
+        unwrap_model(self.model).set_net(self.plan.net)
+        if self.args.seen == "keep":
+            self.seen = getattr(self, "seen_before", 0)
+            self.update_index = self.seen // self.args.batch
+            if self.update_index >= self.plan.iterations:
+                raise SettingsError(
+                    f"seen=keep: the weights have seen {self.seen} images, that is iteration {self.update_index} of "
+                    f"{self.plan.iterations}: nothing is left to train; give a larger max_batches or leave seen= out"
+                )
+            left = self.plan.iterations - self.update_index
+            self.epochs = self.args.epochs = math.ceil(left / self.plan.updates_per_epoch)
+
+    def start_line(self) -> str:
+        """Say in a few lines what will happen."""
+        assert self.plan is not None
+        plan, args = self.plan, self.args
+        clip = f"clip {args.max_norm:g}" if 0 < args.max_norm < math.inf else "no clipping"
+        lines = [
+            f"batch {args.batch} = {args.subdivisions} sub-batches of {args.batch // args.subdivisions} images; "
+            f"{plan.updates_per_epoch} updates per epoch; {plan.iterations} iterations in {plan.epochs} epochs; {clip}; "
+            f"learning rate {plan.net.learning_rate:g} ({plan.net.policy}, burn-in {plan.net.burn_in}); "
+            f"flavour {unwrap_model(self.model).network.flavour}",
+            plan.note,
+        ]
+        return "\n".join(line for line in lines if line)
+
+    def set_rates(self, update_index: int) -> None:
+        """Set the cfg's learning rate of this iteration."""
+        assert self.plan is not None
+        set_rate(self.optimizer, learning_rate(self.plan.net, update_index + 1))
+
+    def _after_update(self, norm: torch.Tensor) -> None:
+        assert self.plan is not None
+        super()._after_update(norm)
+        if self.update_index >= self.plan.iterations:
+            self.stop = True
+
+    # --- what is kept -----------------------------------------------------------------------------------------------
+
+    def save_model(self) -> Any:
+        """Save Ultralytics' checkpoints and, for Darknet and OpenCV, weights with the cfg that belongs to them."""
+        saved = super().save_model()
+        network = unwrap_model(self.model).network
+        save_weights(network, self.wdir / "last.weights", self.seen)
+        if self.best_fitness == self.fitness:
+            save_weights(self.ema.ema.network, self.wdir / "best.weights", self.seen)
+        (self.wdir / "model.cfg").write_text(write_cfg(network.cfg), encoding="utf-8")
+        return saved
+
+
+def _canonical(given: dict[str, Any]) -> dict[str, Any]:
+    """Give every setting its Darknet name."""
+    for theirs, ours in ALIASES.items():
+        if theirs in given:
+            if ours in given:
+                raise SettingsError(f"{theirs}, {ours}: one setting under two names; give one of them")
+            given[ours] = given.pop(theirs)
+    if "scale" in given:  # for a Darknet network the cfg's meaning holds: the factor of policy=step
+        given["step_scale"] = given.pop("scale")
+    return given
+
+
+def read_source(given: dict[str, Any]) -> Cfg:
+    """Read the cfg of ``model``, a ``.cfg`` or a checkpoint, and put the user's values into it."""
+    path = str(given.get("model"))
+    if path.endswith(".pt"):
+        from ultralytics.nn.tasks import load_checkpoint
+
+        model, _ = load_checkpoint(path)
+        if not isinstance(model, DarknetModel):
+            raise WeightsError(f"{path}: holds no Darknet network; train it with SubbatchTrainer")
+        cfg = parse_cfg(model.yaml["darknet"], path)
+    else:
+        cfg = read_cfg(path)
+    for warning in cfg.warnings:
+        LOGGER.warning(warning)
+    return with_keys(cfg, given)
+
+
+def with_keys(cfg: Cfg, given: dict[str, Any]) -> Cfg:
+    """Return the cfg with the values that a user gave for keys of ``[net]`` and ``[yolo]``."""
+    names = {**{key: key for key in (*NET_KEYS, "batch", "subdivisions", "momentum")}, "step_scale": "scale"}
+    net = {names[key]: _tupled(given[key]) for key in names if given.get(key) is not None}
+    head = {key: given[key] for key in HEAD_KEYS if given.get(key) is not None}
+    if given.get("imgsz") is not None:
+        net["width"], net["height"] = size_of(given["imgsz"])
+    sections = tuple(replace(each, **head) if isinstance(each, Yolo) else each for each in cfg.sections)
+    return replace(cfg, net=replace(cfg.net, **net), sections=sections)
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _with_defaults(given: dict[str, Any], cfg: Cfg) -> dict[str, Any]:
+    """Fill in what the cfg says and what differs from Ultralytics for a Darknet network."""
+    if cfg.net.batch == 1 and "batch" not in given:
+        LOGGER.warning(
+            f"{cfg.path}: batch=1, Darknet's lines for testing; every image will be an update: give batch=64 subdivisions=16"
+        )
+    made = {**HOST_DEFAULTS, **given}
+    made["given"] = sorted(key for key, value in given.items() if value is not None and key != "given")
+    made["batch"], made["subdivisions"] = cfg.net.batch, cfg.net.subdivisions
+    if "batch" in given and "subdivisions" not in given and made["batch"] % made["subdivisions"]:
+        made["subdivisions"] = math.gcd(made["batch"], made["subdivisions"])
+    made["imgsz"] = image_size(cfg)
+    made["momentum"], made["weight_decay"] = cfg.net.momentum, cfg.net.decay
+    made["lr0"] = cfg.net.learning_rate
+    return {key: value for key, value in made.items() if key in DARKNET_DEFAULTS or key in DEFAULT_CFG_DICT or key == "save_dir"}
+
+
+def _filters(cfg: Cfg) -> int:
+    """Return the filters before the first head."""
+    head = cfg.heads[0]
+    return len(head.selected) * (5 + head.classes)

@@ -1,0 +1,141 @@
+"""Checks that several commands share: ranges of values, devices, files to read and to write."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from yolo_subbatch.errors import SettingsError, YoloSubbatchError
+
+Found = TypeVar("Found")
+DEVICE = re.compile(r"cpu|mps|cuda|(cuda:)?\d+(,(cuda:)?\d+)*")
+NOT_IN_NAMES = re.compile(r'[/\\:*?"<>|\0-\x1f]')  # of a folder, on any system
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something about a setting: ``level`` is error or warning, ``text`` reads ``where: what; what to do``."""
+
+    field: str
+    level: str
+    text: str
+
+
+def error(field: str, text: str) -> Problem:
+    """Return a problem that prevents the work."""
+    return Problem(field, "error", text)
+
+
+def warning(field: str, text: str) -> Problem:
+    """Return a problem that the user should know of."""
+    return Problem(field, "warning", text)
+
+
+def attempt(field: str, problems: list[Problem], check: Callable[[], Found]) -> Found | None:
+    """Run a check that raises; an error of this package joins the problems, and None is returned."""
+    try:
+        return check()
+    except YoloSubbatchError as fault:
+        problems.append(error(field, str(fault)))
+        return None
+
+
+def raise_errors(problems: Iterable[Problem]) -> list[str]:
+    """Raise one SettingsError with every error, a line each; without errors return the warnings' texts."""
+    found = list(problems)
+    errors = [problem.text for problem in found if problem.level == "error"]
+    if errors:
+        raise SettingsError("\n".join(dict.fromkeys(errors)))
+    return list(dict.fromkeys(problem.text for problem in found))
+
+
+def check_ranges(settings: Any) -> Iterator[Problem]:
+    """Compare every value of a settings dataclass with the bounds that its field declares."""
+    for each in dataclasses.fields(settings):
+        value = getattr(settings, each.name)
+        fault = None if value is None else _fault(value, each.metadata)
+        if fault:
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            yield error(each.name, f"{each.name}={shown}: {fault}")
+
+
+def _fault(value: Any, rule: Mapping[str, Any]) -> str | None:
+    choices = rule.get("choices")
+    if choices and value not in choices:
+        return f"unknown; use one of {', '.join(map(show, choices))}"
+    items = value if isinstance(value, tuple) else (value,)
+    numbers = [each for each in items if isinstance(each, (int, float)) and not isinstance(each, bool)]
+    return next((fault for fault in (number_fault(each, rule) for each in numbers) if fault), None)
+
+
+def number_fault(number: float, rule: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with a number according to ``min``, ``max``, ``above``, ``below`` and ``infinite``."""
+    if math.isnan(number) or (math.isinf(number) and not rule.get("infinite")):
+        return "not a finite number; give a number"
+    if "min" in rule and number < rule["min"]:
+        return f"too small; give at least {rule['min']}"
+    if "above" in rule and number <= rule["above"]:
+        return f"too small; give more than {rule['above']}"
+    if "max" in rule and number > rule["max"]:
+        return f"too large; give at most {rule['max']}"
+    if "below" in rule and number >= rule["below"]:
+        return f"too large; give less than {rule['below']}"
+    return None
+
+
+def show(value: Any) -> str:
+    """Return a value as a user types it: ``2`` for 2.0."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def check_place(settings: Any) -> Iterator[Problem]:
+    """Check the folder and the name under which results are kept, and the form of the device."""
+    name = settings.name
+    if not name or set(name) <= {".", " "} or NOT_IN_NAMES.search(name) or len(name) > 200:
+        yield error("name", f"name={name}: not usable as the name of a folder; give a plain name, and project= the place")
+    project = Path(settings.project)
+    if project.exists() and not project.is_dir():
+        yield error("project", f"project={project}: this is a file; give a folder")
+    if settings.device is not None and not DEVICE.fullmatch(settings.device):
+        yield error("device", f"device={settings.device}: unknown; give cpu, 0 or 0,1")
+
+
+def check_weights(settings: Any) -> Iterator[Problem]:
+    """Check that a weights file, if one is given, is a file with something in it, and goes with a cfg."""
+    if settings.weights is None:
+        return
+    path = Path(settings.weights)
+    if settings.model:
+        yield error("weights", f"weights={path}: model={settings.model} has no use for them; give weights= with cfg=")
+    elif path.is_dir():
+        yield error("weights", f"weights={path}: this is a folder; give the .weights file inside it")
+    elif not path.is_file():
+        yield error("weights", f"weights={path}: no such file; check the path of the weights")
+    elif path.suffix == ".pt":
+        yield error("weights", f"weights={path}: a checkpoint, not Darknet weights; give it as model= instead of cfg=")
+    elif path.stat().st_size == 0:
+        yield error("weights", f"weights={path}: the file is empty; give the weights of a Darknet network")
+
+
+def check_either(settings: Any) -> Iterator[Problem]:
+    """Check that a network is given, and only one."""
+    if settings.cfg and settings.model:
+        yield error("model", f"model={settings.model}: cfg={settings.cfg} is given too; give one of the two")
+    if not settings.cfg and not settings.model:
+        yield error("cfg", "cfg: not given; give a Darknet cfg, for example cfg=yolov3-tiny.cfg, or model= with a .pt")
+
+
+def check_output(field: str, file: str | None) -> Iterator[Problem]:
+    """Check that a file can be written."""
+    if file is None:
+        return
+    path = Path(file)
+    if path.is_dir():
+        yield error(field, f"{field}={file}: this is a folder; give the name of a file")
+    elif not path.absolute().parent.is_dir():
+        yield error(field, f"{field}={file}: the folder {path.parent} does not exist; make it first")

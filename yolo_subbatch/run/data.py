@@ -1,0 +1,142 @@
+"""Checks of a data description and of everything that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from yolo_subbatch.darknet.datafile import DataFile, check_labels, find_labels, read_data, read_image_list
+from yolo_subbatch.errors import DataError, SettingsError
+from yolo_subbatch.run.checks import Problem, attempt, warning
+from yolo_subbatch.run.find import YAML, find_data
+
+#: Endings of the pictures and videos that Ultralytics reads.
+IMAGES = frozenset({
+    ".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpeg2000", ".jpg", ".mpo", ".png", ".tif", ".tiff",
+    ".webp",
+})  # fmt: skip
+VIDEOS = frozenset({
+    ".asf", ".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv",
+})  # fmt: skip
+KEYS = {"train": "train", "val": "valid", "test": "test"}  # a split's key in a .data file
+
+
+def check_data(data: str | None, splits: Sequence[str] = ("train", "val"), labels: bool = True) -> list[Problem]:
+    """Check the images and labels of some splits.
+
+    Args:
+        data: As the user gives it; the built-in data set has no problems.
+        splits: ``train``, ``val``, ``test``.
+        labels: Read the label files too, which takes about a second for ten thousand images.
+    """
+    problems: list[Problem] = []
+    path = attempt("data", problems, lambda: find_data(data))
+    if path is not None:
+        check = _check_yaml if path.suffix in YAML else _check_darknet
+        attempt("data", problems, lambda: check(path, splits, labels, problems))
+    return problems
+
+
+def _check_darknet(path: Path, splits: Sequence[str], labels: bool, problems: list[Problem]) -> None:
+    file = read_data(path)
+    if file.unused:
+        problems.append(warning("data", f"{path}: not used: {', '.join(file.unused)}"))
+    for split in splits:
+        attempt("data", problems, partial(_check_list, file, KEYS[split], labels))
+
+
+def _check_list(file: DataFile, key: str, labels: bool) -> None:
+    source: Path | None = getattr(file, key)
+    if source is None:
+        raise DataError(f"{file.path}: no '{key}' list; add a line {key} = {key}.txt")
+    images = read_image_list(source)
+    if labels:
+        check_labels(find_labels(images, "error"), len(file.names), str(file.path))
+
+
+def _check_yaml(path: Path, splits: Sequence[str], labels: bool, problems: list[Problem]) -> None:
+    document = read_yaml(path)
+    classes = class_count(path, document)
+    for split in splits:
+        attempt("data", problems, partial(_check_split, path, document, split, classes if labels else None))
+
+
+def _check_split(path: Path, document: Mapping[str, Any], split: str, classes: int | None) -> None:
+    images = yaml_images(path, document, split)
+    if images and classes is not None:
+        check_labels(find_labels(images, "background"), classes, str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read an Ultralytics data description.
+
+    Raises:
+        SettingsError: If it is no YAML with keys.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        line = getattr(getattr(fault, "problem_mark", None), "line", None)
+        place = path if line is None else f"{path}:{line + 1}"
+        raise SettingsError(f"{place}: not valid YAML; correct the file") from fault
+    except OSError as fault:
+        raise SettingsError(f"{path}: cannot be read ({fault.strerror}); check the path of the data") from fault
+    if not isinstance(document, dict):
+        raise SettingsError(f"{path}: no keys in it; give train, val and names")
+    return document
+
+
+def class_count(path: Path, document: Mapping[str, Any]) -> int:
+    """Return the number of classes of an Ultralytics data description.
+
+    Raises:
+        SettingsError: If it has neither names nor their number, or the two disagree.
+    """
+    names, count = document.get("names"), document.get("nc")
+    if isinstance(names, (list, dict)) and names:
+        if isinstance(count, int) and count != len(names):
+            raise SettingsError(f"{path}: {len(names)} names for nc: {count}; correct one of them")
+        return len(names)
+    if isinstance(count, int) and count > 0:
+        return count
+    raise SettingsError(f"{path}: no class names; add names: with one name a class")
+
+
+def yaml_images(path: Path, document: Mapping[str, Any], split: str) -> list[Path]:
+    """Return the images of a split; none where Ultralytics would look elsewhere or download them.
+
+    Raises:
+        DataError: If the split or something that it names is missing.
+    """
+    given = document.get(split) or (document.get("validation") if split == "val" else None)
+    if not given:
+        raise DataError(f"{path}: no '{split}' images; add {split}: with a folder or a list of images")
+    base = Path(document["path"]) if document.get("path") else path.parent
+    if not base.exists() and not base.is_absolute():
+        return []  # Ultralytics looks in its own folder of data sets
+    entries = [str(each) for each in (given if isinstance(given, list) else [given])]
+    places = [_place(base, entry) for entry in entries]
+    if document.get("download") and not all(place.exists() for place in places):
+        return []
+    return [image for place in places for image in _images_of(path, split, place)]
+
+
+def _place(base: Path, entry: str) -> Path:
+    place = base / entry
+    # Ultralytics' own leniency: descriptions written for a neighbouring folder.
+    return base / entry[3:] if not place.exists() and entry.startswith("../") else place
+
+
+def _images_of(path: Path, split: str, place: Path) -> list[Path]:
+    if place.is_file():
+        return read_image_list(place)
+    if not place.is_dir():
+        raise DataError(f"{path}: {split}: {place} does not exist; correct the path")
+    images = sorted(each for each in place.rglob("*") if each.suffix.lower() in IMAGES)
+    if not images:
+        raise DataError(f"{path}: {split}: no image in {place}; correct the path")
+    return images

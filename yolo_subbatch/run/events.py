@@ -1,0 +1,277 @@
+"""The events of a run: one JSON object a line in ``events.jsonl``, written by one process and read by any number.
+
+A reader may come at any time, may meet a half-written last line, and ignores types and fields that it does not know.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, ClassVar
+
+VERSION = 1
+SLICE = 1 << 17  # bytes read at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What every event carries: its number in the file (from 0) and its time in Unix seconds, set by the writer."""
+
+    type: ClassVar[str] = ""
+    seq: int = -1
+    t: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """Training begins; ``steps_total`` counts weight updates, ``clip`` is the largest gradient norm (0: none).
+
+    ``imgsz`` is the input's width and height in pixels, ``lr_steps`` the iterations at which the rate changes.
+    """
+
+    type: ClassVar[str] = "run_started"
+    pid: int
+    steps_total: int
+    start_step: int = 0
+    model: str = ""
+    device: str = ""
+    world_size: int = 1
+    torch: str = ""
+    ultralytics: str = ""
+    names: list[str] = field(default_factory=list)
+    batch: int = 1
+    subdivisions: int = 1
+    imgsz: list[int] = field(default_factory=list)
+    clip: float | None = 0.0
+    lr_steps: list[int] = field(default_factory=list)
+    burn_in: int = 0
+    epochs: int = 0
+    updates_per_epoch: int = 0
+    data: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Event):
+    """One weight update, ``step`` counted from 1; losses are means per image over the whole batch.
+
+    ``gnorm`` is the gradient's norm before clipping, ``ips`` images per second, ``images`` the images of this update,
+    ``seen`` all images so far, ``imgsz`` the input's width and height, ``mem_mb`` the memory in MiB.
+    """
+
+    type: ClassVar[str] = "step"
+    step: int
+    epoch: int
+    loss: dict[str, float | None]
+    darknet_loss: float | None = None
+    lr: float | None
+    gnorm: float | None
+    clipped: bool = False
+    ips: float | None = None
+    images: int = 0
+    seen: int = 0
+    imgsz: Any = 0
+    mem_mb: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Val(Event):
+    """The validation after an epoch."""
+
+    type: ClassVar[str] = "val"
+    step: int
+    epoch: int
+    map50: float | None
+    map: float | None
+    precision: float | None = None
+    recall: float | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(Event):
+    """A checkpoint was written; ``kind`` is last, best or resume, ``path`` relative to the run folder."""
+
+    type: ClassVar[str] = "checkpoint"
+    step: int
+    path: str
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image(Event):
+    """A picture was written, ``path`` relative to the run folder."""
+
+    type: ClassVar[str] = "image"
+    step: int
+    path: str
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warned(Event):
+    """Something that the user should know, with a fixed ``code`` for programs."""
+
+    type: ClassVar[str] = "warning"
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log(Event):
+    """A line for the console."""
+
+    type: ClassVar[str] = "log"
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinished(Event):
+    """The run is over; ``status`` is completed, stopped or failed; ``error`` holds type, message and traceback."""
+
+    type: ClassVar[str] = "run_finished"
+    status: str
+    step: int = 0
+    reason: str = ""
+    best: float | None = None
+    error: dict[str, str] | None = None
+
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    kind.type: kind for kind in (RunStarted, Step, Val, Checkpoint, Image, Warned, Log, RunFinished)
+}
+
+
+class EventWriter:
+    """Appends events to a file, each line whole and at once.
+
+    Args:
+        path: ``events.jsonl`` of a run folder; numbering goes on after the last event that it holds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        last = last_event(path)
+        self.sequence = 0 if last is None else last.seq + 1
+        self.file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        self.faulty = False  # the update before was not finite: its successors are not news
+        if not _ends_whole(path):
+            self.file.write("\n")  # a process died in the middle of a line; keep our first event out of it
+
+    def write(self, event: Event) -> None:
+        """Write one event; numbers that JSON cannot hold become null, and a warning says so once."""
+        values = dataclasses.asdict(event)
+        values.update(seq=self.sequence, t=round(time.time(), 3))
+        clean, faults = _finite(values)
+        self.sequence += 1
+        document = {"v": VERSION, "type": event.type, **clean}
+        self.file.write(json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=float) + "\n")
+        if isinstance(event, Step):
+            news, self.faulty = bool(faults) and not self.faulty, bool(faults)
+            if news:
+                code = "nan_loss" if any("loss" in fault for fault in faults) else "nan_gradient"
+                self.write(Warned(code=code, text=f"update {event.step}: {', '.join(faults)} not a finite number"))
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+def _finite(value: Any, name: str = "") -> tuple[Any, list[str]]:
+    """Replace NaN and infinities by None; return the value and the names of what was replaced."""
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        value = float(value)  # numpy's numbers too
+    if isinstance(value, float) and not math.isfinite(value):
+        return None, [name]
+    if isinstance(value, dict):
+        parts = {key: _finite(each, f"{name}.{key}".lstrip(".")) for key, each in value.items()}
+        return {key: each for key, (each, _) in parts.items()}, [fault for _, more in parts.values() for fault in more]
+    if isinstance(value, (list, tuple)):
+        items = [_finite(each, name) for each in value]
+        return [each for each, _ in items], [fault for _, more in items for fault in more]
+    return value, []
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
+class EventTail:
+    """Reads a growing events file bit by bit.
+
+    A last line without its end is left for the next time; a file that became shorter is read again from its start.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.offset = path, 0
+
+    def read(self, limit: int | None = None) -> list[Event]:
+        """Return the events that came since the last call; none while the file does not exist.
+
+        Args:
+            limit: Read about this many bytes at most, so that a long file can be read in slices: an empty result then
+                does not mean that the end was reached, an unchanged ``offset`` does.
+        """
+        try:
+            with self.path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self.offset:
+                    self.offset = 0
+                file.seek(self.offset)
+                data = file.read(limit)
+                while limit and b"\n" not in data and (more := file.read(limit)):
+                    data += more  # a line longer than the limit
+        except FileNotFoundError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self.offset += len(whole)
+        # Not splitlines(): text may hold other line separators.
+        return [event for event in map(parse_event, whole.split(b"\n")) if event is not None]
+
+
+def parse_event(line: bytes) -> Event | None:
+    """Return the event of one line, or None if it is damaged, empty or of a type that is not known."""
+    try:
+        values = json.loads(line)
+        kind = EVENT_TYPES[values["type"]]
+        known = {each.name for each in dataclasses.fields(kind)}
+        return kind(**{key: value for key, value in values.items() if key in known})
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """Yield every event of a file, reading it in slices."""
+    tail, before = EventTail(path), -1
+    while tail.offset != before:
+        before = tail.offset
+        yield from tail.read(SLICE)
+
+
+def last_event(path: Path) -> Event | None:
+    """Return the last whole event of a file, reading no more of its end than needed; None without one."""
+    try:
+        with path.open("rb") as file:
+            size, length = file.seek(0, os.SEEK_END), SLICE
+            while size:
+                file.seek(max(0, size - length))
+                lines = file.read().split(b"\n")[:-1]  # what follows the last line end is torn
+                # Unless the file was read from its start, the first piece is the end of some line.
+                found = map(parse_event, reversed(lines if length >= size else lines[1:]))
+                event = next((each for each in found if each is not None), None)
+                if event is not None or length >= size:
+                    return event
+                length *= 4
+    except FileNotFoundError:
+        pass
+    return None

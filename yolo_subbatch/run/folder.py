@@ -1,0 +1,278 @@
+"""A run on disk: its folder, its process, its state."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.events import RunFinished, last_event
+from yolo_subbatch.run.settings import TrainSettings
+
+VERSIONS_OF = ("yolo-subbatch", "torch", "ultralytics", "numpy")
+SAME_START = 2.0  # seconds by which two readings of one process's start time may differ
+STILL_WRITES = 600.0  # seconds without an event after which a run on another machine counts as dead
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run; the files in it have fixed names.
+
+    ``settings.json`` what was asked, ``run.json`` which process, ``events.jsonl`` what happened, ``console.log`` what a
+    launched process printed, ``control/stop`` a request to stop, ``weights/`` the results.
+    """
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """The file with the settings."""
+        return self.path / "settings.json"
+
+    @property
+    def events(self) -> Path:
+        """The events file."""
+        return self.path / "events.jsonl"
+
+    @property
+    def console(self) -> Path:
+        """What the process printed, where it was launched without a terminal."""
+        return self.path / "console.log"
+
+    @property
+    def weights(self) -> Path:
+        """The folder of checkpoints and weights."""
+        return self.path / "weights"
+
+    @classmethod
+    def create(cls, project: str | Path, name: str) -> RunFolder:
+        """Make a new folder ``project/name``; a taken name gets the next free number: ``name2``, ``name3``.
+
+        Raises:
+            SettingsError: If the folder cannot be made.
+        """
+        parent = Path(project).absolute()
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            return cls(next(path for path in _candidates(parent, name) if _made(path)))
+        except FileExistsError:
+            raise SettingsError(f"project={project}: {parent} is a file; give a folder") from None
+        except OSError as error:
+            fault = f"project={project}: no folder can be made there ({error.strerror}); give one you may write to"
+            raise SettingsError(fault) from error
+
+    @classmethod
+    def prepared(cls, path: str | Path) -> RunFolder:
+        """Return the folder that a launcher prepared.
+
+        Raises:
+            SettingsError: If it has no settings, or was used already.
+        """
+        folder = cls(Path(path).absolute())
+        if not folder.path.is_dir():
+            raise SettingsError(f"run_dir={path}: no such folder; make it and write a settings.json into it")
+        if folder.events.exists():
+            raise SettingsError(f"run_dir={path}: holds the events of a run already; prepare a new folder")
+        if not folder.settings.is_file():
+            raise SettingsError(f"run_dir={path}: no settings.json in it; write the settings first")
+        return folder
+
+    @classmethod
+    def attach(cls, path: str | Path) -> RunFolder:
+        """Return the folder of a run that someone started, running or not.
+
+        Raises:
+            SettingsError: If it is no run folder.
+        """
+        folder = cls(Path(path).absolute())
+        if not any(file.is_file() for file in (folder.path / "run.json", folder.events, folder.settings)):
+            raise SettingsError(f"{path}: not the folder of a run, it holds no run.json; give a run's folder")
+        return folder
+
+    def discard(self) -> None:
+        """Remove a folder whose run never began; one that holds events or weights stays."""
+        if not self.events.exists() and not (self.weights.is_dir() and any(self.weights.iterdir())):
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def write_settings(self, settings: TrainSettings) -> None:
+        """Keep what was asked."""
+        _write(self.settings, settings.to_json())
+
+    def read_settings(self) -> TrainSettings:
+        """Return what was asked.
+
+        Raises:
+            SettingsError: If the file is missing or damaged.
+        """
+        try:
+            text = self.settings.read_text(encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(f"{self.settings}: cannot be read ({error.strerror}); is this a run folder?") from error
+        except UnicodeDecodeError as error:
+            raise SettingsError(f"{self.settings}: not UTF-8 text; write the settings again") from error
+        return TrainSettings.from_json(text, str(self.settings))
+
+    def write_process(self, pid: int | None = None) -> None:
+        """Keep which process runs here: pids are used again, so its start time is kept too.
+
+        Args:
+            pid: The process, this one by default.
+
+        Raises:
+            psutil.Error: If it is gone already.
+        """
+        process = psutil.Process(pid)
+        document = {
+            "pid": process.pid,
+            "started": process.create_time(),
+            "host": platform.node(),
+            "argv": process.cmdline(),
+            "folder": os.getcwd(),
+            "versions": {name: _version(name) for name in VERSIONS_OF} | {"python": platform.python_version()},
+        }
+        _write(self.path / "run.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+    def process_record(self) -> dict[str, Any]:
+        """Return what ``run.json`` says; empty without one."""
+        try:
+            document = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    def process(self) -> psutil.Process | None:
+        """Return the run's living process on this machine, or None."""
+        record = self.process_record()
+        try:
+            if record["host"] != platform.node():
+                return None
+            process = psutil.Process(int(record["pid"]))
+            same = abs(process.create_time() - float(record["started"])) < SAME_START
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except (KeyError, TypeError, ValueError, psutil.Error):
+            return None
+
+    def alive(self) -> bool:
+        """Tell whether the run's process lives; on another machine, whether it has written lately."""
+        host = self.process_record().get("host")
+        if host in (None, platform.node()):
+            return self.process() is not None
+        with suppress(OSError):
+            return time.time() - self.events.stat().st_mtime < STILL_WRITES
+        return False
+
+    def status(self) -> str:
+        """Return ``prepared``, ``running``, ``completed``, ``stopped`` or ``failed``.
+
+        A run whose process is gone without a last event has failed. The events are read after looking at the process,
+        so that a run that ends in between is not called dead.
+        """
+        alive = self.alive()
+        last = last_event(self.events)
+        if isinstance(last, RunFinished):
+            return last.status
+        if alive:
+            return "running"
+        return "failed" if self.events.exists() or self.process_record() else "prepared"
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Train with the settings in this folder, in a process of its own that outlives this one."""
+        command = [sys.executable, "-u", "-m", "yolo_subbatch", "train", "--run-dir", str(self.path)]
+        with self.console.open("ab") as console:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, start_new_session=True,
+                env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            )  # fmt: skip
+        with suppress(psutil.Error):  # it may have ended already; its events say how
+            self.write_process(process.pid)
+        return process
+
+    def request_stop(self) -> None:
+        """Ask the run to stop after its current update."""
+        control = self.path / "control"
+        control.mkdir(exist_ok=True)
+        (control / "stop").touch()
+
+    def stop_requested(self) -> bool:
+        """Tell whether someone asked the run to stop."""
+        return (self.path / "control" / "stop").exists()
+
+    def kill(self) -> bool:
+        """End the run's processes at once, loaders and all; return whether there was one."""
+        process = self.process()
+        if process is None:
+            return False
+        with suppress(psutil.Error):
+            family = [*process.children(recursive=True), process]
+            if hasattr(os, "killpg") and os.getsid(process.pid) == process.pid:
+                # A launched run leads a session, in which no foreign process is.
+                os.killpg(process.pid, signal.SIGKILL)
+            for each in family:
+                with suppress(psutil.Error):
+                    each.kill()
+            psutil.wait_procs(family, timeout=10)
+        return True
+
+
+def launch(settings: TrainSettings) -> tuple[RunFolder, subprocess.Popen[bytes]]:
+    """Start a training in the background, in a new run folder.
+
+    Raises:
+        SettingsError: If the folder cannot be made.
+    """
+    folder = RunFolder.create(settings.project, settings.name)
+    folder.write_settings(settings)
+    return folder, folder.start()
+
+
+def list_runs(project: str | Path) -> list[RunFolder]:
+    """Return the run folders in a project folder, the newest first."""
+    parent = Path(project)
+    if not parent.is_dir():
+        return []
+    found = [path for path in parent.iterdir() if (path / "run.json").is_file() or (path / "events.jsonl").is_file()]
+    return [RunFolder(path) for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def _candidates(parent: Path, name: str) -> Iterator[Path]:
+    yield parent / name
+    for number in count(2):
+        yield parent / f"{name}{number}"
+
+
+def _made(path: Path) -> bool:
+    """Make a folder, unless it exists, whoever made it: no folder is ever used twice."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    part = path.with_name(f"{path.name}.part{os.getpid()}")
+    part.write_text(text, encoding="utf-8", errors="backslashreplace")
+    os.replace(part, path)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"

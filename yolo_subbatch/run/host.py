@@ -1,0 +1,96 @@
+"""What Ultralytics knows, read from its files: importing the package would take seconds.
+
+Its training keys with their defaults, its model descriptions, and what kind of network a checkpoint holds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import re
+import zipfile
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from yolo_subbatch.errors import SettingsError, WeightsError
+
+#: Ultralytics' own rule: keys that are a share or a probability, from 0 to 1.
+FRACTIONS = frozenset({
+    "bgr", "cls_pw", "conf", "copy_paste", "cutmix", "dlam", "dropout", "erasing", "fliplr", "flipud", "hsv_h", "hsv_s",
+    "hsv_v", "iou", "lr0", "lrf", "mixup", "momentum", "mosaic", "multi_scale", "perspective", "translate",
+    "warmup_bias_lr", "warmup_momentum", "weight_decay",
+})  # fmt: skip
+#: Its least value of keys that count something.
+LEAST = {"patience": 0, "max_det": 1, "mask_ratio": 1, "vid_stride": 1, "warmup_epochs": 0, "close_mosaic": 0}
+#: Published checkpoints, which Ultralytics downloads by name.
+PUBLISHED = re.compile(r"(yolo|rtdetr|sam|mobile_sam|FastSAM)[\w.-]*\.pt", re.IGNORECASE)
+#: Endings of a model's name whose labels hold more than boxes.
+OTHER_TASKS = ("-seg", "-pose", "-obb", "-cls", "-depth", "-sem")
+CLOSE = 0.6  # difflib ratio from which a known word is offered instead of an unknown one
+OLD_PICKLE = b"\x80\x02"  # how checkpoints of old releases of torch begin
+
+
+@cache
+def folder() -> Path:
+    """Return where Ultralytics is installed.
+
+    Raises:
+        SettingsError: If it is not.
+    """
+    found = importlib.util.find_spec("ultralytics")
+    if found is None or not found.submodule_search_locations:
+        raise SettingsError("ultralytics: not installed; install it with pip install 'ultralytics>=8.4,<8.5'")
+    return Path(found.submodule_search_locations[0])
+
+
+@cache
+def training_keys() -> dict[str, Any]:
+    """Return every key of Ultralytics with its default; do not change the dictionary."""
+    import yaml  # here, because most help texts do without it
+
+    document = yaml.safe_load((folder() / "cfg" / "default.yaml").read_text(encoding="utf-8"))
+    return {key: value for key, value in document.items() if isinstance(key, str)}
+
+
+def find_model(name: str) -> Path | None:
+    """Return a model description that Ultralytics brings along; ``yolo26n.yaml`` is size n of ``yolo26.yaml``."""
+    wanted = {name, re.sub(r"(\d+)[nslmx](.*)$", r"\1\2", name)}
+    return next((path for path in (folder() / "cfg" / "models").rglob("*.yaml") if path.name in wanted), None)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that was probably meant."""
+    return next(iter(difflib.get_close_matches(word, list(known), 1, CLOSE)), None)
+
+
+def model_names() -> list[str]:
+    """Return the names of the model descriptions that Ultralytics brings along."""
+    return sorted(path.name for path in (folder() / "cfg" / "models").rglob("*.yaml"))
+
+
+def find_dataset(name: str) -> Path | None:
+    """Return a data description that Ultralytics brings along, such as ``coco8.yaml``."""
+    path = folder() / "cfg" / "datasets" / name
+    return path if path.name == name and path.is_file() else None
+
+
+def is_darknet_checkpoint(path: str | Path) -> bool:
+    """Tell whether a ``.pt`` holds a network of this package, without loading it.
+
+    Raises:
+        WeightsError: If it is no checkpoint at all.
+    """
+    file = Path(path)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            pickles = [name for name in archive.namelist() if name.endswith("data.pkl")]
+            return any(b"yolo_subbatch.engine.model" in archive.read(name) for name in pickles)
+    except OSError as error:
+        raise WeightsError(f"{file}: cannot be read ({error.strerror}); check the path of the checkpoint") from error
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, ValueError) as error:
+        with file.open("rb") as opened:
+            if opened.read(2) == OLD_PICKLE:
+                return False
+        raise WeightsError(f"{file}: no checkpoint, or a damaged one; give the .pt of a training") from error

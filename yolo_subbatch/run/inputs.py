@@ -1,0 +1,176 @@
+"""Checks of what the other commands are asked to do; ``train`` has its own in ``validate``.
+
+Each returns the settings with every file found, so that the engine deals with paths only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from yolo_subbatch.darknet.parser import read_cfg
+from yolo_subbatch.darknet.shapes import check_heads, layer_table
+from yolo_subbatch.errors import CfgError, DataError
+from yolo_subbatch.run import host
+from yolo_subbatch.run.checks import (
+    Problem,
+    attempt,
+    check_either,
+    check_output,
+    check_place,
+    check_ranges,
+    check_weights,
+    error,
+    raise_errors,
+)
+from yolo_subbatch.run.commands import (
+    ConvertSettings,
+    DemoSettings,
+    InfoSettings,
+    PredictSettings,
+    Source,
+    ValSettings,
+)
+from yolo_subbatch.run.data import IMAGES, VIDEOS, check_data
+from yolo_subbatch.run.find import find_cfg, find_data
+
+Named = TypeVar("Named", bound=Source)
+
+
+def check_val(settings: ValSettings) -> ValSettings:
+    """Return the settings of ``val`` with every file found; ``data`` is None for the built-in data set.
+
+    Raises:
+        YoloSubbatchError: With everything that is wrong.
+    """
+    problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
+    problems += check_data(settings.data, (settings.split,))
+    _report(problems)
+    found = find_data(settings.data)
+    if found is None and settings.split == "test":
+        raise DataError("split=test: the built-in data set has train and val; give one of these")
+    return replace(_with_cfg(settings), data=None if found is None else str(found))
+
+
+def check_predict(settings: PredictSettings) -> PredictSettings:
+    """Return the settings of ``predict`` with every file found.
+
+    Raises:
+        YoloSubbatchError: With everything that is wrong.
+    """
+    problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
+    attempt("source", problems, lambda: _check_media(settings.source))
+    _report(problems)
+    return _with_cfg(settings)
+
+
+def check_convert(settings: ConvertSettings) -> ConvertSettings:
+    """Return the settings of ``convert`` with every file found.
+
+    Raises:
+        YoloSubbatchError: With everything that is wrong.
+    """
+    _report([*_check_network(settings), *_check_target(settings), *check_output("to", settings.to)])
+    return _with_cfg(settings)
+
+
+def check_info(settings: InfoSettings) -> InfoSettings:
+    """Return the settings of ``info`` with the cfg found and what it says filled in.
+
+    Raises:
+        YoloSubbatchError: With everything that is wrong.
+    """
+    _report(list(check_ranges(settings)))
+    path = find_cfg(settings.cfg)
+    net = read_cfg(path).net
+    made = replace(
+        settings, cfg=str(path), imgsz=settings.imgsz or (net.height, net.width), batch=settings.batch or net.batch,
+        subdivisions=settings.subdivisions or (1 if settings.batch else net.subdivisions),
+    )  # fmt: skip
+    assert made.batch and made.subdivisions
+    if made.batch % made.subdivisions:
+        text = f"subdivisions={made.subdivisions}: does not divide batch={made.batch}; use one of its divisors"
+        _report([error("subdivisions", text)])
+    return made
+
+
+def check_demo(settings: DemoSettings) -> DemoSettings:
+    """Return the settings of ``demo``.
+
+    Raises:
+        SettingsError: With everything that is wrong.
+    """
+    _report([*check_ranges(settings), *check_place(settings)])
+    return settings
+
+
+def _report(problems: list[Problem]) -> None:
+    for text in raise_errors(problems):
+        print(f"warning: {text}")
+
+
+def _check_network(settings: Source) -> list[Problem]:
+    """Check the network that a command works on, and every value's range."""
+    problems = [*check_ranges(settings), *check_either(settings), *check_weights(settings)]
+    if settings.cfg:
+        attempt("cfg", problems, lambda: _check_cfg(settings.cfg))
+        if not settings.weights and not settings.model:
+            problems.append(error("weights", f"weights: not given; cfg={settings.cfg} needs its trained weights"))
+    elif settings.model:
+        attempt("model", problems, lambda: _check_checkpoint(settings.model or ""))
+    return problems
+
+
+def _check_cfg(name: str | None) -> None:
+    cfg = read_cfg(find_cfg(name))
+    check_heads(cfg)
+    layer_table(cfg)
+
+
+def _check_checkpoint(name: str) -> None:
+    path = Path(name)
+    if path.is_dir():
+        raise DataError(f"model={name}: this is a folder; give the .pt file inside it")
+    if path.suffix == ".cfg":
+        raise CfgError(f"model={name}: a Darknet cfg; give it as cfg= with weights=")
+    if path.is_file():
+        host.is_darknet_checkpoint(path)
+    elif path.parent != Path() or not host.PUBLISHED.fullmatch(path.name):
+        raise DataError(f"model={name}: no such file; give the checkpoint of a run, for example weights/best.pt in it")
+
+
+def _with_cfg(settings: Named) -> Named:
+    return replace(settings, cfg=str(find_cfg(settings.cfg))) if settings.cfg else settings
+
+
+def _check_media(source: str | None) -> None:
+    """Check that there is something to look at; addresses and cameras (numbers) are the engine's to open."""
+    if not source:
+        raise DataError("source: not given; give an image, a folder or a video, for example source=images/")
+    if "://" in source or source.isdecimal():
+        return
+    path = Path(source)
+    if path.is_dir():
+        found = any(each.suffix.lower() in IMAGES | VIDEOS for each in path.iterdir())
+        if not found:
+            raise DataError(f"source={source}: no image or video in this folder; check the path of the images")
+    elif not path.exists() and not ("*" in source and any(Path().glob(source) if not path.is_absolute() else
+                                                         Path(path.anchor).glob(str(path.relative_to(path.anchor))))):
+        raise DataError(f"source={source}: no such file or folder; check the path of the images")
+
+
+def _check_target(settings: ConvertSettings) -> Iterator[Problem]:
+    if not settings.to:
+        yield error("to", "to: not given; give the file to write, for example to=best.weights")
+        return
+    target = Path(settings.to)
+    if target.suffix not in {".weights", ".pt"}:
+        yield error("to", f"to={target}: unknown format; give a name that ends in .weights or .pt")
+    elif settings.model and target.suffix == ".pt":
+        yield error("to", f"to={target}: {settings.model} is a checkpoint already; give a name that ends in .weights")
+    beside = [target.with_suffix(".cfg")] if target.suffix == ".weights" else []
+    for path in (target, *beside):
+        if path.is_file():
+            yield error("to", f"to={target}: {path} exists and is not overwritten; choose another name")

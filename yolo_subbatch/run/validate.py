@@ -1,0 +1,178 @@
+"""Checks of what a training is asked to do, before any work starts: the command line and a form say the same words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from yolo_subbatch.darknet.parser import read_cfg
+from yolo_subbatch.darknet.sections import Cfg
+from yolo_subbatch.darknet.shapes import check_heads, largest_stride, layer_table
+from yolo_subbatch.run import host
+from yolo_subbatch.run.checks import (
+    Problem,
+    attempt,
+    check_either,
+    check_place,
+    check_ranges,
+    check_weights,
+    error,
+    number_fault,
+    warning,
+)
+from yolo_subbatch.run.data import check_data
+from yolo_subbatch.run.find import YAML, find_cfg, is_built_in
+from yolo_subbatch.run.settings import TrainSettings
+
+#: Settings that mean something for a Darknet network only.
+DARKNET_ONLY = (
+    "weights", "flavour", "max_batches", "schedule", "seen", "burn_in", "power", "policy", "steps", "scales", "step",
+    "gamma", "learning_rate_min", "augmentation", "jitter", "hue", "saturation", "exposure", "flip", "random",
+    "ignore_thresh", "truth_thresh", "letterbox",
+)  # fmt: skip
+#: Ultralytics' keys without effect on a Darknet network: its [net] and its own loss say these things.
+NOT_FOR_DARKNET = (
+    "lrf", "cos_lr", "warmup_epochs", "warmup_momentum", "warmup_bias_lr", "box", "cls", "dfl", "multi_scale",
+    "overlap_mask", "mask_ratio", "pose", "kobj", "rle", "dropout", "cls_pw", "distill_model", "dis",
+)  # fmt: skip
+#: Ultralytics' augmentation, which Darknet's replaces.
+HOST_AUGMENTATION = (
+    "hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "shear", "perspective", "flipud", "fliplr", "bgr", "mosaic",
+    "mixup", "cutmix", "copy_paste", "copy_paste_mode", "auto_augment", "erasing", "close_mosaic",
+)  # fmt: skip
+OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
+DEFAULT_BATCH = 16  # of a model that no cfg describes, as in Ultralytics
+
+
+def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
+    """Return everything that is wrong with the settings of a run, and what its user should know.
+
+    Args:
+        settings: The settings.
+        labels: Read every label file too; a form that checks while one types may leave that to the run.
+    """
+    problems = [*check_ranges(settings), *check_either(settings), *check_weights(settings), *check_place(settings)]
+    darknet = not settings.model
+    cfg: Cfg | None = None
+    if settings.cfg:
+        cfg = attempt("cfg", problems, lambda: _usable_cfg(settings.cfg))
+    elif settings.model:
+        darknet = attempt("model", problems, lambda: _is_darknet(Path(settings.model or ""), problems)) is not False
+    problems += [*_check_schedule(settings, cfg), *_check_extra(settings, darknet)]
+    if cfg is not None:
+        problems += [*_check_network(settings, cfg), *_check_batch(settings, cfg, cfg.net.batch, cfg.net.subdivisions)]
+    elif not darknet:
+        problems += [*_check_host_model(settings), *_check_batch(settings, None, DEFAULT_BATCH, 1)]
+    elif settings.batch is not None:  # the batch that a checkpoint's cfg holds is not known here
+        problems += _check_batch(settings, None, settings.batch, 1)
+    if darknet or str(settings.data).endswith(".data"):
+        problems += check_data(settings.data, labels=labels)
+    return problems
+
+
+def _usable_cfg(name: str | None) -> Cfg:
+    cfg = read_cfg(find_cfg(name))
+    check_heads(cfg)
+    layer_table(cfg)
+    return cfg
+
+
+def _is_darknet(path: Path, problems: list[Problem]) -> bool:
+    """Tell whether ``model=`` is a Darknet network; what it is otherwise is checked on the way."""
+    if path.suffix in YAML:
+        if not path.is_file() and host.find_model(path.name) is None:
+            near = host.nearest(path.name, host.model_names())
+            advice = f"did you mean {near}?" if near else "give a file, or a name such as yolo26n.yaml"
+            problems.append(error("model", f"model={path}: no such file and no model of Ultralytics; {advice}"))
+        return False
+    if path.is_file() and path.suffix == ".pt":
+        return host.is_darknet_checkpoint(path)
+    if path.parent == Path() and host.PUBLISHED.fullmatch(path.name):
+        problems.append(warning("model", f"model={path}: not in this folder; Ultralytics will download it"))
+        return False
+    if path.suffix == ".cfg":
+        problems.append(error("model", f"model={path}: a Darknet cfg; give it as cfg={path}"))
+    elif path.is_dir():
+        problems.append(error("model", f"model={path}: this is a folder; give the .pt file inside it"))
+    else:
+        what = "no such file" if path.suffix == ".pt" else "neither .pt nor .yaml"
+        problems.append(error("model", f"model={path}: {what}; give the checkpoint of a run or a model of Ultralytics"))
+    return True
+
+
+def _check_host_model(settings: TrainSettings) -> Iterator[Problem]:
+    """Check what a model that is not Darknet's cannot use."""
+    usual = {each.name: each.default for each in dataclasses.fields(settings)}
+    for name in DARKNET_ONLY:
+        if name != "weights" and getattr(settings, name) != usual[name]:
+            text = f"{name}: has no meaning for {settings.model}; leave it out, or give a Darknet network with cfg="
+            yield error(name, text)
+    stem = Path(settings.model or "").stem
+    if is_built_in(settings.data) and any(task in stem for task in host.OTHER_TASKS):
+        yield error("data", f"data: {settings.model} needs more than the boxes of the built-in data set; give data=")
+
+
+def _check_schedule(settings: TrainSettings, cfg: Cfg | None) -> Iterator[Problem]:
+    if settings.seen == "keep" and not settings.weights and not settings.model:
+        yield error("seen", "seen=keep: there is no weights file that has seen images; give weights=")
+    steps = settings.steps if settings.steps is not None or cfg is None else cfg.net.steps
+    scales = settings.scales if settings.scales is not None or cfg is None else cfg.net.scales
+    if steps is not None and scales is not None and len(steps) != len(scales):
+        yield error("scales", f"scales: {len(scales)} of them for {len(steps)} steps; give one scale a step")
+    if steps and list(steps) != sorted(steps):
+        yield error("steps", f"steps={','.join(map(str, steps))}: not in rising order; sort them")
+    if settings.policy == "steps" and steps is not None and not steps:
+        yield error("policy", "policy=steps: no steps; give steps= and scales=")
+
+
+def _check_batch(settings: TrainSettings, cfg: Cfg | None, batch: int, parts: int) -> Iterator[Problem]:
+    """Check that the batch can be divided, given what holds without the user's keys."""
+    if cfg and settings.batch is None and batch == 1:
+        found = f"{cfg.path}: batch=1, Darknet's lines for testing, so every image will be an update"
+        yield warning("batch", f"{found}; give for example batch=64 subdivisions=16")
+    if settings.batch is not None:
+        batch, parts = settings.batch, 1  # where only the batch is given, the engine chooses parts that fit
+    parts = settings.subdivisions if settings.subdivisions is not None else parts
+    if batch < 1 or parts < 1 or batch % parts == 0:
+        return
+    near = sorted((each for each in range(1, batch + 1) if batch % each == 0), key=lambda each: abs(each - parts))[:3]
+    where = "" if settings.subdivisions else f"{cfg.path if cfg else ''}: "
+    advice = f"use one of {', '.join(map(str, sorted(near)))}"
+    yield error("subdivisions", f"{where}subdivisions={parts}: does not divide batch={batch}; {advice}")
+
+
+def _check_network(settings: TrainSettings, cfg: Cfg) -> Iterator[Problem]:
+    """Check the input size against the network, and pass its warnings on."""
+    yield from (warning("cfg", text) for text in cfg.warnings)
+    size = settings.imgsz
+    height, width = size if isinstance(size, tuple) else (size, size) if size else (cfg.net.height, cfg.net.width)
+    stride = largest_stride(cfg)
+    odd = next((side for side in (height, width) if side % stride or side < stride), None)
+    if odd is None:
+        found: list[Problem] = []
+        attempt("imgsz", found, lambda: layer_table(cfg, width, height))
+        yield from found
+    else:
+        shown = str(width) if width == height else f"{height},{width}"
+        near = sorted({max(stride, odd // stride * stride), (odd // stride + 1) * stride})
+        advice = f"use {' or '.join(map(str, near))}" + ("" if width == height else f" instead of {odd}")
+        yield error("imgsz", f"imgsz={shown}: not a multiple of the network's stride {stride}; {advice}")
+
+
+def _check_extra(settings: TrainSettings, darknet: bool) -> Iterator[Problem]:
+    """Check Ultralytics' keys: their ranges, and whether they mean anything here."""
+    for key, value in settings.extra.items():
+        rule: dict[str, float] = {"min": 0, "max": 1} if key in host.FRACTIONS else {}
+        if key in host.LEAST:
+            rule = {"min": host.LEAST[key]}
+        fault = number_fault(value, rule) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        if fault:
+            yield error(key, f"{key}={value}: {fault}")
+        if darknet and key in NOT_FOR_DARKNET:
+            yield warning(key, f"{key}: has no effect on a Darknet network, which has its own loss and schedule")
+        if darknet and key in HOST_AUGMENTATION and settings.augmentation == "darknet":
+            yield warning(key, f"{key}: has no effect on Darknet's augmentation; augmentation=ultralytics uses it")
+    optimizer = str(settings.extra.get("optimizer", "auto"))
+    if optimizer.lower() not in {each.lower() for each in OPTIMIZERS}:
+        yield error("optimizer", f"optimizer={optimizer}: unknown; use one of {', '.join(OPTIMIZERS)}")
