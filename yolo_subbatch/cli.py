@@ -1,50 +1,61 @@
 """The command line: ``yolo-subbatch COMMAND key=value ...``.
 
-Help and every check come before torch is imported, so that a mistake is answered at once.
+Help and nearly every check come before torch is imported, so that a mistake is answered at once.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from yolo_subbatch import __version__
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 
+if TYPE_CHECKING:
+    from yolo_subbatch.run.commands import InfoSettings
+    from yolo_subbatch.run.folder import RunFolder
+    from yolo_subbatch.run.settings import TrainSettings
+
 PROGRAM = "yolo-subbatch"
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+MOST_LINES = 4  # of a message about the user's input
+FIRST_LOOK = 10  # epochs on the built-in data set
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command: its settings as ``module:class``, what it does, an example, and how it is run."""
+    """A command: its settings as ``module:class``, what it does, how it is called and how it is run."""
 
     settings: str
     summary: str
-    example: str
+    examples: tuple[str, ...]
     run: Callable[[Any], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit status: 0 done, 2 the user's input is at fault, 1 else, 130 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run the program and return its exit status: 0 done, 2 the user's input is at fault, 1 else, 130 interrupted.
+
+    Args:
+        argv: The arguments without the program's name; those of the process by default.
+    """
     try:
-        return _dispatch(arguments)
+        return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except YoloSubbatchError as error:
-        print(f"{PROGRAM}: {_short(str(error))}", file=sys.stderr)
+        print(_short(str(error)), file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # whoever read the output has gone; a second complaint at exit is of no use to anyone
+        # Whoever read the output has gone; Python's complaint at exit is of no use to anyone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
@@ -53,37 +64,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _short(text: str, lines: int = 4) -> str:
+def _short(text: str) -> str:
     """Keep a message to a few lines, saying how many faults were left out."""
-    every = text.splitlines()
-    return text if len(every) <= lines else "\n".join([*every[: lines - 1], f"and {len(every) - lines + 1} more"])
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) > MOST_LINES:
+        lines = [*lines[: MOST_LINES - 1], f"and {len(lines) - MOST_LINES + 1} more"]
+    return "\n".join([f"{PROGRAM}: {lines[0] if lines else 'the input is not usable'}", *lines[1:]])
 
 
 def _dispatch(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in {"-h", "--help", "help"} and len(arguments) == 1:
+    first, *rest = arguments or ["help"]
+    if first in {"help", "-h", "--help"} and not rest:
         print(_overview())
-        return DONE
-    if arguments[0] in {"-V", "--version", "version"}:
+    elif first in {"-V", "--version", "version"}:
         print(f"{PROGRAM} {__version__}")
-        return DONE
-    name, *rest = arguments[1:] if arguments[0] == "help" else arguments
+    elif first == "help":
+        print(_help(rest[0]))
+    elif {"-h", "--help"} & set(rest):
+        print(_help(first))
+    else:
+        return _execute(first, rest)
+    return DONE
+
+
+def _execute(name: str, pairs: list[str]) -> int:
+    command = _command(name)
+    from yolo_subbatch.run.values import make, parse_pairs
+
+    return command.run(make(_load(command.settings), parse_pairs(pairs)))
+
+
+def _command(name: str) -> Command:
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, 1)
         advice = f"did you mean {near[0]}?" if near else f"use one of {', '.join(COMMANDS)}"
         raise SettingsError(f"{name}: unknown command; {advice}")
-    command = COMMANDS[name]
-    if arguments[0] == "help" or {"-h", "--help"} & set(rest):
-        print(_help(name, command))
-        return DONE
-    from yolo_subbatch.run.settings import make, parse_pairs
-
-    settings = make(_settings_type(command), parse_pairs(rest), extra=name == "train")
-    return command.run(settings)
+    return COMMANDS[name]
 
 
-def _settings_type(command: Command) -> Any:
-    module, _, name = command.settings.partition(":")
-    return getattr(importlib.import_module(f"yolo_subbatch.{module}"), name)
+def _load(place: str) -> Any:
+    """Import ``module:name`` of this package."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"yolo_subbatch.{module}"), name)
 
 
 # --- help -----------------------------------------------------------------------------------------------------------
@@ -91,180 +113,247 @@ def _settings_type(command: Command) -> Any:
 
 def _overview() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join([
         f"{PROGRAM} {__version__}: Darknet's batch and subdivisions, exactly, inside Ultralytics",
         "",
-        f"usage: {PROGRAM} COMMAND key=value ...      ({PROGRAM} COMMAND -h lists the keys)",
+        f"Usage: {PROGRAM} COMMAND key=value ...      ({PROGRAM} COMMAND -h lists the keys)",
         "",
-        *lines,
+        *(f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()),
         "",
-        "for example:",
-        f"  {PROGRAM} demo",
-        f"  {PROGRAM} train cfg=yolov3.cfg data=obj.data weights=darknet53.conv.74 batch=64 subdivisions=16",
+        "For example:",
+        *(f"  {PROGRAM} {line}" for line in ("demo", COMMANDS["train"].examples[0])),
     ])  # fmt: skip
 
 
-def _help(name: str, command: Command) -> str:
-    groups: dict[str, list[str]] = {}
-    for each in dataclasses.fields(_settings_type(command)):
-        if each.name != "extra":
-            groups.setdefault(each.metadata["group"], []).append(_help_line(each))
-    lines = [f"{PROGRAM} {name}: {command.summary}", "", f"usage: {PROGRAM} {name} key=value ...", ""]
-    for group, entries in groups.items():
-        lines += [f"{group}:", *entries, ""]
-    if name == "train":
-        lines += ["Every training key of Ultralytics works too (cache, save_period, plots, ...).", ""]
-    return "\n".join([*lines, "for example:", *(f"  {PROGRAM} {line}" for line in command.example.split("\n"))])
+def _help(name: str) -> str:
+    command = _command(name)
+    from yolo_subbatch.run.help import describe_host_keys, describe_settings
+
+    kind = _load(command.settings)
+    blocks = [
+        f"{PROGRAM} {name}: {command.summary}",
+        f"Usage: {PROGRAM} {name} key=value ...      (--key value and --key=value work too)",
+        "\n".join(["For example:", *(f"  {PROGRAM} {line}" for line in command.examples)]),
+        describe_settings(kind),
+    ]
+    if any(each.name == "extra" for each in dataclasses.fields(kind)):
+        blocks.append(describe_host_keys(kind))
+    return "\n\n".join(blocks)
 
 
-def _help_line(each: dataclasses.Field[Any]) -> str:
-    rule = each.metadata
-    tip = rule["tip"]
-    if rule.get("choices"):
-        tip += f" ({', '.join(f'{one:g}' if isinstance(one, float) else str(one) for one in rule['choices'])})"
-    default = "" if each.default is None else f" [{each.default}]"
-    return f"  {each.name + '=':16} {tip}{default}"
+# --- train ----------------------------------------------------------------------------------------------------------
 
 
-# --- commands -------------------------------------------------------------------------------------------------------
-
-
-def _prepare_host() -> None:
-    """Keep Ultralytics from asking the network and from installing packages, unless the user wants it to."""
-    os.environ.setdefault("YOLO_AUTOINSTALL", "0")
-    os.environ.setdefault("YOLO_OFFLINE", "1")
-
-
-def _train(settings: Any) -> int:
+def _train(settings: TrainSettings) -> int:
     from yolo_subbatch.run.folder import RunFolder
-    from yolo_subbatch.run.validate import raise_errors, validate
 
-    prepared = settings.run_dir is not None
-    folder = RunFolder.prepared(settings.run_dir) if prepared else None
-    if folder is not None:
-        settings = folder.read_settings()
-    settings = with_built_in_data(settings)
-    for warning in raise_errors(validate(settings)):
-        print(f"warning: {warning}")
-    _prepare_host()
-    check_device(settings.device)
-    if folder is None:
+    if settings.run_dir is None:
+        ready = _checked(settings)
         folder = RunFolder.create(settings.project, settings.name)
         folder.write_settings(settings)
         if folder.path.name != settings.name:
-            print(f"{settings.name} exists; this run is {os.path.relpath(folder.path)}")
+            print(f"{settings.name} exists already; this run goes to {_shown(folder.path)}")
+        return _in_folder(folder, lambda: _run(ready, folder), keep=False)
+    others = [key for key in settings.changed() if key != "run_dir"]
+    if others:
+        found = f"run_dir={settings.run_dir}: {others[0]} is given too"
+        raise SettingsError(f"{found}; the settings are in its settings.json, leave the other keys out")
+    prepared = RunFolder.prepared(settings.run_dir)
+    return _in_folder(prepared, lambda: _run(_checked(prepared.read_settings()), prepared), keep=True)
+
+
+def _checked(settings: TrainSettings) -> TrainSettings:
+    """Report everything that is wrong at once; return the settings with the built-in data set filled in."""
+    from yolo_subbatch.run.checks import raise_errors
+    from yolo_subbatch.run.validate import validate
+
+    for text in raise_errors(validate(settings)):
+        print(f"warning: {text}")
+    check_device(settings.device)
+    ready: TrainSettings = with_built_in_data(settings)
+    return ready
+
+
+def _in_folder(folder: RunFolder, work: Callable[[], int], keep: bool) -> int:
+    """Run a training and leave no trace of one that never began, unless its launcher looks for the reason there.
+
+    Args:
+        folder: The run's folder.
+        work: The training; returns the exit status.
+        keep: The folder belongs to a launcher.
+    """
     folder.write_process()
-    quiet_host()
-    from yolo_subbatch.engine.train import run_training
+    try:
+        return work()
+    except BaseException as error:
+        if keep or folder.events.exists():
+            _record_failure(folder, error)
+        elif isinstance(error, (YoloSubbatchError, KeyboardInterrupt)):
+            folder.discard()
+        raise
+
+
+def _record_failure(folder: RunFolder, error: BaseException) -> None:
+    """Write the last event of a run that failed before its recorder could."""
+    from yolo_subbatch.run.events import EventWriter, RunFinished, last_event
+
+    if isinstance(last_event(folder.events), RunFinished):
+        return
+    stopped = isinstance(error, KeyboardInterrupt)
+    details = {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
+    writer = EventWriter(folder.events)
+    writer.write(RunFinished(
+        status="stopped" if stopped else "failed", reason=str(error), error=None if stopped else details,
+    ))  # fmt: skip
+    writer.close()
+
+
+def _run(settings: TrainSettings, folder: RunFolder) -> int:
     from yolo_subbatch.run.progress import TerminalProgress
 
-    return run_training(settings, folder, [TerminalProgress(sys.stdout)])
+    prepare_host()
+    run_training = _load("engine.train:run_training")
+    progress = TerminalProgress(sys.stdout)
+    _route_messages(progress)
+    try:
+        status: int = run_training(settings, folder, [progress])
+    finally:
+        progress.close()
+    if status == DONE:
+        print(f"results are in {_shown(folder.path)}")
+    return status
+
+
+def _route_messages(progress: Any) -> None:
+    """Show this package's messages and Ultralytics' warnings above the live line; its own progress bars are off."""
+    import logging
+
+    for name, level in (("yolo_subbatch", logging.INFO), ("ultralytics", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers = [progress.handler()]
+        logger.setLevel(level)
+        logger.propagate = False
+
+
+def _shown(path: Path) -> str:
+    """Return a path as short as it can be typed from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+# --- what commands share --------------------------------------------------------------------------------------------
+
+
+def prepare_host() -> None:
+    """Keep Ultralytics from telling others what is trained and from installing packages, unless the user wants it to.
+
+    It reads these variables when it is imported.
+    """
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    os.environ.setdefault("YOLO_OFFLINE", "true")
 
 
 def with_built_in_data(settings: Any) -> Any:
-    """Complete settings without ``data=``: the built-in data set, and a length fit for a first look."""
-    if settings.data not in {None, "shapes"}:
-        return settings
-    from yolo_subbatch.shapes import shapes_data
+    """Fill in the built-in data set where it is asked for, and say so where nothing was."""
+    from yolo_subbatch.run.find import is_built_in
 
-    path = shapes_data()
+    if not is_built_in(settings.data):
+        return settings
+    path = _load("shapes:shapes_data")()
     if settings.data is None:
-        print(f"no data= given: training on the built-in data set shapes ({path})")
-        if settings.epochs is None and settings.max_batches is None:
-            print("no epochs= or max_batches= given: the run is 10 epochs")
-            settings = dataclasses.replace(settings, epochs=10)
+        print(f"no data= given: using the built-in data set shapes ({path})")
+        if getattr(settings, "epochs", 1) is None and settings.max_batches is None:
+            print(f"neither epochs= nor max_batches= given: the run is {FIRST_LOOK} epochs")
+            settings = dataclasses.replace(settings, epochs=FIRST_LOOK)
     return dataclasses.replace(settings, data=str(path))
 
 
 def check_device(device: str | None) -> None:
-    """Refuse a GPU that is not there; torch knows, so this comes last of the checks.
+    """Refuse a device that is not there; only torch knows, so this comes last of the checks.
 
     Raises:
         SettingsError: If the device does not exist on this machine.
     """
-    if device in {None, "cpu", ""}:
+    if device in {None, "cpu"}:
         return
     import torch
 
     assert device is not None
     if device == "mps":
         if not torch.backends.mps.is_available():
-            raise SettingsError("device=mps: not available on this machine; use device=cpu")
+            raise SettingsError("device=mps: not on this machine; use device=cpu")
         return
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    wanted = [int(each) for each in device.removeprefix("cuda:").split(",")]
-    if any(each >= count for each in wanted):
-        have = f"this machine has {count} CUDA devices (0 to {count - 1})" if count else "this machine has no CUDA device"
-        raise SettingsError(f"device={device}: {have}; use device=" + ("0" if count else "cpu"))
+    wanted = [int(each.removeprefix("cuda:")) for each in device.replace("cuda,", "0,").split(",") if each != "cuda"]
+    if not count or any(each >= count for each in wanted):
+        have = f"this machine has {count} (0 to {count - 1})" if count else "torch sees no CUDA device here"
+        raise SettingsError(f"device={device}: {have}; use device={'0' if count else 'cpu'}")
 
 
-def quiet_host() -> None:
-    """Turn Ultralytics' own progress off: the run's events are shown instead."""
-    import logging
-
-    from ultralytics.utils import LOGGER
-
-    LOGGER.setLevel(logging.WARNING)
-
-
-def _with_engine(entry: str, check: str) -> Callable[[Any], int]:
-    """Return a command that checks its settings and calls an entry point of the engine, ``module:function``."""
+def _with_engine(check: str, entry: str) -> Callable[[Any], int]:
+    """Return a command that checks its settings and hands them to the engine, both given as ``module:function``."""
 
     def run(settings: Any) -> int:
-        from yolo_subbatch.run import commands
-
-        settings = getattr(commands, check)(settings)
-        _prepare_host()
+        settings = _load(check)(settings)
         check_device(getattr(settings, "device", None))
-        module, _, name = entry.partition(":")
-        getattr(importlib.import_module(f"yolo_subbatch.{module}"), name)(settings)
+        if hasattr(settings, "data"):
+            settings = with_built_in_data(settings)
+        prepare_host()
+        _load(entry)(settings)
         return DONE
 
     return run
 
 
-def _info(settings: Any) -> int:
+def _info(settings: InfoSettings) -> int:
     from yolo_subbatch.darknet.parser import read_cfg
-    from yolo_subbatch.darknet.report import layer_report
-    from yolo_subbatch.run.commands import check_info
+    from yolo_subbatch.run.inputs import check_info
 
     settings = check_info(settings)
-    cfg = read_cfg(settings.cfg)
-    for warning in cfg.warnings:
-        print(f"warning: {warning}")
-    size = settings.imgsz if isinstance(settings.imgsz, tuple) else (settings.imgsz, settings.imgsz)
-    print(layer_report(cfg, size[1], size[0], settings.batch, settings.subdivisions))
+    cfg = read_cfg(settings.cfg or "")
+    for text in cfg.warnings:
+        print(f"warning: {text}")
+    size = settings.imgsz
+    height, width = size if isinstance(size, tuple) else (size, size)
+    print(_load("darknet.report:layer_report")(cfg, width, height, settings.batch, settings.subdivisions))
     return DONE
 
 
 COMMANDS: dict[str, Command] = {
     "train": Command(
         "run.settings:TrainSettings", "train a network", (
-            "train cfg=yolov3-tiny.cfg data=obj.data batch=64 subdivisions=16\n"
-            "train cfg=yolov3.cfg data=obj.data weights=darknet53.conv.74 epochs=100 learning_rate=0.001\n"
-            "train model=yolo26n.yaml data=coco8.yaml batch=64 subdivisions=16"
+            "train cfg=yolov3.cfg data=obj.data weights=darknet53.conv.74 batch=64 subdivisions=16",
+            "train cfg=yolov3-tiny.cfg data=obj.data epochs=100 learning_rate=0.001 imgsz=352,608",
+            "train model=yolo26n.yaml data=coco8.yaml batch=64 subdivisions=16",
         ), _train,
     ),
     "val": Command(
-        "run.commands:ValSettings", "measure precision, recall and mAP of a trained network",
-        "val model=runs/train/weights/best.pt data=obj.data split=test",
-        _with_engine("engine.evaluate:run_validation", "check_val"),
+        "run.commands:ValSettings", "measure precision, recall and mAP of a trained network", (
+            "val model=runs/train/weights/best.pt data=obj.data split=test",
+            "val cfg=yolov3.cfg weights=yolov3.weights data=coco.data letterbox=darknet",
+        ), _with_engine("run.inputs:check_val", "engine.evaluate:run_validation"),
     ),
     "predict": Command(
-        "run.commands:PredictSettings", "find objects in images, folders or videos",
-        "predict model=runs/train/weights/best.pt source=images/ json=boxes.json",
-        _with_engine("engine.predict:run_prediction", "check_predict"),
+        "run.commands:PredictSettings", "find objects in images, folders or videos", (
+            "predict model=runs/train/weights/best.pt source=images/ json=boxes.json",
+            "predict cfg=yolov3.cfg weights=yolov3.weights source=dog.jpg conf=0.5",
+        ), _with_engine("run.inputs:check_predict", "engine.predict:run_prediction"),
     ),
-    "info": Command("run.commands:InfoSettings", "show the layers of a cfg", "info cfg=yolov3.cfg", _info),
+    "info": Command(
+        "run.commands:InfoSettings", "show the layers of a cfg, and what they cost", (
+            "info cfg=yolov3.cfg", "info cfg=yolov3-tiny.cfg imgsz=608 batch=64 subdivisions=16",
+        ), _info,
+    ),
     "convert": Command(
         "run.commands:ConvertSettings", "turn a checkpoint into Darknet weights, or the other way round", (
-            "convert model=runs/train/weights/best.pt to=best.weights\n"
-            "convert cfg=yolov3.cfg weights=yolov3.weights to=yolov3.pt"
-        ), _with_engine("engine.convert:run_conversion", "check_convert"),
+            "convert model=runs/train/weights/best.pt to=best.weights",
+            "convert cfg=yolov3.cfg weights=yolov3.weights to=yolov3.pt",
+        ), _with_engine("run.inputs:check_convert", "engine.convert:run_conversion"),
     ),
     "demo": Command(
         "run.commands:DemoSettings", "train a small network on the built-in data set and show what it finds",
-        "demo", _with_engine("demo:run_demo", "check_demo"),
+        ("demo",), _with_engine("run.inputs:check_demo", "demo:run_demo"),
     ),
 }  # fmt: skip

@@ -23,6 +23,15 @@ from yolo_subbatch.darknet import (
 )
 
 
+@pytest.fixture(autouse=True)
+def threads():
+    """How torch splits a convolution decides the last bits; the limits below were set with two threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 class DarknetCpuNorm(torch.autograd.Function):
     """Batch normalisation as Darknet's CPU code computes it, whose backward is not its forward's derivative."""
 

@@ -69,25 +69,25 @@ class Positives(NamedTuple):
     classes: Tensor
 
 
-def pad_truths(truths: Sequence[Tensor] | Tensor, device: torch.device) -> Tensor:
+def pad_truths(truths: Sequence[Tensor] | Tensor) -> Tensor:
     """Stack truths of different length.
 
     Args:
         truths: Per image ``(n, 5)``: class, centre x, centre y, width, height; or stacked already, ``(B, T, 5)``. As in
             Darknet, a list ends at the first box whose centre x is 0.
-        device: Where the result goes.
 
     Returns:
-        ``(B, T, 5)`` with ``T`` the longest list, at least 1; rows without a truth have class -1.
+        ``(B, T, 5)`` with ``T`` the longest list, at least 1; rows without a truth have class -1. On the truths' device:
+        which cell answers for which truth can be worked out on the CPU, without waiting for a GPU.
     """
     padded = truths if isinstance(truths, Tensor) else _stack(truths)
-    padded = padded.to(device, non_blocking=True)
     ended = (padded[..., 1] == 0).cumsum(1) > 0
     return torch.where(ended[..., None], padded.new_tensor([-1.0, 0, 0, 0, 0]), padded)
 
 
 def _stack(truths: Sequence[Tensor]) -> Tensor:
-    padded = torch.zeros(len(truths), max([1, *(len(each) for each in truths)]), 5)
+    longest = max([1, *(len(each) for each in truths)])
+    padded = torch.zeros(len(truths), longest, 5, device=truths[0].device if len(truths) else None)
     for row, each in zip(padded, truths, strict=True):
         row[: len(each)] = each
     return padded
@@ -141,7 +141,7 @@ class YoloHead(nn.Module):
 
         Args:
             raw: ``(B, A * (5 + C), H, W)``, logits of any floating type; computed in float32 at least.
-            truths: ``(B, T, 5)`` from :func:`pad_truths`.
+            truths: ``(B, T, 5)`` from :func:`pad_truths`; on the CPU nothing here waits for a GPU.
 
         Returns:
             Sums over the images.
@@ -150,7 +150,7 @@ class YoloHead(nn.Module):
         x = split_anchors(raw, len(self.anchors))  # (B, A, 5 + C, H, W)
         truths = truths.to(raw.dtype)
         with torch.no_grad():
-            counted, confident = self._match(x, truths)
+            counted, confident = self._match(x, truths.to(x.device, non_blocking=True))
             positives = self._assign(x, truths, confident)
         objectness, objectness_cost = self._objectness(x[:, :, 4], counted, positives)
         box, classes, positive_cost = self._positive_losses(x, positives)
@@ -185,7 +185,7 @@ class YoloHead(nn.Module):
         height, width = x.shape[3:]
         columns = torch.arange(width, device=x.device, dtype=x.dtype)
         rows = torch.arange(height, device=x.device, dtype=x.dtype)[:, None]
-        sizes = self.anchors.to(x.dtype) / self._input_size(x)  # (A, 2)
+        sizes = self._sizes_norm(self.anchors, x)  # (A, 2)
         centre = scaled_centre(x[:, :, :2].sigmoid(), self.section.scale_x_y)
         return torch.stack(
             (
@@ -197,9 +197,10 @@ class YoloHead(nn.Module):
             -1,
         )
 
-    def _input_size(self, x: Tensor) -> Tensor:
-        """Return width and height of the network's input in pixels."""
-        return torch.tensor([x.shape[4], x.shape[3]], device=x.device, dtype=x.dtype) * self.stride
+    def _sizes_norm(self, anchors: Tensor, x: Tensor) -> Tensor:
+        """Return anchors ``(n, 2)`` in pixels as fractions of the network's input, in the type of ``x``."""
+        width, height = x.shape[4] * self.stride, x.shape[3] * self.stride
+        return torch.stack((anchors[:, 0].to(x.dtype) / width, anchors[:, 1].to(x.dtype) / height), 1)
 
     def _assign(self, x: Tensor, truths: Tensor, confident: Positives | None) -> Positives:
         """Give every truth its cell, and resolve truths that meet in one cell.
@@ -207,23 +208,25 @@ class YoloHead(nn.Module):
         The anchor is the one of all, not only of this head's, whose size fits best; a truth whose anchor belongs to
         another head is that head's. In one cell the last box wins and the classes add up, as Darknet's loops have it.
         """
+        if confident is not None:
+            truths = truths.to(x.device)
         image, number = (truths[..., 0] >= 0).nonzero(as_tuple=True)  # (P,)
         rows = truths[image, number]
         height, width = x.shape[3:]
-        sizes = self.all_anchors.to(x.dtype) / self._input_size(x)  # (num, 2)
+        sizes = self._sizes_norm(self.all_anchors.to(rows.device), x)  # (num, 2)
         shared = torch.minimum(rows[:, None, 3:], sizes).prod(2)  # (P, num)
         iou = shared / (rows[:, 3:].prod(1, keepdim=True) + sizes.prod(1) - shared)
-        anchor = self.position[iou.argmax(1)]
+        anchor = self.position.to(rows.device)[iou.argmax(1)]
         column = (rows[:, 1] * width).long().clamp_(max=width - 1)
         row = (rows[:, 2] * height).long().clamp_(0, height - 1)
-        cells = torch.stack((image, anchor, row, column), 1)
-        boxes, labels = rows[:, 1:], rows[:, 0]
         mine = anchor >= 0
-        cells, boxes, labels = cells[mine], boxes[mine], labels[mine]
+        cells = torch.stack((image, anchor, row, column), 1)[mine]
+        boxes, labels = rows[mine, 1:], rows[mine, 0]
         if confident is not None:
             cells = torch.cat((confident.cells, cells))
             boxes, labels = torch.cat((confident.boxes, boxes)), torch.cat((confident.classes, labels))
-        return self._merge(cells, boxes, labels.long(), x)
+        merged = self._merge(cells, boxes, labels.long(), x)
+        return Positives(*(each.to(x.device, non_blocking=True) for each in merged))
 
     def _merge(self, cells: Tensor, boxes: Tensor, labels: Tensor, x: Tensor) -> Positives:
         """Join the rows that share a cell: the last box, all the classes."""
@@ -233,7 +236,7 @@ class YoloHead(nn.Module):
         last = torch.zeros_like(unique).scatter_reduce_(
             0, group, torch.arange(len(flat), device=flat.device), "amax", include_self=False
         )
-        classes = x.new_zeros(len(unique), self.classes)
+        classes = torch.zeros(len(unique), self.classes, dtype=x.dtype, device=flat.device)
         inside = (labels >= 0) & (labels < self.classes)
         classes[group[inside], labels[inside]] = 1
         return Positives(cells[last], boxes[last], classes)
@@ -255,9 +258,10 @@ class YoloHead(nn.Module):
         image, anchor, row, column = positives.cells.T
         picked = x[image, anchor, :, row, column]  # (P, 5 + C)
         centre, size, classes = picked[:, :2], picked[:, 2:4], picked[:, 5:]
-        grid = torch.tensor([x.shape[4], x.shape[3]], device=x.device, dtype=x.dtype)
-        centre_target = positives.boxes[:, :2] * grid - torch.stack((column, row), 1)
-        anchors = self.anchors.to(x.dtype)[anchor] / self._input_size(x)
+        centre_target = torch.stack(
+            (positives.boxes[:, 0] * x.shape[4] - column, positives.boxes[:, 1] * x.shape[3] - row), 1
+        )
+        anchors = self._sizes_norm(self.anchors, x)[anchor]
         size_target = (positives.boxes[:, 2:] / anchors).log()
         # Small boxes weigh up to twice as much as one that fills the image.
         scale = (2 - positives.boxes[:, 2:].prod(1, keepdim=True)).expand(-1, 2)

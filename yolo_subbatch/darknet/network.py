@@ -191,7 +191,7 @@ class Network(nn.Module):
             Sums over the images, not means: whoever updates divides by the number of images. The gradient with
             respect to ``maps`` is minus Darknet's ``delta``.
         """
-        padded = pad_truths(truths, maps[0].device)
+        padded = pad_truths(truths)
         losses = [head.loss(raw, padded) for head, raw in zip(self.heads, maps, strict=True)]
         total = sum(losses, Losses.zero(maps[0].device))
         # Darknet's printed number is the mean over the layers that have a cost.

@@ -13,12 +13,18 @@ CPU_THREADS = max(torch.get_num_threads(), len(os.sched_getaffinity(0)) if hasat
 if "ultralytics" not in sys.modules and os.environ.get("OMP_NUM_THREADS"):
     CPU_THREADS = torch.get_num_threads()  # the user's own limit
 
+
+class _Output(logging.Handler):
+    """Prints each message to standard output, whatever that is at the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), flush=True)
+
+
 #: What the plug-in says to its user; Ultralytics' own messages can be turned down without losing it.
 LOGGER = logging.getLogger("yolo_subbatch")
 if not LOGGER.handlers:
-    _handler = logging.StreamHandler(sys.stdout)
-    _handler.setFormatter(logging.Formatter("%(message)s"))
-    LOGGER.addHandler(_handler)
+    LOGGER.addHandler(_Output())
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
 

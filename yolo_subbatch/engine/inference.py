@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from ultralytics.engine.results import Results
 from ultralytics.models.yolo.detect import DetectionPredictor, DetectionValidator
-from ultralytics.utils import DEFAULT_CFG, DEFAULT_CFG_DICT, colorstr
+from ultralytics.utils import DEFAULT_CFG, DEFAULT_CFG_DICT, colorstr, ops
 
 from yolo_subbatch.engine import use_all_cores
 from yolo_subbatch.engine.data import DarknetDataset, FullFrame
@@ -107,4 +107,5 @@ class DarknetPredictor(DetectionPredictor):
         height, width = orig_img.shape[:2]
         pred[:, [0, 2]] *= width / img.shape[3]
         pred[:, [1, 3]] *= height / img.shape[2]
+        pred[:, :4] = ops.clip_boxes(pred[:, :4], orig_img.shape)
         return Results(orig_img, path=img_path, names=self.model.names, boxes=pred[:, :6])

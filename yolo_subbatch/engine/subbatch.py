@@ -41,6 +41,28 @@ SUBBATCH_DEFAULTS: dict[str, Any] = {
 }
 
 
+class RunningLoss:
+    """A running mean that stays on its device, in Ultralytics' progress display.
+
+    As a number it is the mean at the last update: printing it after every sub-batch would wait for the device.
+    """
+
+    def __init__(self, value: torch.Tensor, shown: float = math.nan) -> None:
+        self.value, self.shown = value, shown
+
+    def __mul__(self, count: int) -> RunningLoss:
+        return RunningLoss(self.value * count, self.shown)
+
+    def __add__(self, other: torch.Tensor) -> RunningLoss:
+        return RunningLoss(self.value + other, self.shown)
+
+    def __truediv__(self, count: int) -> RunningLoss:
+        return RunningLoss(self.value / count, self.shown)
+
+    def __float__(self) -> float:
+        return self.shown
+
+
 class SubbatchMixin(Base):
     """Put this before a trainer class: ``class T(SubbatchMixin, SegmentationTrainer)``, or call :func:`subbatch`.
 
@@ -68,6 +90,7 @@ class SubbatchMixin(Base):
         self.update_images = 0
         self.update_losses: dict[str, float] = {}
         self.input_shape: list[int] = []
+        self.recorder: RunRecorder | None = None
         super().__init__({**self.own_defaults, **cfg2dict(cfg)}, overrides, _callbacks)
         use_all_cores(self.device)
         self._check_subdivisions()
@@ -96,6 +119,18 @@ class SubbatchMixin(Base):
         self.batch_size = batch // parts
         # With nominal batch = batch, Ultralytics neither rescales the decay nor misjudges the number of updates.
         self.args.nbs = batch
+
+    @property
+    def tloss(self) -> dict[str, RunningLoss] | None:
+        """Ultralytics' running means of the epoch, which can be shown without waiting for a GPU."""
+        return self._tloss
+
+    @tloss.setter
+    def tloss(self, losses: dict[str, Any] | None) -> None:
+        kept = losses or {}
+        self._tloss = None if losses is None else {
+            name: value if isinstance(value, RunningLoss) else RunningLoss(value.detach()) for name, value in kept.items()
+        }
 
     # --- what Ultralytics' loop calls -------------------------------------------------------------------------------
 
@@ -212,14 +247,17 @@ class SubbatchMixin(Base):
         self.seen += self.window_images
         if self.ema:
             self.ema.update(self.model)
-        names = list(self._window_losses)
+        names, running = list(self._window_losses), list((self.tloss or {}).values())
         # One transfer an update, not one a value: each would wait for the device.
-        values = torch.stack([norm.float(), *(self._window_losses[name].float() for name in names)]).tolist()
+        wanted = [norm, *(self._window_losses[name] for name in names), *(each.value for each in running)]
+        values = torch.stack([each.float() for each in wanted]).tolist()
+        for each, value in zip(running, values[1 + len(names) :], strict=True):
+            each.shown = value
         self.grad_norm = values[0]
         self.clipped = 0 < self.args.max_norm < self.grad_norm
         self.update_images = self.window_images
         self.update_losses = {
-            name: value / self.window_images for name, value in zip(names, values[1:], strict=True)
+            name: value / self.window_images for name, value in zip(names, values[1 : 1 + len(names)], strict=True)
         }
         self.run_callbacks("on_optimizer_step")
 
@@ -241,6 +279,22 @@ class SubbatchMixin(Base):
         """Forget the sub-batches of an update that is done or given up."""
         self.sub_index = self.window_images = 0
         self._window_losses: dict[str, Any] = {}
+
+    def validate(self) -> Any:
+        """Validate, unless the user wants to stop now: then the last figures stand."""
+        if self.interrupted:
+            return self.metrics, self.fitness
+        return super().validate()
+
+    def final_eval(self) -> None:
+        """Validate the best weights, unless the user wants to stop now."""
+        if not self.interrupted:
+            super().final_eval()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether someone asked for the end of the run."""
+        return self.recorder is not None and self.recorder.interrupted
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         """Recover as Ultralytics does, and forget the open window."""

@@ -130,8 +130,9 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Prepare a sub-batch: truths as one table, and the size that all sub-batches of this update share."""
-        batch["truths"] = padded_truths(batch)
+        truths = padded_truths(batch)  # on the CPU, and left there: the loss then never waits for a GPU
         batch = super().preprocess_batch(batch)
+        batch["truths"] = truths
         size = self.input_size(self.update_index + 1)
         if size != batch["img"].shape[:1:-1]:
             batch["img"] = F.interpolate(batch["img"], size[::-1], mode="bilinear", align_corners=False)
@@ -256,7 +257,8 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
 
 
 def _canonical(given: dict[str, Any]) -> dict[str, Any]:
-    """Give every setting its Darknet name."""
+    """Give every setting its Darknet name; None is as good as not given."""
+    given = {key: value for key, value in given.items() if value is not None}
     for theirs, ours in ALIASES.items():
         if theirs in given:
             if ours in given:
@@ -308,8 +310,8 @@ def _with_defaults(given: dict[str, Any], cfg: Cfg) -> dict[str, Any]:
     made = {**HOST_DEFAULTS, **given}
     made["given"] = sorted(key for key, value in given.items() if value is not None and key != "given")
     made["batch"], made["subdivisions"] = cfg.net.batch, cfg.net.subdivisions
-    if "batch" in given and "subdivisions" not in given and made["batch"] % made["subdivisions"]:
-        made["subdivisions"] = math.gcd(made["batch"], made["subdivisions"])
+    if "batch" in given and "subdivisions" not in given and isinstance(made["batch"], int):
+        made["subdivisions"] = math.gcd(made["batch"], made["subdivisions"])  # the cfg's own, as far as it divides
     made["imgsz"] = image_size(cfg)
     made["momentum"], made["weight_decay"] = cfg.net.momentum, cfg.net.decay
     made["lr0"] = cfg.net.learning_rate

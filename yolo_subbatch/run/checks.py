@@ -97,7 +97,7 @@ def check_place(settings: Any) -> Iterator[Problem]:
     """Check the folder and the name under which results are kept, and the form of the device."""
     name = settings.name
     if not name or set(name) <= {".", " "} or NOT_IN_NAMES.search(name) or len(name) > 200:
-        yield error("name", f"name={name}: not usable as the name of a folder; give a plain name, and project= the place")
+        yield error("name", f"name={name}: not the name of a folder; give a plain name, without a path")
     project = Path(settings.project)
     if project.exists() and not project.is_dir():
         yield error("project", f"project={project}: this is a file; give a folder")

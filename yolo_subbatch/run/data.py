@@ -16,8 +16,7 @@ from yolo_subbatch.run.find import YAML, find_data
 
 #: Endings of the pictures and videos that Ultralytics reads.
 IMAGES = frozenset({
-    ".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpeg2000", ".jpg", ".mpo", ".png", ".tif", ".tiff",
-    ".webp",
+    ".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp",
 })  # fmt: skip
 VIDEOS = frozenset({
     ".asf", ".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib.resources import files
 from pathlib import Path
 
 from yolo_subbatch.errors import CfgError, DataError
-from yolo_subbatch.run.host import find_dataset
+from yolo_subbatch.run.host import find_dataset, nearest
 
 BUILT_IN_DATA = "shapes"
 YAML = frozenset({".yaml", ".yml"})
@@ -34,8 +33,8 @@ def find_cfg(name: str | Path | None) -> Path:
         return Path(str(files("yolo_subbatch.cfg") / wanted))
     if path.exists():
         raise CfgError(f"cfg={name}: this is a folder; give the .cfg file inside it")
-    near = difflib.get_close_matches(wanted, bundled_cfgs(), 1)
-    advice = f"did you mean the bundled {near[0]}?" if near else f"give a file, or one of {', '.join(bundled_cfgs())}"
+    near = nearest(wanted.removesuffix(".cfg"), [each.removesuffix(".cfg") for each in bundled_cfgs()])
+    advice = f"did you mean the bundled {near}.cfg?" if near else f"give a file, or one of {', '.join(bundled_cfgs())}"
     raise CfgError(f"cfg={name}: no such file; {advice}")
 
 

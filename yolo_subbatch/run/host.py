@@ -24,6 +24,13 @@ FRACTIONS = frozenset({
 })  # fmt: skip
 #: Its least value of keys that count something.
 LEAST = {"patience": 0, "max_det": 1, "mask_ratio": 1, "vid_stride": 1, "warmup_epochs": 0, "close_mosaic": 0}
+#: Headings of the file with Ultralytics' keys, and those whose keys have no part in training.
+HEADING = re.compile(r"^# (\w[^\n]*?) -{5,}$", re.MULTILINE)
+NOT_TRAINING = frozenset({
+    "Predict settings", "Visualize settings", "Export settings", "Tracker settings", "Custom config.yaml",
+})  # fmt: skip
+#: Keys under those headings that validation during a training uses.
+USED_ALL_THE_SAME = frozenset({"agnostic_nms", "augment", "classes", "save_conf", "save_txt", "visualize"})
 #: Published checkpoints, which Ultralytics downloads by name.
 PUBLISHED = re.compile(r"(yolo|rtdetr|sam|mobile_sam|FastSAM)[\w.-]*\.pt", re.IGNORECASE)
 #: Endings of a model's name whose labels hold more than boxes.
@@ -47,11 +54,14 @@ def folder() -> Path:
 
 @cache
 def training_keys() -> dict[str, Any]:
-    """Return every key of Ultralytics with its default; do not change the dictionary."""
+    """Return every training key of Ultralytics with its default; do not change the dictionary."""
     import yaml  # here, because most help texts do without it
 
-    document = yaml.safe_load((folder() / "cfg" / "default.yaml").read_text(encoding="utf-8"))
-    return {key: value for key, value in document.items() if isinstance(key, str)}
+    text = (folder() / "cfg" / "default.yaml").read_text(encoding="utf-8")
+    parts = HEADING.split(text)  # what stands before the first heading, then heading and keys in turn
+    headed = zip(parts[1::2], parts[2::2], strict=True)
+    others = {key for heading, keys in headed if heading in NOT_TRAINING for key in yaml.safe_load(keys)}
+    return {key: value for key, value in yaml.safe_load(text).items() if key not in others - USED_ALL_THE_SAME}
 
 
 def find_model(name: str) -> Path | None:

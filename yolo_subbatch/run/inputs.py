@@ -5,6 +5,7 @@ Each returns the settings with every file found, so that the engine deals with p
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -85,15 +86,13 @@ def check_info(settings: InfoSettings) -> InfoSettings:
     _report(list(check_ranges(settings)))
     path = find_cfg(settings.cfg)
     net = read_cfg(path).net
-    made = replace(
-        settings, cfg=str(path), imgsz=settings.imgsz or (net.height, net.width), batch=settings.batch or net.batch,
-        subdivisions=settings.subdivisions or (1 if settings.batch else net.subdivisions),
-    )  # fmt: skip
-    assert made.batch and made.subdivisions
-    if made.batch % made.subdivisions:
-        text = f"subdivisions={made.subdivisions}: does not divide batch={made.batch}; use one of its divisors"
+    batch = settings.batch or net.batch
+    parts = settings.subdivisions or (1 if settings.batch else net.subdivisions)
+    if batch % parts:
+        text = f"subdivisions={parts}: does not divide batch={batch}; use one of its divisors"
         _report([error("subdivisions", text)])
-    return made
+    size = settings.imgsz or (net.height, net.width)
+    return replace(settings, cfg=str(path), imgsz=size, batch=batch, subdivisions=parts)
 
 
 def check_demo(settings: DemoSettings) -> DemoSettings:
@@ -156,8 +155,7 @@ def _check_media(source: str | None) -> None:
         found = any(each.suffix.lower() in IMAGES | VIDEOS for each in path.iterdir())
         if not found:
             raise DataError(f"source={source}: no image or video in this folder; check the path of the images")
-    elif not path.exists() and not ("*" in source and any(Path().glob(source) if not path.is_absolute() else
-                                                         Path(path.anchor).glob(str(path.relative_to(path.anchor))))):
+    elif not path.exists() and not glob.glob(source, recursive=True):
         raise DataError(f"source={source}: no such file or folder; check the path of the images")
 
 

@@ -1,113 +1,203 @@
-"""What a run looks like in a terminal: one live line, or plain lines where there is no terminal."""
+"""What a run looks like in a terminal: two live lines, or plain lines where there is no terminal."""
 
 from __future__ import annotations
 
+import logging
+import math
 import shutil
 import time
+from collections.abc import Callable
 from typing import TextIO
 
 from yolo_subbatch.run.events import Event, Log, RunFinished, RunStarted, Step, Val, Warned
 
 REFRESH = 0.1  # seconds between two repaints of the live line
-PLAIN_EVERY = 5.0  # seconds between two plain lines
+PLAIN_EVERY, PLAIN_AT_MOST = 5.0, 60.0  # seconds between two plain lines, at first and in a long run
+PLAIN_SHARE = 0.01  # of the time so far: a run of days is not to fill the disk with lines
 STEADY = 5  # updates before a duration is worth guessing
 KEEP = 0.9  # Darknet's running average keeps this share
+ERASE, ABOVE = "\r\x1b[2K", "\x1b[1A\x1b[2K"  # empty the cursor's line; go to the one above and empty it
+Part = tuple[int, str]  # how dispensable, and what to show
 
 
 class TerminalProgress:
-    """A listener that shows a run's events on a stream."""
+    """A listener that shows a run's events on a stream.
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    Args:
+        stream: Where to write.
+        clock: Seconds of a clock that never goes back.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stream, self.clock = stream, clock
         self.live = stream.isatty()
-        self.total = 0
+        self.started = RunStarted(pid=0, steps_total=0)
         self.average: float | None = None
-        self.shown = 0.0
-        self.begin: tuple[float, int] | None = None
-        self.line = ""
-        self.pending: Step | None = None
+        self.begin: tuple[float, int] | None = None  # when the first update came, and its number
+        self.shown: tuple[float, Step] | None = None  # the last update that was painted
+        self.waiting: Step | None = None  # the last one that was not
+        self.painted: list[str] = []  # the live lines as they stand
+        self.said: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
         if isinstance(event, RunStarted):
-            self.total = event.steps_total
+            self.started = event
+            for text in event.warnings:
+                self.say(f"warning: {text}")
         elif isinstance(event, Step):
             self._step(event)
         elif isinstance(event, Val):
-            mark = "  best so far" if event.best else ""
-            self._print(f"epoch {event.epoch}: mAP50 {event.map50 or 0:.3f}, mAP50-95 {event.map or 0:.3f}{mark}")
+            self._flush()
+            self.print(describe_validation(event))
         elif isinstance(event, Log):
-            self._print(event.text)
+            self.say(event.text)
         elif isinstance(event, Warned):
-            self._print(f"warning: {event.text}")
+            self.say(f"warning: {event.text}")
         elif isinstance(event, RunFinished):
             self._finish(event)
 
+    def say(self, text: str) -> None:
+        """Write a message that stays, unless it was said before."""
+        if text not in self.said:
+            self.said.add(text)
+            self.print(text)
+
+    def print(self, text: str) -> None:
+        """Write lines that stay, above the live ones."""
+        live = "\n".join(self.painted)
+        self.stream.write(f"{self._erase()}{text}\n{live}")
+        self.stream.flush()
+
+    def _erase(self) -> str:
+        """Return what takes the live lines off the screen."""
+        return ERASE + ABOVE * (len(self.painted) - 1) if self.painted else ""
+
+    def handler(self) -> logging.Handler:
+        """Return a handler through which other messages come without tearing the live lines."""
+        return _Messages(self)
+
     def _step(self, event: Step) -> None:
-        cost = event.darknet_loss if event.darknet_loss is not None else event.loss.get("total")
-        if cost is not None:
-            self.average = cost if self.average is None else KEEP * self.average + (1 - KEEP) * cost
-        now = time.monotonic()
+        now = self.clock()
         if self.begin is None:
             self.begin = (now, event.step)
-        self.pending = event
-        due = now - self.shown >= (REFRESH if self.live else PLAIN_EVERY)
-        if due or event.step == self.total:
-            self.shown = now
-            self.pending = None
-            self._paint(self.describe(event, now))
+        cost = event.darknet_loss if event.darknet_loss is not None else event.loss.get("total")
+        if cost is not None and math.isfinite(cost):
+            self.average = cost if self.average is None else KEEP * self.average + (1 - KEEP) * cost
+        if self.waiting is not None and not self.live and self.waiting.epoch != event.epoch:
+            self._flush()
+        self.waiting = event
+        if self._due(now) or event.step == self.started.steps_total:
+            self._flush()
 
-    def describe(self, event: Step, now: float) -> str:
-        """Return the line for one update."""
-        parts = " ".join(f"{name} {_number(value)}" for name, value in event.loss.items() if name != "total")
-        clipped = "!" if event.clipped else ""
-        return (
-            f"{event.step}/{self.total}  epoch {event.epoch}  loss {_number(event.loss.get('total'))} ({parts})"
-            f"  avg {_number(self.average)}  lr {_number(event.lr)}  norm {_number(event.gnorm)}{clipped}"
-            f"  {_number(event.ips)} img/s  {self._remaining(event, now)}"
-        )
+    def _due(self, now: float) -> bool:
+        if self.shown is None or self.begin is None:
+            return True
+        long = min(PLAIN_AT_MOST, max(PLAIN_EVERY, PLAIN_SHARE * (now - self.begin[0])))
+        return now - self.shown[0] >= (REFRESH if self.live else long)
 
-    def _remaining(self, event: Step, now: float) -> str:
-        assert self.begin is not None
-        done = event.step - self.begin[1]
-        if done < STEADY:
-            return ""
-        seconds = (now - self.begin[0]) / done * (self.total - event.step)
-        return f"{clock(seconds)} left"
-
-    def _paint(self, line: str) -> None:
-        if not self.live:
-            self.stream.write(line.rstrip() + "\n")
+    def _flush(self) -> None:
+        """Show the update that waits."""
+        event, now = self.waiting, self.clock()
+        if event is None:
+            return
+        self.waiting, self.shown = None, (now, event)
+        place, losses = self.describe_place(event, now), self.describe_losses(event)
+        if self.live:
+            width, before = shutil.get_terminal_size().columns - 1, self._erase()
+            self.painted = [fit(place, width), fit(losses, width)]
+            self.stream.write(before + "\n".join(self.painted))
         else:
-            width = shutil.get_terminal_size().columns - 1
-            self.line = line[:width]
-            self.stream.write(f"\r\x1b[2K{self.line}")
+            self.stream.write(fit([*place, *losses], 10**6) + "\n")
         self.stream.flush()
 
-    def _print(self, text: str) -> None:
-        """Write a line that stays, above the live one."""
-        if self.live and self.line:
-            self.stream.write("\r\x1b[2K")
-        self.stream.write(text + "\n")
-        if self.live and self.line:
-            self.stream.write(self.line)
-        self.stream.flush()
+    def describe_place(self, event: Step, now: float) -> list[Part]:
+        """Return how far the run is and how fast it goes."""
+        run, left = self.started, self._seconds_left(event, now)
+        return [
+            (0, f"{event.step}/{run.steps_total}" if run.steps_total else str(event.step)),
+            (2, f"epoch {event.epoch}" + (f"/{run.epochs}" if run.epochs else "")),
+            (1, "" if left is None else f"{clock_time(left)} left"),
+            (4, "" if event.ips is None else f"{number(event.ips, 3)} images/s"),
+            (5, f"lr {number(event.lr)}"),
+            (3, f"norm {number(event.gnorm)}" + (" clipped" if event.clipped else "")),
+        ]
+
+    def describe_losses(self, event: Step) -> list[Part]:
+        """Return the loss, its parts, and Darknet's number with its running average."""
+        parts = " ".join(f"{name} {number(value)}" for name, value in event.loss.items() if name != "total")
+        return [
+            (0, f"loss {number(event.loss.get('total'))}"),
+            (1, f"({parts})" if parts else ""),
+            (3, "" if event.darknet_loss is None else f"cost {number(event.darknet_loss)}"),
+            (2, f"avg {number(self.average)}"),
+        ]
+
+    def _seconds_left(self, event: Step, now: float) -> float | None:
+        """Return the rest of the run, validations included as far as there were any; None while that is a guess."""
+        done = event.step - self.begin[1] if self.begin else 0
+        if self.begin is None or done < STEADY or not self.started.steps_total:
+            return None
+        return (now - self.begin[0]) / done * (self.started.steps_total - event.step)
+
+    def close(self) -> None:
+        """Leave the live lines as they are and go below them."""
+        if self.painted:
+            self.painted = []
+            self.stream.write("\n")
+            self.stream.flush()
 
     def _finish(self, event: RunFinished) -> None:
-        if self.pending is not None:
-            self._paint(self.describe(self.pending, time.monotonic()))
-        if self.live and self.line:
-            self.line = ""
-            self.stream.write("\n")
-        self._print(f"run {event.status} after {event.step} updates")
+        self._flush()
+        self.close()
+        reason = f": {event.reason}" if event.reason and event.status == "stopped" else ""
+        self.print(f"run {event.status} after {event.step} updates{reason}")
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+class _Messages(logging.Handler):
+    """Passes log messages on to a terminal."""
+
+    def __init__(self, progress: TerminalProgress) -> None:
+        super().__init__(logging.INFO)
+        self.progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):
+            text = str(record.msg)
+        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        if text.strip():
+            self.progress.say(prefix + text.strip("\n"))
 
 
-def clock(seconds: float) -> str:
-    """Return a duration as ``1:02:03`` or ``2:03``."""
+def describe_validation(event: Val) -> str:
+    """Return the line of one validation."""
+    figures = {"mAP50": event.map50, "mAP50-95": event.map, "precision": event.precision, "recall": event.recall}
+    text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
+    return f"epoch {event.epoch}: {text or 'no figures'}" + (", the best so far" if event.best else "")
+
+
+def fit(parts: list[Part], width: int) -> str:
+    """Join as many parts as there is space for, leaving out the most dispensable ones."""
+    kept = [part for part in parts if part[1]]
+    while len(kept) > 1 and len("  ".join(text for _, text in kept)) > width:
+        kept.remove(max(kept))
+    return "  ".join(text for _, text in kept)[: max(width, 1)]
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return a number as short as it is readable."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if math.isfinite(value) and 10**digits <= abs(value) < 1e7 else f"{value:.{digits}g}"
+
+
+def clock_time(seconds: float) -> str:
+    """Return a duration as ``3 d 4 h``, ``1:02:03`` or ``2:03``."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24} h"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

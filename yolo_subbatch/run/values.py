@@ -30,6 +30,7 @@ REFUSED = {
     "height": "use imgsz=HEIGHT,WIDTH",
     "max_batch": "use max_batches=",
 }
+TEXT_TOO = frozenset({"cache", "compile"})  # keys of Ultralytics that are true, false or a word such as ram
 WORDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False", tuple: "numbers with commas"}
 TRUE, FALSE, NONE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}, {"none", "null", ""}
 
@@ -174,8 +175,8 @@ def convert_like(key: str, value: Any, example: Any) -> Any:
         plain = list(plain)  # as JSON gives it back
     if wanted is float and isinstance(plain, list):
         return plain  # some of these keys take a pair
-    if wanted is bool and isinstance(plain, str) and plain:
-        return plain  # cache=ram, compile=default
+    if key in TEXT_TOO and isinstance(plain, str) and plain:
+        return plain
     if wanted in (int, float, bool):
         plain = convert(key, plain, wanted)
     if isinstance(plain, float) and not math.isfinite(plain):

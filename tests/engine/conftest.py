@@ -1,0 +1,117 @@
+"""A tiny network and a tiny data set, so that whole trainings take a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from yolo_subbatch.shapes import Numbers, write_shapes
+
+HEAD = """
+[net]
+batch=4
+subdivisions=1
+width=64
+height=64
+channels=3
+momentum=0.9
+decay=0.0005
+learning_rate=0.001
+burn_in=2
+max_batches=100
+policy=steps
+steps=80,90
+scales=.1,.1
+hue=.1
+saturation=1.5
+exposure=1.5
+"""
+LAYERS = """
+[convolutional]
+{bn}filters=8
+size=3
+stride=2
+pad=1
+activation=leaky
+
+[convolutional]
+{bn}filters=16
+size=3
+stride=2
+pad=1
+activation=leaky
+
+[maxpool]
+size=2
+stride=2
+
+[convolutional]
+{bn}filters=24
+size=3
+stride=2
+pad=1
+activation=leaky
+
+[convolutional]
+filters=16
+size=1
+stride=1
+pad=1
+activation=linear
+
+[yolo]
+mask=1,2
+anchors=8,8, 16,16, 28,28
+classes=3
+num=3
+jitter=.2
+ignore_thresh=.7
+truth_thresh=1
+random=0
+
+[route]
+layers=2
+
+[convolutional]
+filters=8
+size=1
+stride=1
+pad=1
+activation=linear
+
+[yolo]
+mask=0
+anchors=8,8, 16,16, 28,28
+classes=3
+num=3
+jitter=.2
+ignore_thresh=.7
+truth_thresh=1
+random=0
+"""
+
+
+def cfg_text(bn: bool = False) -> str:
+    return HEAD + LAYERS.format(bn="batch_normalize=1\n" if bn else "")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    """The .data file of 10 training and 4 validation images of 64 pixels."""
+    return write_shapes(tmp_path_factory.mktemp("data") / "shapes", Numbers(10, 4, 64, 7))
+
+
+@pytest.fixture
+def cfg(tmp_path) -> Path:
+    """A cfg without batch normalisation: the same weights for any number of sub-batches."""
+    path = tmp_path / "tiny.cfg"
+    path.write_text(cfg_text())
+    return path
+
+
+@pytest.fixture
+def cfg_bn(tmp_path) -> Path:
+    path = tmp_path / "tiny_bn.cfg"
+    path.write_text(cfg_text(bn=True))
+    return path

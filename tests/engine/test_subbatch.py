@@ -1,0 +1,194 @@
+"""Sub-batches through Ultralytics' real training loop."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+
+import pytest
+import torch
+from ultralytics import YOLO
+from ultralytics.models.yolo.detect import DetectionTrainer
+
+from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer, subbatch
+from yolo_subbatch.darknet import darknet_sgd, learning_rate, set_rate, train_batch
+from yolo_subbatch.errors import SettingsError
+
+QUIET = {"plots": False, "val": False, "device": "cpu"}
+
+
+class Recording(DarknetTrainer):
+    """Keeps what a run saw and did."""
+
+    def preprocess_batch(self, batch):
+        batch = super().preprocess_batch(batch)
+        if not hasattr(self, "sub_batches_seen"):
+            self.sub_batches_seen, self.updates = [], []
+            self.first = deepcopy(self.plain_model.network)
+        self.sub_batches_seen.append((batch["img"].clone(), batch["truths"].clone()))
+        return batch
+
+    def _after_update(self, norm):
+        super()._after_update(norm)
+        self.updates.append((self.update_images, self.grad_norm, dict(self.update_losses), self.clipped))
+
+
+def train(cfg, data, tmp_path, trainer=Recording, **keywords):
+    model = Darknet(cfg)
+    kept = []
+    model.add_callback("on_train_end", kept.append)
+    settings = {**QUIET, "data": str(data), "project": str(tmp_path / "runs"), "epochs": 2, "batch": 4, **keywords}
+    model.train(trainer=trainer, **settings)
+    return kept[0]
+
+
+def weights(network):
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+@pytest.mark.parametrize("subdivisions", [1, 2, 4])
+def test_the_loop_equals_train_batch(cfg, data, tmp_path, subdivisions):
+    trainer = train(cfg, data, tmp_path, subdivisions=subdivisions, max_norm=5.0)
+    network, net = trainer.first.train(), trainer.plan.net
+    optimizer = darknet_sgd(network)
+    waiting = list(trainer.sub_batches_seen)
+    for number, (images, norm, losses, _) in enumerate(trainer.updates):
+        taken = []
+        while sum(len(each[0]) for each in taken) < images:
+            taken.append(waiting.pop(0))
+        truths = [row[row[:, 0] >= 0] for each in taken for row in each[1]]
+        set_rate(optimizer, learning_rate(net, number + 1))
+        found = train_batch(network, optimizer, torch.cat([each[0] for each in taken]), truths, len(taken), max_norm=5.0)
+        assert losses["darknet_loss"] == pytest.approx(float(found.cost), rel=1e-4)
+        assert math.isfinite(norm)
+    assert not waiting
+    difference = (weights(network) - weights(trainer.plain_model.network)).abs().max()
+    assert difference < 1e-6
+
+
+def test_any_number_of_sub_batches_gives_the_same_weights(cfg, data, tmp_path):
+    runs = [train(cfg, data, tmp_path, subdivisions=s, name=f"s{s}", random=1.4, epochs=12) for s in (1, 2, 4)]
+    first = weights(runs[0].plain_model.network)
+    moved = (first - weights(runs[0].first)).abs().max()
+    assert {tuple(image.shape[2:]) for image, _ in runs[0].sub_batches_seen} > {(64, 64)}, "random= draws other sizes"
+    for run in runs[1:]:
+        assert (weights(run.plain_model.network) - first).abs().max() < 1e-4 * moved
+        for (images, norm, losses, clipped), (images_1, norm_1, losses_1, clipped_1) in zip(run.updates, runs[0].updates):
+            assert (images, clipped) == (images_1, clipped_1)
+            assert norm == pytest.approx(norm_1, rel=1e-3)
+            assert losses["obj_loss"] == pytest.approx(losses_1["obj_loss"], rel=1e-3)
+
+
+def test_a_short_last_window_is_a_smaller_batch(cfg, data, tmp_path):
+    trainer = train(cfg, data, tmp_path, subdivisions=4)
+    assert [images for images, *_ in trainer.updates] == [4, 4, 2, 4, 4, 2]
+    assert trainer.seen == 20
+    assert trainer.updates_per_epoch == 3
+
+
+@pytest.mark.parametrize("max_norm", [0, math.inf])
+def test_clipping_can_be_turned_off(cfg, data, tmp_path, max_norm):
+    trainer = train(cfg, data, tmp_path, max_norm=max_norm, epochs=1)
+    assert not any(clipped for *_, clipped in trainer.updates)
+
+
+def test_clipping_bounds_the_step(cfg, data, tmp_path):
+    trainer = train(cfg, data, tmp_path, max_norm=1e-3, epochs=1, momentum=0.0, decay=0.0, burn_in=0, learning_rate=1.0)
+    assert all(clipped and norm > 1e-3 for _, norm, _, clipped in trainer.updates)
+    moved = (weights(trainer.plain_model.network) - weights(trainer.first)).norm()
+    assert moved <= 3 * 1e-3 * 1.001
+
+
+def test_events_come_in_order(cfg, data, tmp_path):
+    model, seen = Darknet(cfg), []
+    names = ["on_train_batch_start", "on_sub_batch_end", "optimizer_step", "on_before_zero_grad", "on_optimizer_step",
+             "on_train_batch_end"]
+    for name in names:
+        model.add_callback(name, lambda trainer, name=name: seen.append(name))
+    model.train(**QUIET, data=str(data), project=str(tmp_path / "runs"), epochs=1, batch=4, subdivisions=2)
+    plain = ["on_train_batch_start", "on_sub_batch_end", "on_train_batch_end"]
+    update = ["on_train_batch_start", "on_sub_batch_end", "optimizer_step", "on_before_zero_grad", "on_optimizer_step",
+              "on_train_batch_end"]
+    assert seen == [*plain, *update, *plain, *update, *update]  # the last window holds one sub-batch of 2 images
+
+
+def test_max_batches_ends_the_run_at_the_update(cfg, data, tmp_path):
+    trainer = train(cfg, data, tmp_path, epochs=None, max_batches=5)
+    assert trainer.update_index == 5
+    assert trainer.epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("keywords", "words"),
+    [
+        ({"batch": 4, "subdivisions": 3}, "use one of"),
+        ({"batch": 0.5}, "fixed size"),
+        ({"grad_reduction": "median"}, "mean or sum"),
+        ({"norm_type": 3}, "2 or inf"),
+        ({"imgsz": 72}, "use 64 or 80"),
+        ({"learning_rate": 0.1, "lr0": 0.1}, "one setting under two names"),
+    ],
+)
+def test_impossible_settings_are_refused(cfg, data, tmp_path, keywords, words):
+    with pytest.raises(SettingsError, match=words):
+        train(cfg, data, tmp_path, **keywords)
+
+
+class Short(Recording):
+    """Runs out of memory once, in the second sub-batch."""
+
+    def preprocess_batch(self, batch):
+        batch = super().preprocess_batch(batch)
+        if len(self.sub_batches_seen) == 2:
+            raise RuntimeError("CUDA out of memory (simulated)")
+        return batch
+
+
+def test_memory_shortage_keeps_the_batch(cfg, data, tmp_path):
+    trainer = train(cfg, data, tmp_path, trainer=Short, subdivisions=2)
+    assert trainer.args.batch == 4
+    assert trainer.args.subdivisions == 4
+    assert [images for images, *_ in trainer.updates] == [4, 4, 2, 4, 4, 2]
+
+
+@pytest.fixture(scope="module")
+def v8(tmp_path_factory):
+    """A small v8 network: its description is cut down so that the test takes seconds."""
+    path = tmp_path_factory.mktemp("v8") / "tiny8.yaml"
+    path.write_text(
+        "nc: 3\nbackbone:\n  - [-1, 1, Conv, [8, 3, 2]]\n  - [-1, 1, Conv, [16, 3, 2]]\n  - [-1, 1, Conv, [16, 3, 2]]\n"
+        "  - [-1, 1, Conv, [16, 3, 2]]\nhead:\n  - [[2, 3], 1, Detect, [nc]]\n"
+    )
+    return path
+
+
+def run_v8(path, data, tmp_path, trainer, **keywords):
+    model, kept = YOLO(path), []
+    model.add_callback("on_train_end", lambda trainer: kept.append(deepcopy(trainer.model)))
+    settings = {"epochs": 2, "batch": 4, "optimizer": "SGD", "imgsz": 64, "mosaic": 0.0, "warmup_epochs": 1, **QUIET}
+    model.train(trainer=trainer, data=str(data.with_suffix(".yaml")), project=str(tmp_path / "v8"), **{**settings, **keywords})
+    return weights(kept[0])
+
+
+def test_one_sub_batch_equals_ultralytics_own_trainer(v8, data, tmp_path):
+    stock = run_v8(v8, data, tmp_path, DetectionTrainer, nbs=4)
+    ours = run_v8(v8, data, tmp_path, SubbatchTrainer, max_norm=10.0)
+    assert (stock - ours).abs().max() < 1e-6
+
+
+def test_ultralytics_models_train_in_sub_batches(v8, data, tmp_path):
+    whole = run_v8(v8, data, tmp_path, SubbatchTrainer)
+    parts = run_v8(v8, data, tmp_path, SubbatchTrainer, subdivisions=2)
+    assert whole.shape == parts.shape
+    assert torch.isfinite(parts).all()
+    assert (whole - parts).abs().max() > 0
+
+
+def test_subbatch_wraps_any_trainer():
+    from ultralytics.models.yolo.segment import SegmentationTrainer
+
+    made = subbatch(SegmentationTrainer)
+    assert made is subbatch(SegmentationTrainer)
+    assert issubclass(made, SegmentationTrainer)
+    assert subbatch(made) is made
+    assert "Trainer" in made.__name__

@@ -1,0 +1,190 @@
+"""The commands in processes of their own, on a tiny network and real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests.engine.conftest import cfg_text
+from yolo_subbatch.run.events import Checkpoint, RunFinished, RunStarted, Step, Val, read_events
+from yolo_subbatch.shapes import Numbers, write_shapes
+
+TRAIN = ["epochs=2", "batch=4", "subdivisions=2", "device=cpu", "plots=False", "learning_rate=0.01"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A working directory with a cfg, a data set and one finished run."""
+    folder = tmp_path_factory.mktemp("work")
+    write_shapes(folder / "shapes", Numbers(10, 4, 64, 7))
+    (folder / "tiny.cfg").write_text(cfg_text(bn=True))
+    done = command(folder, "train", "cfg=tiny.cfg", "data=shapes/shapes.data", *TRAIN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def command(folder: Path, *arguments: str, **keywords) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "COLUMNS": "100"}
+    return subprocess.run(
+        [sys.executable, "-m", "yolo_subbatch", *arguments], cwd=folder, env=environment, text=True, capture_output=True,
+        timeout=300, **keywords,
+    )  # fmt: skip
+
+
+def test_train_leaves_a_whole_run_folder(place):
+    run = place / "runs" / "train"
+    events = list(read_events(run / "events.jsonl"))
+    assert [event.seq for event in events] == list(range(len(events)))
+    assert isinstance(events[0], RunStarted)
+    assert isinstance(events[-1], RunFinished)
+    assert events[-1].status == "completed"
+    steps = [event for event in events if isinstance(event, Step)]
+    assert [event.step for event in steps] == [1, 2, 3, 4, 5, 6]
+    assert [event.images for event in steps] == [4, 4, 2, 4, 4, 2]
+    assert steps[-1].seen == 20
+    assert set(steps[0].loss) == {"total", "box", "obj", "cls"}
+    assert steps[0].loss["total"] == pytest.approx(sum(steps[0].loss[name] for name in ("box", "obj", "cls")))
+    assert sum(isinstance(event, Val) for event in events) == 2
+    assert any(isinstance(event, Checkpoint) for event in events)
+    for name in ("settings.json", "run.json", "results.csv", "weights/best.pt", "weights/last.weights", "weights/model.cfg"):
+        assert (run / name).is_file(), name
+    assert json.loads((run / "settings.json").read_text())["batch"] == 4
+
+
+def test_the_start_says_what_will_happen(place):
+    done = command(place, "train", "cfg=tiny.cfg", "data=shapes/shapes.data", "name=said", *TRAIN)
+    assert "batch 4 = 2 sub-batches of 2 images; 3 updates per epoch" in done.stdout
+    assert "clip 20" in done.stdout
+    assert "schedule fitted from 100 to 6 iterations" in done.stdout
+    assert re.search(r"6/6", done.stdout)
+    assert "\x1b" not in done.stdout, "no colours and no live line without a terminal"
+
+
+def test_val_prints_and_writes_its_figures(place):
+    done = command(place, "val", "model=runs/train/weights/best.pt", "data=shapes/shapes.data", "json=val.json", "device=cpu")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((place / "val.json").read_text())
+    assert {"map50", "map", "precision", "recall", "classes"} <= set(figures)
+    assert f"mAP50 {figures['map50']:.3f}" in done.stdout
+
+
+def test_predict_writes_boxes_in_image_pixels(place):
+    done = command(
+        place, "predict", "model=runs/train/weights/best.pt", "source=shapes/images/val", "json=boxes.json", "conf=0.001",
+        "device=cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    entries = json.loads((place / "boxes.json").read_text())
+    assert len(entries) == 4
+    for entry in entries:
+        assert (entry["width"], entry["height"]) == (64, 64)
+        confidences = [each["confidence"] for each in entry["detections"]]
+        assert confidences == sorted(confidences, reverse=True)
+        for each in entry["detections"]:
+            assert each["name"] in {"circle", "square", "triangle"}
+            x1, y1, x2, y2 = each["xyxy"]
+            assert 0 <= x1 <= x2 <= 64
+            assert 0 <= y1 <= y2 <= 64
+    assert len(list((place / "runs" / "predict").glob("*.jpg"))) == 4
+
+
+def test_convert_goes_both_ways(place):
+    made = command(place, "convert", "model=runs/train/weights/best.pt", "to=made.weights")
+    assert made.returncode == 0, made.stderr
+    back = command(place, "convert", "cfg=made.cfg", "weights=made.weights", "to=back.pt")
+    assert back.returncode == 0, back.stderr
+    results = []
+    for source in ("model=back.pt", "cfg=made.cfg weights=made.weights"):
+        done = command(place, "predict", *source.split(), "source=shapes/images/val/00000.jpg", "json=one.json", "conf=0.001",
+                       "save=False", "device=cpu")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        results.append([each["xyxy"] for each in json.loads((place / "one.json").read_text())[0]["detections"]])
+    assert len(results[0]) == len(results[1])
+    again = command(place, "convert", "model=runs/train/weights/best.pt", "to=made.weights")
+    assert again.returncode == 2
+    assert "not overwritten" in again.stderr
+
+
+def test_opencv_opens_what_a_run_leaves(place):
+    """OpenCV reads Darknet's formats with code of its own; up to version 4, which still has the importer."""
+    if not hasattr(cv2.dnn, "readNetFromDarknet"):
+        pytest.skip("this OpenCV has no Darknet importer")
+    folder = place / "runs" / "train" / "weights"
+    net = cv2.dnn.readNetFromDarknet(str(folder / "model.cfg"), str(folder / "last.weights"))
+    assert not net.empty()
+
+
+def test_ctrl_c_keeps_the_weights_and_says_how_to_go_on(place):
+    arguments = ["train", "cfg=tiny.cfg", "data=shapes/shapes.data", "epochs=500", "batch=4", "subdivisions=2", "name=long",
+                 "device=cpu", "plots=False"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "yolo_subbatch", *arguments], cwd=place, env=environment, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        events = place / "runs" / "long" / "events.jsonl"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not any(isinstance(e, Step) and e.step >= 4 for e in read_events(events)):
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    found = list(read_events(events))
+    assert isinstance(found[-1], RunFinished)
+    assert found[-1].status == "stopped"
+    line = next(line.strip() for line in output.splitlines() if line.strip().startswith("yolo-subbatch train "))
+    done = max(event.step for event in found if isinstance(event, Step))
+    again = command(place, *line.split()[1:], "name=more", f"max_batches={done + 3}", "device=cpu", "plots=False")
+    assert again.returncode == 0, again.stdout + again.stderr
+    more = [event.step for event in read_events(place / "runs" / "more" / "events.jsonl") if isinstance(event, Step)]
+    assert more == [done + 1, done + 2, done + 3]
+
+
+def test_a_stop_file_ends_the_run(place):
+    from yolo_subbatch.run.folder import RunFolder
+    from yolo_subbatch.run.settings import TrainSettings
+
+    folder = RunFolder.create(place / "runs", "asked")
+    folder.write_settings(
+        TrainSettings(
+            cfg=str(place / "tiny.cfg"), data=str(place / "shapes" / "shapes.data"), epochs=500, batch=4, subdivisions=2,
+            device="cpu", extra={"plots": False},
+        )
+    )  # fmt: skip
+    process = folder.launch()
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not any(isinstance(e, Step) for e in read_events(folder.events)):
+            time.sleep(0.1)
+        assert folder.status() == "running"
+        folder.request_stop()
+        process.wait(60)
+    finally:
+        folder.kill()
+    assert folder.status() == "stopped"
+    assert (folder.weights / "last.weights").is_file()
+
+
+def test_a_model_of_ultralytics_trains_from_the_command_line(place, tmp_path):
+    (place / "v8.yaml").write_text(
+        "nc: 3\nbackbone:\n  - [-1, 1, Conv, [8, 3, 2]]\n  - [-1, 1, Conv, [16, 3, 2]]\n  - [-1, 1, Conv, [16, 3, 2]]\n"
+        "  - [-1, 1, Conv, [16, 3, 2]]\nhead:\n  - [[2, 3], 1, Detect, [nc]]\n"
+    )
+    done = command(place, "train", "model=v8.yaml", "data=shapes/shapes.yaml", "epochs=1", "batch=4", "subdivisions=2", "imgsz=64",
+                   "name=v8", "device=cpu", "plots=False", "optimizer=SGD")  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    steps = [event for event in read_events(place / "runs" / "v8" / "events.jsonl") if isinstance(event, Step)]
+    assert [event.images for event in steps] == [4, 4, 2]
