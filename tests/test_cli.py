@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -293,57 +290,3 @@ def test_ultralytics_is_kept_from_the_network(
     assert cli.main(TRAIN.split()) == 0
     assert os.environ.pop("YOLO_OFFLINE") == "true"
     assert os.environ["YOLO_AUTOINSTALL"] == "true", "the user's own choice holds"
-
-
-# --- the real engine ------------------------------------------------------------------------------------------------
-
-
-def draw_images(folder: Path) -> None:
-    """Replace the empty images of the sample by small pictures."""
-    import cv2
-    import numpy as np
-
-    for index, path in enumerate(sorted(folder.rglob("*.jpg"))):
-        cv2.imwrite(str(path), np.random.default_rng(index).integers(0, 255, (48, 64, 3), np.uint8))
-
-
-def test_ctrl_c_stops_after_the_update_and_says_how_to_go_on(place: Path) -> None:
-    draw_images(place)
-    line = [*PROGRAM, "train", "cfg=small.cfg", "data=obj.data", "batch=2", "subdivisions=2", "epochs=5000",
-            "workers=0", "device=cpu", "plots=False"]  # fmt: skip
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    events = place / "runs" / "train" / "events.jsonl"
-    end = time.monotonic() + WAIT
-    while not (events.exists() and '"step":2' in events.read_text()) and process.poll() is None:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=WAIT)
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-    assert "stopping after the current update" in out
-    assert "go on with" in out
-    assert (events.parent / "weights" / "last.weights").stat().st_size > 0
-    steps = [json.loads(text) for text in events.read_text().splitlines()]
-    numbers = [event["step"] for event in steps if event["type"] == "step"]
-    assert numbers == list(range(1, len(numbers) + 1))
-    assert RunFolder(events.parent).status() == "stopped"
-
-
-def test_a_launched_run_obeys_the_stop_file(place: Path) -> None:
-    from yolo_subbatch.run.folder import launch
-
-    draw_images(place)
-    settings = TrainSettings(
-        cfg="small.cfg", data="obj.data", batch=2, epochs=5000, workers=0, device="cpu", extra={"plots": False}
-    )
-    folder, process = launch(settings)
-    end = time.monotonic() + WAIT
-    while not (folder.events.exists() and '"step":1' in folder.events.read_text()) and process.poll() is None:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    assert folder.status() == "running", folder.console.read_text()
-    RunFolder.attach(folder.path).request_stop()
-    assert process.wait(WAIT) in {0, 130}
-    assert folder.status() == "stopped"
-    assert "run stopped after" in folder.console.read_text()

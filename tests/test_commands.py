@@ -55,7 +55,14 @@ def test_train_leaves_a_whole_run_folder(place):
     assert steps[0].loss["total"] == pytest.approx(sum(steps[0].loss[name] for name in ("box", "obj", "cls")))
     assert sum(isinstance(event, Val) for event in events) == 2
     assert any(isinstance(event, Checkpoint) for event in events)
-    for name in ("settings.json", "run.json", "results.csv", "weights/best.pt", "weights/last.weights", "weights/model.cfg"):
+    for name in (
+        "settings.json",
+        "run.json",
+        "results.csv",
+        "weights/best.pt",
+        "weights/last.weights",
+        "weights/model.cfg",
+    ):
         assert (run / name).is_file(), name
     assert json.loads((run / "settings.json").read_text())["batch"] == 4
 
@@ -70,7 +77,9 @@ def test_the_start_says_what_will_happen(place):
 
 
 def test_val_prints_and_writes_its_figures(place):
-    done = command(place, "val", "model=runs/train/weights/best.pt", "data=shapes/shapes.data", "json=val.json", "device=cpu")
+    done = command(
+        place, "val", "model=runs/train/weights/best.pt", "data=shapes/shapes.data", "json=val.json", "device=cpu"
+    )
     assert done.returncode == 0, done.stderr
     figures = json.loads((place / "val.json").read_text())
     assert {"map50", "map", "precision", "recall", "classes"} <= set(figures)

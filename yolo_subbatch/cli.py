@@ -108,40 +108,19 @@ def _load(place: str) -> Any:
     return getattr(import_module(f"yolo_subbatch.{module}"), name)
 
 
-# --- help -----------------------------------------------------------------------------------------------------------
-
-
 def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    return "\n".join([
-        f"{PROGRAM} {__version__}: Darknet's batch and subdivisions, exactly, inside Ultralytics",
-        "",
-        f"Usage: {PROGRAM} COMMAND key=value ...      ({PROGRAM} COMMAND -h lists the keys)",
-        "",
-        *(f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()),
-        "",
-        "For example:",
-        *(f"  {PROGRAM} {line}" for line in ("demo", COMMANDS["train"].examples[0])),
+    from yolo_subbatch.run.help import overview
+
+    return overview(f"{PROGRAM} {__version__}", PROGRAM, {name: each.summary for name, each in COMMANDS.items()}, [
+        "demo", COMMANDS["train"].examples[0],
     ])  # fmt: skip
 
 
 def _help(name: str) -> str:
     command = _command(name)
-    from yolo_subbatch.run.help import describe_host_keys, describe_settings
+    from yolo_subbatch.run.help import describe_command
 
-    kind = _load(command.settings)
-    blocks = [
-        f"{PROGRAM} {name}: {command.summary}",
-        f"Usage: {PROGRAM} {name} key=value ...      (--key value and --key=value work too)",
-        "\n".join(["For example:", *(f"  {PROGRAM} {line}" for line in command.examples)]),
-        describe_settings(kind),
-    ]
-    if any(each.name == "extra" for each in dataclasses.fields(kind)):
-        blocks.append(describe_host_keys(kind))
-    return "\n\n".join(blocks)
-
-
-# --- train ----------------------------------------------------------------------------------------------------------
+    return describe_command(f"{PROGRAM} {name}", PROGRAM, command.summary, command.examples, _load(command.settings))
 
 
 def _train(settings: TrainSettings) -> int:
@@ -175,46 +154,25 @@ def _checked(settings: TrainSettings) -> TrainSettings:
 
 
 def _in_folder(folder: RunFolder, work: Callable[[], int], keep: bool) -> int:
-    """Run a training and leave no trace of one that never began, unless its launcher looks for the reason there.
-
-    Args:
-        folder: The run's folder.
-        work: The training; returns the exit status.
-        keep: The folder belongs to a launcher.
-    """
+    """Run a training; one that never began leaves no trace, unless a launcher owns the folder (``keep``)."""
     folder.write_process()
     try:
         return work()
     except BaseException as error:
         if keep or folder.events.exists():
-            _record_failure(folder, error)
+            folder.record_failure(error)
         elif isinstance(error, (YoloSubbatchError, KeyboardInterrupt)):
             folder.discard()
         raise
 
 
-def _record_failure(folder: RunFolder, error: BaseException) -> None:
-    """Write the last event of a run that failed before its recorder could."""
-    from yolo_subbatch.run.events import EventWriter, RunFinished, last_event
-
-    if isinstance(last_event(folder.events), RunFinished):
-        return
-    stopped = isinstance(error, KeyboardInterrupt)
-    details = {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
-    writer = EventWriter(folder.events)
-    writer.write(RunFinished(
-        status="stopped" if stopped else "failed", reason=str(error), error=None if stopped else details,
-    ))  # fmt: skip
-    writer.close()
-
-
 def _run(settings: TrainSettings, folder: RunFolder) -> int:
-    from yolo_subbatch.run.progress import TerminalProgress
+    from yolo_subbatch.run.progress import TerminalProgress, route_messages
 
-    prepare_host()
+    prepare_host(quiet=True)
     run_training = _load("engine.train:run_training")
     progress = TerminalProgress(sys.stdout)
-    _route_messages(progress)
+    route_messages(progress)
     try:
         status: int = run_training(settings, folder, [progress])
     finally:
@@ -222,17 +180,6 @@ def _run(settings: TrainSettings, folder: RunFolder) -> int:
     if status == DONE:
         print(f"results are in {_shown(folder.path)}")
     return status
-
-
-def _route_messages(progress: Any) -> None:
-    """Show this package's messages and Ultralytics' warnings above the live line; its own progress bars are off."""
-    import logging
-
-    for name, level in (("yolo_subbatch", logging.INFO), ("ultralytics", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.handlers = [progress.handler()]
-        logger.setLevel(level)
-        logger.propagate = False
 
 
 def _shown(path: Path) -> str:
@@ -243,16 +190,18 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-# --- what commands share --------------------------------------------------------------------------------------------
-
-
-def prepare_host() -> None:
+def prepare_host(quiet: bool) -> None:
     """Keep Ultralytics from telling others what is trained and from installing packages, unless the user wants it to.
 
     It reads these variables when it is imported.
+
+    Args:
+        quiet: Turn its progress bars off too, where our own are shown.
     """
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_OFFLINE", "true")
+    if quiet:
+        os.environ.setdefault("YOLO_VERBOSE", "false")
 
 
 def with_built_in_data(settings: Any) -> Any:
@@ -276,17 +225,16 @@ def check_device(device: str | None) -> None:
     Raises:
         SettingsError: If the device does not exist on this machine.
     """
-    if device in {None, "cpu"}:
+    if device is None or device == "cpu":
         return
     import torch
 
-    assert device is not None
     if device == "mps":
         if not torch.backends.mps.is_available():
             raise SettingsError("device=mps: not on this machine; use device=cpu")
         return
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    wanted = [int(each.removeprefix("cuda:")) for each in device.replace("cuda,", "0,").split(",") if each != "cuda"]
+    wanted = [int(each.removeprefix("cuda:")) for each in device.split(",") if each != "cuda"]
     if not count or any(each >= count for each in wanted):
         have = f"this machine has {count} (0 to {count - 1})" if count else "torch sees no CUDA device here"
         raise SettingsError(f"device={device}: {have}; use device={'0' if count else 'cpu'}")
@@ -300,9 +248,9 @@ def _with_engine(check: str, entry: str) -> Callable[[Any], int]:
         check_device(getattr(settings, "device", None))
         if hasattr(settings, "data"):
             settings = with_built_in_data(settings)
-        prepare_host()
-        _load(entry)(settings)
-        return DONE
+        prepare_host(quiet=entry.startswith("demo"))
+        status = _load(entry)(settings)
+        return status if isinstance(status, int) else DONE
 
     return run
 

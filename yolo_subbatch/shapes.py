@@ -84,7 +84,9 @@ def write_shapes(folder: Path, numbers: Numbers | None = None) -> Path:
         (draft / MARKER).write_text(json.dumps(wanted))
         _put_in_place(draft, folder)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror}); set YOLO_SUBBATCH_CACHE to another folder") from error
+        raise DataError(
+            f"{folder}: cannot be written ({error.strerror}); set YOLO_SUBBATCH_CACHE to another folder"
+        ) from error
     return folder / "shapes.data"
 
 
@@ -113,7 +115,9 @@ def _draw_splits(folder: Path, numbers: Numbers) -> None:
         for index in range(count):
             image, boxes, classes = draw_image(numbers.seed + number * SEED_STRIDE + index, numbers.size)
             cv2.imwrite(str(images / f"{index:05d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
-            lines = (f"{kind} " + " ".join(f"{value:.6f}" for value in box) for kind, box in zip(classes, boxes, strict=True))
+            lines = (
+                f"{kind} " + " ".join(f"{value:.6f}" for value in box) for kind, box in zip(classes, boxes, strict=True)
+            )
             (labels / f"{index:05d}.txt").write_text("".join(f"{line}\n" for line in lines))
         names = (f"images/{split}/{index:05d}.jpg\n" for index in range(count))
         (folder / f"{split}.txt").write_text("".join(names))
@@ -270,8 +274,11 @@ def _background(rng: np.random.Generator, side: int) -> np.ndarray:
     for _ in range(rng.integers(2, 7)):
         ends = rng.integers(0, side, 4)
         shade = tuple(map(int, rng.integers(20, 235, 3)))
-        cv2.line(canvas, tuple(map(int, ends[:2])), tuple(map(int, ends[2:])), shade, int(rng.integers(1, 7)), cv2.LINE_AA)
-    return cv2.GaussianBlur(canvas, (0, 0), float(rng.uniform(0.8, 2.5)))
+        cv2.line(
+            canvas, tuple(map(int, ends[:2])), tuple(map(int, ends[2:])), shade, int(rng.integers(1, 7)), cv2.LINE_AA
+        )
+    soft: np.ndarray = cv2.GaussianBlur(canvas, (0, 0), float(rng.uniform(0.8, 2.5)))
+    return soft
 
 
 def _paint(canvas: np.ndarray, rng: np.random.Generator, outline: np.ndarray) -> None:
@@ -316,4 +323,5 @@ def _light(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Put soft light and shadow over the whole picture."""
     grid = rng.uniform(0.75, 1.2, (3, 3)).astype(np.float32)
     light = cv2.resize(grid, canvas.shape[1::-1], interpolation=cv2.INTER_CUBIC)[..., None]
-    return np.clip(canvas * light, 0, 255).astype(np.uint8)
+    lit: np.ndarray = np.clip(canvas * light, 0, 255).astype(np.uint8)
+    return lit

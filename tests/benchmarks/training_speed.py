@@ -36,7 +36,9 @@ class PlainTiny(nn.Module):
 
         def conv(before: int, after: int, size: int = 3) -> nn.Sequential:
             return nn.Sequential(
-                nn.Conv2d(before, after, size, padding=size // 2, bias=False), nn.BatchNorm2d(after), nn.LeakyReLU(0.1, True)
+                nn.Conv2d(before, after, size, padding=size // 2, bias=False),
+                nn.BatchNorm2d(after),
+                nn.LeakyReLU(0.1, True),
             )
 
         self.first = nn.Sequential(
@@ -44,7 +46,12 @@ class PlainTiny(nn.Module):
             nn.MaxPool2d(2), conv(128, 256),
         )  # fmt: skip
         self.second = nn.Sequential(
-            nn.MaxPool2d(2), conv(256, 512), nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, 1), conv(512, 1024), conv(1024, 256, 1)
+            nn.MaxPool2d(2),
+            conv(256, 512),
+            nn.ZeroPad2d((0, 1, 0, 1)),
+            nn.MaxPool2d(2, 1),
+            conv(512, 1024),
+            conv(1024, 256, 1),
         )
         self.large = nn.Sequential(conv(256, 512), nn.Conv2d(512, outputs, 1))
         self.turn = nn.Sequential(conv(256, 128, 1), nn.Upsample(scale_factor=2))
@@ -91,7 +98,11 @@ def main() -> None:
     box = torch.tensor([[0, 0.5, 0.5, 0.3, 0.4], [1, 0.2, 0.3, 0.1, 0.1], [2, 0.7, 0.6, 0.2, 0.5]])
     truths = [box.clone() for _ in range(IMAGES)]
     cfg = read_cfg(find_cfg("yolov3-tiny.cfg"))
-    ours, same, plain = (Network(cfg).to(memory_format=fast) for _ in range(2)), None, PlainTiny().to(memory_format=fast)
+    ours, same, plain = (
+        (Network(cfg).to(memory_format=fast) for _ in range(2)),
+        None,
+        PlainTiny().to(memory_format=fast),
+    )
     trained, same = ours
     optimizer = darknet_sgd(trained)
     steps = {
@@ -118,7 +129,9 @@ def main() -> None:
     speeds["bare loop, same network, again"] = IMAGES / statistics.median(again)
     for name, speed in speeds.items():
         print(f"{name:35} {speed:6.2f} images/s  {speed / speeds['bare loop, same network']:.3f}")
-    print(f"the whole engine / bare loop again   {speeds['the whole engine'] / speeds['bare loop, same network, again']:.3f}")
+    print(
+        f"the whole engine / bare loop again   {speeds['the whole engine'] / speeds['bare loop, same network, again']:.3f}"
+    )
 
 
 if __name__ == "__main__":

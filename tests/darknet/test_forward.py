@@ -32,7 +32,10 @@ def test_every_layer_equals_darknets(name, channels_last):
     network = network_of(g)
     image = torch.from_numpy(g["image"])
     if channels_last:
-        network, image = network.to(memory_format=torch.channels_last), image.contiguous(memory_format=torch.channels_last)
+        network, image = (
+            network.to(memory_format=torch.channels_last),
+            image.contiguous(memory_format=torch.channels_last),
+        )
     with torch.no_grad():
         outputs = network.layer_outputs(image)
     limit = BATCH_NORM if "batch_normalize" in str(g["cfg"]) else NO_BATCH_NORM

@@ -190,7 +190,9 @@ def test_loss_is_a_sum_over_images():
     whole = network.loss([logits], truths)
     parts = [network.loss([logits[i : i + 1]], [truths[i]]) for i in range(len(logits))]
     for name in ("box", "objectness", "classes", "cost"):
-        assert float(getattr(whole, name)) == pytest.approx(sum(float(getattr(each, name)) for each in parts), rel=1e-12)
+        assert float(getattr(whole, name)) == pytest.approx(
+            sum(float(getattr(each, name)) for each in parts), rel=1e-12
+        )
 
 
 def test_table_limit_changes_nothing(monkeypatch):
@@ -221,8 +223,10 @@ def test_learning_rate_equals_darknets(name):
 
 
 def test_sgdr_restarts():
-    net = parse_cfg("[net]\nwidth=8\nheight=8\nchannels=3\nlearning_rate=.1\npolicy=sgdr\nsgdr_cycle=100\n"
-                    "learning_rate_min=.001\nmax_batches=700\n[conv]\nactivation=linear\n").net
+    net = parse_cfg(
+        "[net]\nwidth=8\nheight=8\nchannels=3\nlearning_rate=.1\npolicy=sgdr\nsgdr_cycle=100\n"
+        "learning_rate_min=.001\nmax_batches=700\n[conv]\nactivation=linear\n"
+    ).net
     assert learning_rate(net, 100) == pytest.approx(0.1)
     assert learning_rate(net, 300) == pytest.approx(0.1)
     assert learning_rate(net, 200) == pytest.approx(0.0505, rel=1e-3)

@@ -44,7 +44,9 @@ def test_a_run_leaves_checkpoints_and_darknet_files(trained):
     header = load_weights(network, folder / "last.weights")
     assert header.seen == 10
     live = trained.trainer.plain_model.network.state_dict()
-    assert all(torch.equal(value, live[name]) for name, value in network.state_dict().items() if "num_batches" not in name)
+    assert all(
+        torch.equal(value, live[name]) for name, value in network.state_dict().items() if "num_batches" not in name
+    )
     load_weights(network, folder / "best.weights")
     ema = trained.trainer.ema.ema.network.state_dict()
     assert all(torch.allclose(v, ema[k]) for k, v in network.state_dict().items() if "num_batches" not in k)
@@ -65,7 +67,9 @@ def test_a_checkpoint_trains_on(trained, data, tmp_path):
     model = Darknet(weights_dir(trained) / "last.pt")
     start = deepcopy(model.network.state_dict())
     first = {}
-    model.add_callback("on_train_start", lambda trainer: first.update(deepcopy(trainer.plain_model.network.state_dict())))
+    model.add_callback(
+        "on_train_start", lambda trainer: first.update(deepcopy(trainer.plain_model.network.state_dict()))
+    )
     model.train(**QUIET, data=str(data), project=str(tmp_path / "more"))
     assert all(torch.equal(first[name], value) for name, value in start.items())
 
@@ -113,19 +117,25 @@ def test_fusing_changes_no_result(cfg_bn):
 
 def test_heads_are_rebuilt_for_the_data(data, tmp_path, capsys):
     path = tmp_path / "five.cfg"
-    path.write_text(cfg_text().replace("classes=3", "classes=5").replace("filters=16\nsize=1", "filters=20\nsize=1")
-                    .replace("filters=8\nsize=1", "filters=10\nsize=1"))
+    path.write_text(
+        cfg_text()
+        .replace("classes=3", "classes=5")
+        .replace("filters=16\nsize=1", "filters=20\nsize=1")
+        .replace("filters=8\nsize=1", "filters=10\nsize=1")
+    )
     weights = tmp_path / "five.weights"
     network = Network(read_cfg(path))
     save_weights(network, weights, seen=77)
     model = Darknet(path, weights)
     first = {}
-    model.add_callback("on_train_start", lambda trainer: first.update(deepcopy(trainer.plain_model.network.state_dict())))
+    model.add_callback(
+        "on_train_start", lambda trainer: first.update(deepcopy(trainer.plain_model.network.state_dict()))
+    )
     model.train(**QUIET, data=str(data), project=str(tmp_path / "runs"))
     assert "classes 5 -> 3, filters before [yolo] 20 -> 16" in capsys.readouterr().out
     assert torch.equal(first["layers.0.conv.weight"], network.layers[0].conv.weight)
     assert first["layers.4.conv.weight"].shape[0] == 16
-    assert read_cfg(weights_dir(model) / "model.cfg") .heads[0].classes == 3
+    assert read_cfg(weights_dir(model) / "model.cfg").heads[0].classes == 3
 
 
 def test_a_backbone_starts_a_training(cfg, data, tmp_path, capsys):
@@ -147,7 +157,11 @@ def test_seen_counts_only_when_kept(cfg, data, tmp_path):
     assert kept.trainer.update_index == 12  # ten updates were behind it
     with pytest.raises(SettingsError, match="nothing is left to train"):
         Darknet(cfg, tmp_path / "old.weights").train(
-            **{**settings, "max_batches": 10}, data=str(data), project=str(tmp_path / "c"), seen="keep", schedule="exact"
+            **{**settings, "max_batches": 10},
+            data=str(data),
+            project=str(tmp_path / "c"),
+            seen="keep",
+            schedule="exact",
         )
 
 
@@ -160,7 +174,9 @@ def test_networks_of_any_shape_train_and_predict(cfg, data, tmp_path, letterbox)
     assert shapes == {(96, 64)}
     assert model.trainer.validator.size == (96, 64)
     assert read_cfg(weights_dir(model) / "model.cfg").net.width == 96
-    metrics = model.val(data=str(data.with_suffix(".yaml")), project=str(tmp_path / "val"), plots=False, letterbox=letterbox)
+    metrics = model.val(
+        data=str(data.with_suffix(".yaml")), project=str(tmp_path / "val"), plots=False, letterbox=letterbox
+    )
     assert 0 <= metrics.box.map50 <= 1
     result = model.predict(np.zeros((50, 70, 3), np.uint8), conf=1e-6, verbose=False, letterbox=letterbox)[0]
     assert result.boxes.xyxy[:, 2].max() <= 70
@@ -223,7 +239,9 @@ def test_an_ultralytics_checkpoint_is_named_as_such(tmp_path):
 
 
 def test_classes_can_only_change_behind_a_convolution():
-    text = cfg_text().replace("[route]\nlayers=2\n\n[convolutional]\nfilters=8\nsize=1\nstride=1\npad=1\nactivation=linear\n",
-                              "[convolutional]\nfilters=8\nactivation=linear\n[route]\nlayers=-1\n")
+    text = cfg_text().replace(
+        "[route]\nlayers=2\n\n[convolutional]\nfilters=8\nsize=1\nstride=1\npad=1\nactivation=linear\n",
+        "[convolutional]\nfilters=8\nactivation=linear\n[route]\nlayers=-1\n",
+    )
     with pytest.raises(CfgError, match="does not follow a convolution"):
         with_classes(parse_cfg(text), 7)

@@ -58,7 +58,9 @@ def test_the_loop_equals_train_batch(cfg, data, tmp_path, subdivisions):
             taken.append(waiting.pop(0))
         truths = [row[row[:, 0] >= 0] for each in taken for row in each[1]]
         set_rate(optimizer, learning_rate(net, number + 1))
-        found = train_batch(network, optimizer, torch.cat([each[0] for each in taken]), truths, len(taken), max_norm=5.0)
+        found = train_batch(
+            network, optimizer, torch.cat([each[0] for each in taken]), truths, len(taken), max_norm=5.0
+        )
         assert losses["darknet_loss"] == pytest.approx(float(found.cost), rel=1e-4)
         assert math.isfinite(norm)
     assert not waiting
@@ -73,7 +75,7 @@ def test_any_number_of_sub_batches_gives_the_same_weights(cfg, data, tmp_path):
     assert {tuple(image.shape[2:]) for image, _ in runs[0].sub_batches_seen} > {(64, 64)}, "random= draws other sizes"
     for run in runs[1:]:
         assert (weights(run.plain_model.network) - first).abs().max() < 1e-4 * moved
-        for (images, norm, losses, clipped), (images_1, norm_1, losses_1, clipped_1) in zip(run.updates, runs[0].updates):
+        for (images, norm, losses, clipped), (images_1, norm_1, losses_1, clipped_1) in zip(run.updates, runs[0].updates, strict=True):
             assert (images, clipped) == (images_1, clipped_1)
             assert norm == pytest.approx(norm_1, rel=1e-3)
             assert losses["obj_loss"] == pytest.approx(losses_1["obj_loss"], rel=1e-3)
@@ -101,14 +103,26 @@ def test_clipping_bounds_the_step(cfg, data, tmp_path):
 
 def test_events_come_in_order(cfg, data, tmp_path):
     model, seen = Darknet(cfg), []
-    names = ["on_train_batch_start", "on_sub_batch_end", "optimizer_step", "on_before_zero_grad", "on_optimizer_step",
-             "on_train_batch_end"]
+    names = [
+        "on_train_batch_start",
+        "on_sub_batch_end",
+        "optimizer_step",
+        "on_before_zero_grad",
+        "on_optimizer_step",
+        "on_train_batch_end",
+    ]
     for name in names:
         model.add_callback(name, lambda trainer, name=name: seen.append(name))
     model.train(**QUIET, data=str(data), project=str(tmp_path / "runs"), epochs=1, batch=4, subdivisions=2)
     plain = ["on_train_batch_start", "on_sub_batch_end", "on_train_batch_end"]
-    update = ["on_train_batch_start", "on_sub_batch_end", "optimizer_step", "on_before_zero_grad", "on_optimizer_step",
-              "on_train_batch_end"]
+    update = [
+        "on_train_batch_start",
+        "on_sub_batch_end",
+        "optimizer_step",
+        "on_before_zero_grad",
+        "on_optimizer_step",
+        "on_train_batch_end",
+    ]
     assert seen == [*plain, *update, *plain, *update, *update]  # the last window holds one sub-batch of 2 images
 
 
@@ -166,7 +180,9 @@ def run_v8(path, data, tmp_path, trainer, **keywords):
     model, kept = YOLO(path), []
     model.add_callback("on_train_end", lambda trainer: kept.append(deepcopy(trainer.model)))
     settings = {"epochs": 2, "batch": 4, "optimizer": "SGD", "imgsz": 64, "mosaic": 0.0, "warmup_epochs": 1, **QUIET}
-    model.train(trainer=trainer, data=str(data.with_suffix(".yaml")), project=str(tmp_path / "v8"), **{**settings, **keywords})
+    model.train(
+        trainer=trainer, data=str(data.with_suffix(".yaml")), project=str(tmp_path / "v8"), **{**settings, **keywords}
+    )
     return weights(kept[0])
 
 

@@ -62,7 +62,9 @@ def _entries(file: Path) -> dict[str, tuple[str, int]]:
             continue
         key, equals, value = (part.strip() for part in line.partition("="))
         if not equals or not key:
-            raise DataError(f"{file}:{number}: '{line[:60]}' is no key = value line; write for example train = train.txt")
+            raise DataError(
+                f"{file}:{number}: '{line[:60]}' is no key = value line; write for example train = train.txt"
+            )
         entries.setdefault(key, (value, number))
     return entries
 
@@ -155,7 +157,8 @@ def read_image_list(path: str | Path) -> list[Path]:
         number, entry = missing[0]
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DataError(
-            f"{file}:{number}: image {entry}{more} not found; paths are relative to {file.parent} or the working directory"
+            f"{file}:{number}: image {entry}{more} not found; "
+            f"paths are relative to {file.parent} or the working directory"
         )
     if not images:
         raise DataError(f"{file}: the list is empty; write one image path a line")
@@ -228,7 +231,8 @@ def _label_fault(columns: list[str], classes: int, names_source: str) -> str | N
     except ValueError:
         return f"'{' '.join(columns)[:60]}' is not all numbers; write class, centre x, centre y, width, height"
     if not values[0].is_integer() or not 0 <= values[0] < classes:
-        return f"class {columns[0]}, but {names_source} has {classes} classes (0 to {classes - 1}); correct the label or the names"
+        known = f"{names_source} has {classes} classes (0 to {classes - 1})"
+        return f"class {columns[0]}, but {known}; correct the label or the names"
     if not all(math.isfinite(value) and 0 <= value <= 1 + TOLERANCE for value in values[1:]):
         return f"coordinates {' '.join(columns[1:])[:60]}; give them as fractions of the image, from 0 to 1"
     return None

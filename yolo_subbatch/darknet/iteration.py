@@ -50,7 +50,7 @@ def train_batch(
     total = Losses.zero(images.device)
     for part in split(len(images), subdivisions):
         losses = network.loss(network(images[part]), truths[part])  # summed over the images of the part
-        (losses.total / len(images)).backward()
+        (losses.total / len(images)).backward()  # type: ignore[no-untyped-call]
         total = total + losses.detach()
     clip_grad_norm_(network.parameters(), max_norm or math.inf)  # once, on the whole batch's gradient
     optimizer.step()

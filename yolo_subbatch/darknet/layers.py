@@ -129,7 +129,8 @@ class ConvolutionalLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, filters, H', W')``."""
-        return self.act(self.bn(self.conv(x)))
+        result: Tensor = self.act(self.bn(self.conv(x)))
+        return result
 
 
 class MaxPool(nn.Module):
@@ -197,14 +198,16 @@ class Add(nn.Module):
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
         """Add ``(B, C', H', W')`` to ``(B, C, H, W)``; the result has the first one's shape."""
         if x.shape[1:] == other.shape[1:]:
-            return self.act(self._sum(x, other))
+            result: Tensor = self.act(self._sum(x, other))
+            return result
         channels = min(x.shape[1], other.shape[1])
         stride = max(1, other.shape[3] // x.shape[3])
         sample = max(1, x.shape[3] // other.shape[3])
         out = x.clone()
         part = out[:, :channels, ::sample, ::sample]
         out[:, :channels, ::sample, ::sample] = self._sum(part, other[:, :channels, ::stride, ::stride])
-        return self.act(out)
+        changed: Tensor = self.act(out)
+        return changed
 
     def _sum(self, x: Tensor, other: Tensor) -> Tensor:
         if self.alpha == self.beta == 1:

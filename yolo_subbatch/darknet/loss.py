@@ -77,8 +77,8 @@ def pad_truths(truths: Sequence[Tensor] | Tensor) -> Tensor:
             Darknet, a list ends at the first box whose centre x is 0.
 
     Returns:
-        ``(B, T, 5)`` with ``T`` the longest list, at least 1; rows without a truth have class -1. On the truths' device:
-        which cell answers for which truth can be worked out on the CPU, without waiting for a GPU.
+        ``(B, T, 5)`` with ``T`` the longest list, at least 1; rows without a truth have class -1. They stay on their
+        device: which cell answers for which truth can be worked out on the CPU, without waiting for a GPU.
     """
     padded = truths if isinstance(truths, Tensor) else _stack(truths)
     ended = (padded[..., 1] == 0).cumsum(1) > 0
@@ -121,7 +121,7 @@ class YoloHead(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> YoloHead:
         """Move to a device or type; anchors keep their float32 values where half precision would round them."""
         every, chosen = self.all_anchors, self.anchors
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.all_anchors, self.anchors = every.to(self.anchors.device), chosen.to(self.anchors.device)
         return self
 
@@ -232,7 +232,7 @@ class YoloHead(nn.Module):
         """Join the rows that share a cell: the last box, all the classes."""
         anchors, height, width = x.shape[1], x.shape[3], x.shape[4]
         flat = ((cells[:, 0] * anchors + cells[:, 1]) * height + cells[:, 2]) * width + cells[:, 3]
-        unique, group = flat.unique(return_inverse=True)  # (U,), (P,)
+        unique, group = torch.unique(flat, return_inverse=True)  # (U,), (P,)
         last = torch.zeros_like(unique).scatter_reduce_(
             0, group, torch.arange(len(flat), device=flat.device), "amax", include_self=False
         )

@@ -144,7 +144,9 @@ class _Parser:
     def entry(self, block: Block, line: str, number: int) -> None:
         key, equals, value = line.partition("=")
         if not equals or not key:
-            raise self.error(number, f"'{shorten(line)}' is no key=value line", "write key=value, or # before a comment")
+            raise self.error(
+                number, f"'{shorten(line)}' is no key=value line", "write key=value, or # before a comment"
+            )
         if key in block.entries:
             kept, first = block.entries[key]
             self.warn(number, f"{key} was already given at line {first}; Darknet uses the first, {key}={shorten(kept)}")
@@ -169,8 +171,9 @@ class _Parser:
         """Deal with a key that has no field: AlexeyAB's without effect, a typing mistake, or unknown."""
         if key in kind.unsupported:
             if text != kind.unsupported[key]:
-                raise self.error(line, f"{key}={shorten(text)} is not built here", f"remove it or use {key}=" +
-                                 kind.unsupported[key])
+                raise self.error(
+                    line, f"{key}={shorten(text)} is not built here", f"remove it or use {key}=" + kind.unsupported[key]
+                )
             return
         if key in kind.ignored:
             self.ignored.add(key)
@@ -221,8 +224,9 @@ class _Parser:
     def check_yolo(self, head: Yolo, block: Block) -> None:
         line = block.entries.get("anchors", block.entries.get("num", ("", block.line)))[1]
         if len(head.anchors) != 2 * head.num:
-            raise self.error(line, f"{len(head.anchors)} anchor values for num={head.num}",
-                             "give num pairs of width,height")
+            raise self.error(
+                line, f"{len(head.anchors)} anchor values for num={head.num}", "give num pairs of width,height"
+            )
         if any(value <= 0 for value in head.anchors):
             raise self.error(line, "an anchor is not positive", "give widths and heights in input pixels")
         bad = [index for index in head.selected if not 0 <= index < head.num]
@@ -232,12 +236,18 @@ class _Parser:
 
     def check_net(self, net: Net) -> None:
         if net.time_steps != 1:
-            raise self.error(net.line, f"time_steps={net.time_steps}",
-                             "only recurrent networks have time steps, and they are not built; remove the line")
+            raise self.error(
+                net.line,
+                f"time_steps={net.time_steps}",
+                "only recurrent networks have time steps, and they are not built; remove the line",
+            )
         for name in ("width", "height", "channels"):
             if getattr(net, name) < 1:
-                raise self.error(net.line, f"[net] has no {name}", f"give {name}=, for example "
-                                 f"{name}={3 if name == 'channels' else 416}")
+                raise self.error(
+                    net.line,
+                    f"[net] has no {name}",
+                    f"give {name}=, for example {name}={3 if name == 'channels' else 416}",
+                )
         if len(net.steps) != len(net.scales):
             raise self.error(net.line, f"{len(net.steps)} steps and {len(net.scales)} scales", "give one scale a step")
         if net.policy == "steps" and not net.steps:

@@ -56,7 +56,9 @@ def plan_run(
     own = net.max_batches
     iterations = max_batches or (epochs * per_epoch if epochs else own)
     if not iterations:
-        raise SettingsError("max_batches: the cfg says nothing about the length of the run; give epochs= or max_batches=")
+        raise SettingsError(
+            "max_batches: the cfg says nothing about the length of the run; give epochs= or max_batches="
+        )
     if epochs and max_batches:
         iterations = min(max_batches, epochs * per_epoch)
     length = math.ceil(iterations / per_epoch)
@@ -98,4 +100,3 @@ def _note(net: Net, fitted: Net, iterations: int) -> str:
 
 def _list(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
-

@@ -23,7 +23,7 @@ def learning_rate(net: Net, iteration: int) -> float:
             iteration in Darknet; here it depends on the iteration alone.
     """
     if iteration < net.burn_in:
-        return net.learning_rate * (iteration / net.burn_in) ** net.power
+        return net.learning_rate * float((iteration / net.burn_in) ** net.power)
     return net.learning_rate * _FACTORS.get(net.policy, _constant)(net, iteration)
 
 

@@ -254,8 +254,8 @@ ALEXEYAB_KEYS = frozenset(
     "focal_loss gaussian_noise group_id iou_loss iou_normalizer iou_thresh label_smooth_eps learning_rate_min "
     "letter_box loss_scale max_chart_loss max_delta maxpool_depth mixup mosaic new_coords nms_kind obj_normalizer "
     "objectness_smooth optimized_memory resize resize_step scale_x_y sequential_subdivisions sgdr_cycle sgdr_mult "
-    "stride_x stride_y track try_fix_nan use_cuda_graph weights_normalization weights_type workspace_size_limit_MB"
-    .split()
+    "stride_x stride_y track try_fix_nan use_cuda_graph weights_normalization weights_type "
+    "workspace_size_limit_MB".split()
 )
 
 

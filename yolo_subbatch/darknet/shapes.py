@@ -57,7 +57,7 @@ class LayerShape:
         return self.section.title
 
 
-class _Misfit(Exception):
+class MisfitError(Exception):
     """A section that does not fit its neighbours; ``layer_table`` adds the place."""
 
     def __init__(self, found: str, advice: str, section: Section | None = None) -> None:
@@ -84,10 +84,12 @@ def layer_table(cfg: Cfg, width: int | None = None, height: int | None = None) -
             inputs = [table[source + 1] for source in sources]
             shape = output_shape(section, [each.out_shape for each in inputs])
             if min(shape) < 1:
-                raise _Misfit(f"[{section.title}] would give a map of {shape.width} x {shape.height}",
-                              "its input is too small; enlarge width and height or remove the layer")
+                raise MisfitError(
+                    f"[{section.title}] would give a map of {shape.width} x {shape.height}",
+                    "its input is too small; enlarge width and height or remove the layer",
+                )
             _check_filters(section, table[-1])
-        except _Misfit as misfit:
+        except MisfitError as misfit:
             line = (misfit.section or section).line
             place = f"{cfg.path}:{line}" if line else f"{cfg.path}: layer {index}"
             raise CfgError(f"{place}: {misfit}") from None
@@ -120,7 +122,9 @@ def with_classes(cfg: Cfg, classes: int) -> Cfg:
             continue
         before = sections[index - 1] if index else None
         if not isinstance(before, Convolutional):
-            raise CfgError(f"{cfg.path}:{section.line}: [yolo] does not follow a convolution; its classes cannot change")
+            raise CfgError(
+                f"{cfg.path}:{section.line}: [yolo] does not follow a convolution; its classes cannot change"
+            )
         sections[index - 1] = replace(before, filters=len(section.selected) * (5 + classes))
         sections[index] = replace(section, classes=classes)
     return replace(cfg, sections=tuple(sections))
@@ -135,14 +139,14 @@ def sources_of(section: Section, index: int) -> tuple[int, ...]:
 @sources_of.register
 def _(section: Route, index: int) -> tuple[int, ...]:
     if not section.layers:
-        raise _Misfit("[route] without layers", "give layers=, for example layers=-1,61")
+        raise MisfitError("[route] without layers", "give layers=, for example layers=-1,61")
     return tuple(_absolute(each, index, "layers") for each in section.layers)
 
 
 @sources_of.register
 def _(section: Shortcut, index: int) -> tuple[int, ...]:
     if len(section.from_) != 1:
-        raise _Misfit(f"[shortcut] with {len(section.from_)} layers in from", "give one index")
+        raise MisfitError(f"[shortcut] with {len(section.from_)} layers in from", "give one index")
     return (index - 1, _absolute(section.from_[0], index, "from"))
 
 
@@ -150,8 +154,9 @@ def _absolute(reference: int, index: int, key: str) -> int:
     """Resolve a relative (negative) or absolute layer index."""
     resolved = index + reference if reference < 0 else reference
     if not 0 <= resolved < index:
-        raise _Misfit(f"{key}={reference} points outside the {index} layers before it",
-                      f"use -{index} to -1 or 0 to {index - 1}")
+        raise MisfitError(
+            f"{key}={reference} points outside the {index} layers before it", f"use -{index} to -1 or 0 to {index - 1}"
+        )
     return resolved
 
 
@@ -166,7 +171,7 @@ def _(section: Convolutional, inputs: Sequence[Shape]) -> Shape:
     channels, height, width = inputs[0]
     for name, count in (("input channels", channels), ("filters", section.filters)):
         if count % section.groups:
-            raise _Misfit(f"groups={section.groups} does not divide {count} {name}", "change groups or filters")
+            raise MisfitError(f"groups={section.groups} does not divide {count} {name}", "change groups or filters")
     stride_y, stride_x = strides_of(section)
     reach = section.dilation * (section.size - 1) + 1
     pad = 2 * conv_padding(section)
@@ -191,11 +196,15 @@ def _(section: Route, inputs: Sequence[Shape]) -> Shape:
     first = inputs[0]
     for each in inputs:
         if each[1:] != first[1:]:
-            raise _Misfit(f"[route] joins maps of {first.width} x {first.height} and {each.width} x {each.height}",
-                          "route layers of one size, or choose a width and height that divide evenly")
+            raise MisfitError(
+                f"[route] joins maps of {first.width} x {first.height} and {each.width} x {each.height}",
+                "route layers of one size, or choose a width and height that divide evenly",
+            )
         if each.channels % section.groups or section.group_id >= section.groups:
-            raise _Misfit(f"group_id={section.group_id} of groups={section.groups} in {each.channels} channels",
-                          "groups must divide the channels and group_id be smaller than groups")
+            raise MisfitError(
+                f"group_id={section.group_id} of groups={section.groups} in {each.channels} channels",
+                "groups must divide the channels and group_id be smaller than groups",
+            )
     return Shape(sum(each.channels // section.groups for each in inputs), first.height, first.width)
 
 
@@ -208,8 +217,10 @@ def _(section: Shortcut, inputs: Sequence[Shape]) -> Shape:
         for a, b in zip(own[1:], other[1:], strict=True)
     )
     if not fits:
-        raise _Misfit(f"[shortcut] adds a map of {other.width} x {other.height} to {own.width} x {own.height}",
-                      "one size must be a whole multiple of the other")
+        raise MisfitError(
+            f"[shortcut] adds a map of {other.width} x {other.height} to {own.width} x {own.height}",
+            "one size must be a whole multiple of the other",
+        )
     return own
 
 
@@ -227,11 +238,13 @@ def _(section: Reorg, inputs: Sequence[Shape]) -> Shape:
     area = section.stride**2
     if section.reverse:
         if channels % area:
-            raise _Misfit(f"[reorg] of {channels} channels", f"they must be a multiple of {area}")
+            raise MisfitError(f"[reorg] of {channels} channels", f"they must be a multiple of {area}")
         return Shape(channels // area, height * section.stride, width * section.stride)
     if height % section.stride or width % section.stride:
-        raise _Misfit(f"[reorg] stride={section.stride} of a map of {width} x {height}",
-                      f"height and width must be multiples of {section.stride}")
+        raise MisfitError(
+            f"[reorg] stride={section.stride} of a map of {width} x {height}",
+            f"height and width must be multiples of {section.stride}",
+        )
     return Shape(channels * area, height // section.stride, width // section.stride)
 
 
@@ -244,7 +257,7 @@ def strides_of(section: Convolutional | Maxpool) -> tuple[int, int]:
     """Return the vertical and the horizontal stride."""
     strides = (section.stride_y or section.stride, section.stride_x or section.stride)
     if min(strides) < 1:
-        raise _Misfit(f"stride={min(strides)}", "the stride is at least 1")
+        raise MisfitError(f"stride={min(strides)}", "the stride is at least 1")
     return strides
 
 
@@ -265,8 +278,12 @@ def _check_filters(section: Section, before: LayerShape) -> None:
         return
     wanted, found = len(section.selected) * (5 + section.classes), before.out_shape.channels
     if found != wanted:
-        raise _Misfit(f"filters={found} before [yolo] do not fit classes={section.classes} and "
-                      f"{len(section.selected)} anchors in mask", f"set filters={wanted} here", before.section)
+        raise MisfitError(
+            f"filters={found} before [yolo] do not fit classes={section.classes} and "
+            f"{len(section.selected)} anchors in mask",
+            f"set filters={wanted} here",
+            before.section,
+        )
 
 
 def _stride(section: Section, stride: Fraction | None) -> Fraction | None:

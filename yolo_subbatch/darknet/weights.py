@@ -148,7 +148,8 @@ def read_header(data: bytes, name: str = "weights") -> Header:
         raise WeightsError(f"{name}: the file is empty; give a Darknet .weights file")
     if len(data) < 16:
         raise WeightsError(f"{name}: only {len(data)} bytes, less than a header; the file is cut off")
-    header = Header(*struct.unpack("<3i", data[:12]), seen=0)
+    major, minor, revision = struct.unpack("<3i", data[:12])
+    header = Header(major, minor, revision, seen=0)
     if min(header.major, header.minor, header.revision) < 0 or header.major > 100_000 or header.minor > 100_000:
         raise WeightsError(f"{name}: does not start with a Darknet version; give a Darknet .weights file")
     if len(data) < header.size:

@@ -142,11 +142,13 @@ class RunRecorder:
         """Report a validation; the one that Ultralytics adds after the last epoch is not an epoch's."""
         if self.interrupted or not trainer.metrics or trainer.epoch >= trainer.epochs:
             return
-        found = {name: float(trainer.metrics.get(key, 0.0)) for name, key in METRICS.items()}
         best = trainer.fitness is not None and trainer.best_fitness == trainer.fitness
-        self.emit(Val(step=trainer.update_index, epoch=trainer.epoch + 1, best=bool(best), **found))
+        self.emit(Val(step=trainer.update_index, epoch=trainer.epoch + 1, best=bool(best), **self._figures(trainer)))
         for picture in sorted(self.folder.glob("val_batch*_pred.jpg")):
             self.emit(Image(step=trainer.update_index, path=picture.name, kind="val"))
+
+    def _figures(self, trainer: Any) -> dict[str, Any]:
+        return {name: float(trainer.metrics.get(key, 0.0)) for name, key in METRICS.items()}
 
     def on_model_save(self, trainer: Any) -> None:
         """Report the checkpoint."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+from ultralytics import __version__
 
+from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.engine import LOGGER
-from yolo_subbatch.engine.model import Darknet, load_darknet_weights
+from yolo_subbatch.engine.model import Darknet, image_size, load_darknet_weights
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.commands import ConvertSettings
 from yolo_subbatch.run.find import find_cfg
@@ -18,18 +21,17 @@ def run_conversion(settings: ConvertSettings) -> None:
     Raises:
         YoloSubbatchError: If a file is missing or does not fit.
     """
-    target = Path(settings.to)
+    target = Path(settings.to or "")
     if target.suffix == ".weights":
-        model = Darknet(settings.model) if settings.model else Darknet(settings.cfg, settings.weights)
-        model.save_weights(target, seen=model.model.seen)
+        network = Darknet(settings.model) if settings.model else Darknet(settings.cfg or "", settings.weights)
+        network.save_weights(target, seen=network.model.seen)
         LOGGER.info(f"saved {target} and {target.with_suffix('.cfg')}")
     elif target.suffix == ".pt":
-        cfg = find_cfg(settings.cfg)
-        model = Darknet(str(cfg))
-        from yolo_subbatch.darknet.parser import read_cfg
-
-        model.model = load_darknet_weights(read_cfg(cfg), settings.weights, settings.flavour)
-        model.save(target)
+        cfg = read_cfg(find_cfg(settings.cfg))
+        model = load_darknet_weights(cfg, settings.weights or "", settings.flavour)
+        # Ultralytics' own save would round the weights to half precision.
+        document = {"model": model, "ema": None, "version": __version__, "train_args": {"imgsz": image_size(cfg)}}
+        torch.save(document, target)
         LOGGER.info(f"saved {target}")
     else:
         raise SettingsError(f"to={target}: unknown format; give a name that ends in .weights or .pt")

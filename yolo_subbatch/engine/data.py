@@ -139,7 +139,12 @@ class DarknetDataset(YOLODataset):
     """
 
     def __init__(
-        self, *args: Any, size: tuple[int, int], augmentation: Augmentation | None, fit: str = "ultralytics", **kwargs: Any
+        self,
+        *args: Any,
+        size: tuple[int, int],
+        augmentation: Augmentation | None,
+        fit: str = "ultralytics",
+        **kwargs: Any,
     ) -> None:
         self.size, self.augmentation, self.fit = size, augmentation, fit
         super().__init__(*args, **kwargs)

@@ -44,7 +44,9 @@ def run_validation(settings: ValSettings) -> dict[str, float]:
     model = open_model(settings)
     folder = RunFolder.create(settings.project, settings.name).path
     data = _host_data(settings, folder)
-    metrics = model.val(data=str(data), project=str(folder.parent), name=folder.name, exist_ok=True, **_keywords(settings))
+    metrics = model.val(
+        data=str(data), project=str(folder.parent), name=folder.name, exist_ok=True, **_keywords(settings)
+    )
     box = metrics.box
     figures = {"map50": box.map50, "map": box.map, "precision": box.mp, "recall": box.mr}
     figures = {name: round(float(value), 6) for name, value in figures.items()}

@@ -70,7 +70,9 @@ def build_dataset(
     training: bool, augmentation: Any = None,
 ) -> DarknetDataset:  # fmt: skip
     """Build Ultralytics' data set for a Darknet network; validation uses the smallest rectangles where it may."""
-    rectangles = not training and fit == "ultralytics" and size[0] == size[1] and bool(args.rect or args.mode == "train")
+    rectangles = (
+        not training and fit == "ultralytics" and size[0] == size[1] and bool(args.rect or args.mode == "train")
+    )
     return DarknetDataset(
         img_path=img_path, imgsz=max(size), batch_size=batch, augment=training, hyp=args, rect=rectangles,
         cache=args.cache or None, single_cls=args.single_cls or False, stride=stride, pad=0.0 if training else 0.5,
@@ -96,7 +98,7 @@ class DarknetPredictor(DetectionPredictor):
     def pre_transform(self, im: list[np.ndarray]) -> list[np.ndarray]:
         """Fit images ``(H, W, 3)`` to the network."""
         if self.fit == "ultralytics":
-            return super().pre_transform(im)  # type: ignore[no-any-return]
+            return super().pre_transform(im)
         frame = FullFrame(size_of(self.imgsz), self.fit)
         return [frame.image(each)[0] for each in im]
 

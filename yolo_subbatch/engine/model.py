@@ -58,7 +58,7 @@ class DarknetModel(DetectionModel):
         self.nc = cfg.heads[0].classes
         self.names = names or {index: f"class{index}" for index in range(self.nc)}
         self.stride = torch.tensor([head.stride for head in network.heads] + [float(largest_stride(cfg))])
-        self.yaml = {
+        self.yaml: dict[str, Any] = {
             "darknet": write_cfg(cfg), "flavour": network.flavour, "yaml_file": cfg.path,
             "channels": cfg.net.channels, "nc": self.nc,
         }  # fmt: skip
@@ -189,9 +189,13 @@ class Darknet(Model):
             super()._load(file)
         except Exception as error:
             reason = str(error).strip().splitlines()[0][:200]
-            raise WeightsError(f"{file}: not a checkpoint that can be loaded ({reason}); give a .pt of a run") from error
+            raise WeightsError(
+                f"{file}: not a checkpoint that can be loaded ({reason}); give a .pt of a run"
+            ) from error
         if not isinstance(self.model, DarknetModel):
-            raise WeightsError(f"{file}: holds a {type(self.model).__name__}, not a Darknet network; use ultralytics.YOLO")
+            raise WeightsError(
+                f"{file}: holds a {type(self.model).__name__}, not a Darknet network; use ultralytics.YOLO"
+            )
 
     def _build(self, path: str) -> None:
         cfg = read_cfg(path)

@@ -48,6 +48,7 @@ def entry(result: Results) -> dict[str, Any]:
         "width": width,
         "height": height,
         "detections": [
-            {"class": int(row[5]), "name": result.names[int(row[5])], "confidence": row[4], "xyxy": row[:4]} for row in rows
+            {"class": int(row[5]), "name": result.names[int(row[5])], "confidence": row[4], "xyxy": row[:4]}
+            for row in rows
         ],
     }

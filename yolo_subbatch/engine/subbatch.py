@@ -27,7 +27,7 @@ from yolo_subbatch.errors import SettingsError
 if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer
 
-    Base = BaseTrainer
+    Base: Any = BaseTrainer
 else:
     Base = object
 
@@ -77,6 +77,10 @@ class SubbatchMixin(Base):
     """
 
     own_defaults = SUBBATCH_DEFAULTS
+    args: Any
+    model: Any
+    batch_size: int
+    world_size: int
 
     def __init__(
         self,
@@ -128,9 +132,14 @@ class SubbatchMixin(Base):
     @tloss.setter
     def tloss(self, losses: dict[str, Any] | None) -> None:
         kept = losses or {}
-        self._tloss = None if losses is None else {
-            name: value if isinstance(value, RunningLoss) else RunningLoss(value.detach()) for name, value in kept.items()
-        }
+        self._tloss = (
+            None
+            if losses is None
+            else {
+                name: value if isinstance(value, RunningLoss) else RunningLoss(value.detach())
+                for name, value in kept.items()
+            }
+        )
 
     # --- what Ultralytics' loop calls -------------------------------------------------------------------------------
 

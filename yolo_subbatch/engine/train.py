@@ -117,7 +117,9 @@ def how_to_go_on(settings: TrainSettings, folder: RunFolder) -> str:
     weights = folder.path / "weights"
     data = f" data={settings.data}" if settings.data else ""
     if not (weights / "last.weights").exists():
-        return f"stopped; the weights are in {weights}; go on with: yolo-subbatch train model={weights / 'last.pt'}{data}"
+        return (
+            f"stopped; the weights are in {weights}; go on with: yolo-subbatch train model={weights / 'last.pt'}{data}"
+        )
     return (
         f"stopped; the weights are in {weights}; go on with:\n  yolo-subbatch train cfg={weights / 'model.cfg'} "
         f"weights={weights / 'last.weights'}{data} seen=keep schedule=exact"

@@ -24,7 +24,7 @@ from yolo_subbatch.darknet.weights import save_weights
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.data import padded_truths, ultralytics_yaml
 from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, size_of
-from yolo_subbatch.engine.model import DarknetModel, from_yaml, image_size, load_darknet_weights, rebuilt
+from yolo_subbatch.engine.model import DarknetModel, image_size, load_darknet_weights, rebuilt
 from yolo_subbatch.engine.subbatch import SUBBATCH_DEFAULTS, SubbatchMixin
 from yolo_subbatch.errors import SettingsError, WeightsError
 
@@ -97,9 +97,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         if any(side < stride or side % stride for side in self.size):
             below, above = (max(stride, side // stride * stride) for side in (self.size[0], self.size[0] + stride))
             shown = f"{self.size[0]} x {self.size[1]}" if self.size[0] != self.size[1] else str(self.size[0])
-            raise SettingsError(
-                f"imgsz={shown}: no multiple of the network's stride {stride}; use {below} or {above}"
-            )
+            raise SettingsError(f"imgsz={shown}: no multiple of the network's stride {stride}; use {below} or {above}")
 
     # --- data -------------------------------------------------------------------------------------------------------
 
@@ -225,7 +223,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         clip = f"clip {args.max_norm:g}" if 0 < args.max_norm < math.inf else "no clipping"
         lines = [
             f"batch {args.batch} = {args.subdivisions} sub-batches of {args.batch // args.subdivisions} images; "
-            f"{plan.updates_per_epoch} updates per epoch; {plan.iterations} iterations in {plan.epochs} epochs; {clip}; "
+            f"{plan.updates_per_epoch} updates per epoch; {plan.iterations} iterations, {plan.epochs} epochs; {clip}; "
             f"learning rate {plan.net.learning_rate:g} ({plan.net.policy}, burn-in {plan.net.burn_in}); "
             f"flavour {unwrap_model(self.model).network.flavour}",
             plan.note,
@@ -247,6 +245,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
 
     def save_model(self) -> Any:
         """Save Ultralytics' checkpoints and, for Darknet and OpenCV, weights with the cfg that belongs to them."""
+        self.ema.ema.seen = self.seen
         saved = super().save_model()
         network = unwrap_model(self.model).network
         save_weights(network, self.wdir / "last.weights", self.seen)
@@ -305,7 +304,8 @@ def _with_defaults(given: dict[str, Any], cfg: Cfg) -> dict[str, Any]:
     """Fill in what the cfg says and what differs from Ultralytics for a Darknet network."""
     if cfg.net.batch == 1 and "batch" not in given:
         LOGGER.warning(
-            f"{cfg.path}: batch=1, Darknet's lines for testing; every image will be an update: give batch=64 subdivisions=16"
+            f"{cfg.path}: batch=1, Darknet's lines for testing; every image will be an update: "
+            "give batch=64 subdivisions=16"
         )
     made = {**HOST_DEFAULTS, **given}
     made["given"] = sorted(key for key, value in given.items() if value is not None and key != "given")
@@ -315,7 +315,11 @@ def _with_defaults(given: dict[str, Any], cfg: Cfg) -> dict[str, Any]:
     made["imgsz"] = image_size(cfg)
     made["momentum"], made["weight_decay"] = cfg.net.momentum, cfg.net.decay
     made["lr0"] = cfg.net.learning_rate
-    return {key: value for key, value in made.items() if key in DARKNET_DEFAULTS or key in DEFAULT_CFG_DICT or key == "save_dir"}
+    return {
+        key: value
+        for key, value in made.items()
+        if key in DARKNET_DEFAULTS or key in DEFAULT_CFG_DICT or key == "save_dir"
+    }
 
 
 def _filters(cfg: Cfg) -> int:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from typing import Any
 import psutil
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.events import RunFinished, last_event
+from yolo_subbatch.run.events import EventWriter, RunFinished, last_event
 from yolo_subbatch.run.settings import TrainSettings
 
 VERSIONS_OF = ("yolo-subbatch", "torch", "ultralytics", "numpy")
@@ -190,7 +191,19 @@ class RunFolder:
             return "running"
         return "failed" if self.events.exists() or self.process_record() else "prepared"
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def record_failure(self, error: BaseException) -> None:
+        """Write the last event of a run that failed, unless the run itself has written one."""
+        if isinstance(last_event(self.events), RunFinished):
+            return
+        stopped = isinstance(error, KeyboardInterrupt)
+        trace = "".join(traceback.format_exception(error))
+        details = {"type": type(error).__name__, "message": str(error), "traceback": trace}
+        status, reason = "stopped" if stopped else "failed", str(error)
+        writer = EventWriter(self.events)
+        writer.write(RunFinished(status=status, reason=reason, error=None if stopped else details))
+        writer.close()
+
+    def launch(self) -> subprocess.Popen[bytes]:
         """Train with the settings in this folder, in a process of its own that outlives this one."""
         command = [sys.executable, "-u", "-m", "yolo_subbatch", "train", "--run-dir", str(self.path)]
         with self.console.open("ab") as console:
@@ -237,7 +250,7 @@ def launch(settings: TrainSettings) -> tuple[RunFolder, subprocess.Popen[bytes]]
     """
     folder = RunFolder.create(settings.project, settings.name)
     folder.write_settings(settings)
-    return folder, folder.start()
+    return folder, folder.launch()
 
 
 def list_runs(project: str | Path) -> list[RunFolder]:

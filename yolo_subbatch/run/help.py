@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from yolo_subbatch.run import host
@@ -14,6 +14,42 @@ from yolo_subbatch.run.values import ALIASES, REFUSED
 
 KEY_WIDTH = 20
 WIDEST = 110
+
+
+def overview(title: str, program: str, summaries: Mapping[str, str], examples: Iterable[str]) -> str:
+    """Return the list of commands.
+
+    Args:
+        title: The program's name and version.
+        program: Its name alone.
+        summaries: What each command does.
+        examples: Command lines without the program's name.
+    """
+    width = max(map(len, summaries))
+    commands = "\n".join(f"  {name:{width}}  {summary}" for name, summary in summaries.items())
+    return "\n\n".join([
+        f"{title}: Darknet's batch and subdivisions, exactly, inside Ultralytics",
+        f"Usage: {program} COMMAND key=value ...      ({program} COMMAND -h lists the keys)",
+        commands,
+        _listed(program, examples),
+    ])  # fmt: skip
+
+
+def describe_command(title: str, program: str, summary: str, examples: Iterable[str], kind: type) -> str:
+    """Return the help of one command, whose settings are the dataclass ``kind``; see :func:`overview`."""
+    blocks = [
+        f"{title}: {summary}",
+        f"Usage: {title} key=value ...      (--key value and --key=value work too)",
+        _listed(program, examples),
+        describe_settings(kind),
+    ]
+    if any(each.name == "extra" for each in dataclasses.fields(kind)):
+        blocks.append(describe_host_keys(kind))
+    return "\n\n".join(blocks)
+
+
+def _listed(program: str, examples: Iterable[str]) -> str:
+    return "\n".join(["For example:", *(f"  {program} {line}" for line in examples)])
 
 
 def describe_settings(kind: type) -> str:

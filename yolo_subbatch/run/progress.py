@@ -172,6 +172,15 @@ class _Messages(logging.Handler):
             self.progress.say(prefix + text.strip("\n"))
 
 
+def route_messages(progress: TerminalProgress) -> None:
+    """Show this package's messages, and Ultralytics' warnings, above the live lines; its own progress bars are off."""
+    for name, level in (("yolo_subbatch", logging.INFO), ("ultralytics", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers = [progress.handler()]
+        logger.setLevel(level)
+        logger.propagate = False
+
+
 def describe_validation(event: Val) -> str:
     """Return the line of one validation."""
     figures = {"mAP50": event.map50, "mAP50-95": event.map, "precision": event.precision, "recall": event.recall}

@@ -93,16 +93,12 @@ class TrainSettings:
         None, "Optimizer", "Learning rate", "Learning rate (also lr0).", above=0, decimals=6
     )
     momentum: float | None = setting(None, "Optimizer", "Momentum", "Momentum.", min=0, below=1, decimals=4)
-    decay: float | None = setting(
-        None, "Optimizer", "Decay", "Weight decay (also weight_decay).", min=0, decimals=6
-    )
+    decay: float | None = setting(None, "Optimizer", "Decay", "Weight decay (also weight_decay).", min=0, decimals=6)
     burn_in: int | None = setting(None, "Optimizer", "Burn-in", "Iterations in which the rate rises.", min=0)
     power: float | None = setting(
         None, "Optimizer", "Power", "Exponent of the burn-in and of policy=poly.", min=0, advanced=True
     )
-    policy: str | None = setting(
-        None, "Optimizer", "Policy", "How the rate falls.", choices=POLICIES, advanced=True
-    )
+    policy: str | None = setting(None, "Optimizer", "Policy", "How the rate falls.", choices=POLICIES, advanced=True)
     steps: tuple[int, ...] | None = setting(
         None, "Optimizer", "Steps", "Iterations at which the rate changes (policy=steps).", advanced=True
     )
@@ -154,9 +150,7 @@ class TrainSettings:
         min=0, max=1, advanced=True,
     )  # fmt: skip
     device: str | None = setting(None, "Run", "Device", "cpu, 0 or 0,1; the first GPU if not given.")
-    workers: int | None = setting(
-        None, "Run", "Workers", "Processes that load images.", min=0, max=1024, advanced=True
-    )
+    workers: int | None = setting(None, "Run", "Workers", "Processes that load images.", min=0, max=1024, advanced=True)
     amp: bool | str | None = setting(
         None, "Run", "Half precision", "False, True (float16, on a GPU) or bf16.",
         choices=(False, True, "bf16", "fp16", "fp32"), advanced=True,
