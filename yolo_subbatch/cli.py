@@ -22,6 +22,7 @@ from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 if TYPE_CHECKING:
     from yolo_subbatch.run.commands import InfoSettings
     from yolo_subbatch.run.folder import RunFolder
+    from yolo_subbatch.run.progress import TerminalProgress
     from yolo_subbatch.run.settings import TrainSettings
 
 PROGRAM = "yolo-subbatch"
@@ -41,11 +42,7 @@ class Command:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit status: 0 done, 2 the user's input is at fault, 1 else, 130 interrupted.
-
-    Args:
-        argv: The arguments without the program's name; those of the process by default.
-    """
+    """Run the program and return its exit status: 0 done, 2 the user's input is at fault, 1 else, 130 interrupted."""
     try:
         return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except YoloSubbatchError as error:
@@ -111,9 +108,8 @@ def _load(place: str) -> Any:
 def _overview() -> str:
     from yolo_subbatch.run.help import overview
 
-    return overview(f"{PROGRAM} {__version__}", PROGRAM, {name: each.summary for name, each in COMMANDS.items()}, [
-        "demo", COMMANDS["train"].examples[0],
-    ])  # fmt: skip
+    summaries = {name: command.summary for name, command in COMMANDS.items()}
+    return overview(f"{PROGRAM} {__version__}", PROGRAM, summaries, ["demo", COMMANDS["train"].examples[0]])
 
 
 def _help(name: str) -> str:
@@ -125,29 +121,33 @@ def _help(name: str) -> str:
 
 def _train(settings: TrainSettings) -> int:
     from yolo_subbatch.run.folder import RunFolder
+    from yolo_subbatch.run.progress import TerminalProgress
 
+    progress = TerminalProgress(sys.stdout)
     if settings.run_dir is None:
-        ready = _checked(settings)
+        ready = _checked(settings, progress)
         folder = RunFolder.create(settings.project, settings.name)
         folder.write_settings(settings)
         if folder.path.name != settings.name:
             print(f"{settings.name} exists already; this run goes to {_shown(folder.path)}")
-        return _in_folder(folder, lambda: _run(ready, folder), keep=False)
+        return _in_folder(folder, lambda: _run(ready, folder, progress), keep=False)
     others = [key for key in settings.changed() if key != "run_dir"]
     if others:
         found = f"run_dir={settings.run_dir}: {others[0]} is given too"
         raise SettingsError(f"{found}; the settings are in its settings.json, leave the other keys out")
     prepared = RunFolder.prepared(settings.run_dir)
-    return _in_folder(prepared, lambda: _run(_checked(prepared.read_settings()), prepared), keep=True)
+    return _in_folder(
+        prepared, lambda: _run(_checked(prepared.read_settings(), progress), prepared, progress), keep=True
+    )
 
 
-def _checked(settings: TrainSettings) -> TrainSettings:
+def _checked(settings: TrainSettings, progress: TerminalProgress) -> TrainSettings:
     """Report everything that is wrong at once; return the settings with the built-in data set filled in."""
     from yolo_subbatch.run.checks import raise_errors
     from yolo_subbatch.run.validate import validate
 
     for text in raise_errors(validate(settings)):
-        print(f"warning: {text}")
+        progress.say(f"warning: {text}")
     check_device(settings.device)
     ready: TrainSettings = with_built_in_data(settings)
     return ready
@@ -166,12 +166,11 @@ def _in_folder(folder: RunFolder, work: Callable[[], int], keep: bool) -> int:
         raise
 
 
-def _run(settings: TrainSettings, folder: RunFolder) -> int:
-    from yolo_subbatch.run.progress import TerminalProgress, route_messages
+def _run(settings: TrainSettings, folder: RunFolder, progress: TerminalProgress) -> int:
+    from yolo_subbatch.run.progress import route_messages
 
     prepare_host(quiet=True)
     run_training = _load("engine.train:run_training")
-    progress = TerminalProgress(sys.stdout)
     route_messages(progress)
     try:
         status: int = run_training(settings, folder, [progress])
@@ -193,10 +192,7 @@ def _shown(path: Path) -> str:
 def prepare_host(quiet: bool) -> None:
     """Keep Ultralytics from telling others what is trained and from installing packages, unless the user wants it to.
 
-    It reads these variables when it is imported.
-
-    Args:
-        quiet: Turn its progress bars off too, where our own are shown.
+    It reads these variables when it is imported; ``quiet`` turns its progress bars off, where our own are shown.
     """
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_OFFLINE", "true")

@@ -11,7 +11,7 @@ import numpy as np
 
 from yolo_subbatch.run.commands import DemoSettings, ValSettings
 from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.progress import TerminalProgress
+from yolo_subbatch.run.progress import TerminalProgress, route_messages
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.shapes import shapes_data
 
@@ -38,7 +38,12 @@ def run_demo(settings: DemoSettings) -> int:
     folder.write_process()
     from yolo_subbatch.engine.train import run_training
 
-    status = run_training(training, folder, [TerminalProgress(sys.stdout)])
+    progress = TerminalProgress(sys.stdout)
+    route_messages(progress)
+    try:
+        status = run_training(training, folder, [progress])
+    finally:
+        progress.close()
     if status:
         return status
     best = folder.weights / "best.pt"

@@ -26,6 +26,7 @@ from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
 from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.run.find import find_cfg
+from yolo_subbatch.run.folder import recorded_iteration
 
 LOSS_NAMES = ("box_loss", "obj_loss", "cls_loss")
 
@@ -43,6 +44,7 @@ class DarknetModel(DetectionModel):
 
     network: Network
     seen: int = 0  # images that the loaded weights were trained on
+    iteration: int | None = None  # after which they were saved, where that is known
 
     def __init__(self, cfg: Cfg, flavour: str = "auto", names: dict[int, str] | None = None) -> None:
         BaseModel.__init__(self)  # DetectionModel's own would parse a YAML
@@ -134,7 +136,7 @@ def load_darknet_weights(cfg: Cfg, weights: str | Path, flavour: str = "auto", p
     model = DarknetModel(cfg, flavour)
     network = model.network
     header = load_weights(network, weights, partial)
-    model.seen = header.seen
+    model.seen, model.iteration = header.seen, recorded_iteration(weights, header.seen)
     if header.layers < len(network.layers):
         LOGGER.info(
             f"{weights}: a backbone, it ends after layer {header.layers - 1} of {len(network.layers) - 1}; "

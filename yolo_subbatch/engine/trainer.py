@@ -88,6 +88,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         self.source = read_source(given)
         given = _with_defaults(given, self.source)
         self.plan: Plan | None = None
+        self.seen_before: tuple[int, int | None] = (0, None)  # images and iteration of the weights at the start
         self.size = size_of(given["imgsz"])
         super().__init__(cfg, given, _callbacks)
         self._check_size()
@@ -172,7 +173,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             )
         if weights is not None:
             model.load(weights, verbose=verbose and RANK in {-1, 0})
-            self.seen_before = getattr(weights, "seen", 0)
+            self.seen_before = getattr(weights, "seen", 0), getattr(weights, "iteration", None)
         model.names = names
         return model
 
@@ -206,8 +207,8 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         self.epochs = self.args.epochs = self.plan.epochs
         unwrap_model(self.model).set_net(self.plan.net)
         if self.args.seen == "keep":
-            self.seen = getattr(self, "seen_before", 0)
-            self.update_index = self.seen // self.args.batch
+            self.seen, iteration = self.seen_before
+            self.update_index = self.seen // self.args.batch if iteration is None else iteration
             if self.update_index >= self.plan.iterations:
                 raise SettingsError(
                     f"seen=keep: the weights have seen {self.seen} images, that is iteration {self.update_index} of "
@@ -245,7 +246,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
 
     def save_model(self) -> Any:
         """Save Ultralytics' checkpoints and, for Darknet and OpenCV, weights with the cfg that belongs to them."""
-        self.ema.ema.seen = self.seen
+        self.ema.ema.seen, self.ema.ema.iteration = self.seen, self.update_index
         saved = super().save_model()
         network = unwrap_model(self.model).network
         save_weights(network, self.wdir / "last.weights", self.seen)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 VERSION = 1
 SLICE = 1 << 17  # bytes read at a time
@@ -145,6 +145,7 @@ class RunFinished(Event):
     error: dict[str, str] | None = None
 
 
+Found = TypeVar("Found", bound=Event)
 EVENT_TYPES: dict[str, type[Event]] = {
     kind.type: kind for kind in (RunStarted, Step, Val, Checkpoint, Image, Warned, Log, RunFinished)
 }
@@ -258,8 +259,8 @@ def read_events(path: Path) -> Iterator[Event]:
         yield from tail.read(SLICE)
 
 
-def last_event(path: Path) -> Event | None:
-    """Return the last whole event of a file, reading no more of its end than needed; None without one."""
+def last_event(path: Path, kind: type[Found] = Event) -> Found | None:  # type: ignore[assignment]
+    """Return the last whole event of a kind, reading no more of the file's end than needed; None without one."""
     try:
         with path.open("rb") as file:
             size, length = file.seek(0, os.SEEK_END), SLICE
@@ -268,7 +269,7 @@ def last_event(path: Path) -> Event | None:
                 lines = file.read().split(b"\n")[:-1]  # what follows the last line end is torn
                 # Unless the file was read from its start, the first piece is the end of some line.
                 found = map(parse_event, reversed(lines if length >= size else lines[1:]))
-                event = next((each for each in found if each is not None), None)
+                event = next((each for each in found if isinstance(each, kind)), None)
                 if event is not None or length >= size:
                     return event
                 length *= 4

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.events import EventWriter, RunFinished, last_event
+from yolo_subbatch.run.events import EventWriter, RunFinished, Step, last_event
 from yolo_subbatch.run.settings import TrainSettings
 
 VERSIONS_OF = ("yolo-subbatch", "torch", "ultralytics", "numpy")
@@ -260,6 +260,15 @@ def list_runs(project: str | Path) -> list[RunFolder]:
         return []
     found = [path for path in parent.iterdir() if (path / "run.json").is_file() or (path / "events.jsonl").is_file()]
     return [RunFolder(path) for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def recorded_iteration(weights: str | Path, seen: int) -> int | None:
+    """Return the iteration after which a run wrote its last weights; None for a file that no run here has left.
+
+    Darknet divides the images seen by the batch; where epochs end in smaller updates that would be too few.
+    """
+    last = last_event(Path(weights).absolute().parent.parent / "events.jsonl", Step)
+    return last.step if last is not None and last.seen == seen else None
 
 
 def _candidates(parent: Path, name: str) -> Iterator[Path]:

@@ -129,8 +129,8 @@ def _check_schedule(settings: TrainSettings, cfg: Cfg | None) -> Iterator[Proble
 def _check_batch(settings: TrainSettings, cfg: Cfg | None, batch: int, parts: int) -> Iterator[Problem]:
     """Check that the batch can be divided, given what holds without the user's keys."""
     if cfg and settings.batch is None and batch == 1:
-        found = f"{cfg.path}: batch=1, Darknet's lines for testing, so every image will be an update"
-        yield warning("batch", f"{found}; give for example batch=64 subdivisions=16")
+        found = f"{cfg.path}: batch=1, Darknet's lines for testing; every image will be an update"
+        yield warning("batch", f"{found}: give batch=64 subdivisions=16")
     if settings.batch is not None:
         batch, parts = settings.batch, 1  # where only the batch is given, the engine chooses parts that fit
     parts = settings.subdivisions if settings.subdivisions is not None else parts

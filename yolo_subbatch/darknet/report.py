@@ -1,0 +1,126 @@
+"""What a cfg costs, and its layers as Darknet lists them. No torch needed.
+
+Source: darknet ``make_convolutional_layer`` in src/convolutional_layer.c (the printed line and its BFLOPs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from yolo_subbatch.darknet.sections import Cfg, Convolutional, Maxpool, Reorg, Route, Section, Shortcut, Upsample, Yolo
+from yolo_subbatch.darknet.shapes import LayerShape, Shape, layer_table, pool_window, strides_of
+
+HEADER_BYTES = 20
+BATCH_NORM_ARRAYS = 4  # biases, scales, running means, running variances
+
+
+def layer_report(
+    cfg: Cfg,
+    width: int | None = None,
+    height: int | None = None,
+    batch: int | None = None,
+    subdivisions: int | None = None,
+) -> str:
+    """Return the layer table of a cfg and its totals as text.
+
+    Args:
+        cfg: The parsed cfg.
+        width: Width of the input in pixels; the cfg's own by default.
+        height: Its height.
+        batch: Images per weight update; the cfg's own by default.
+        subdivisions: Parts of a batch; the cfg's own by default.
+
+    Raises:
+        CfgError: If the layers do not fit one another.
+    """
+    table = layer_table(cfg, width, height)
+    lines = ["layer   kind           filters  size/strd  input              output             BFLOPs"]
+    lines += [_line(layer) for layer in table]
+    lines += ["", *_totals(cfg, table, batch or cfg.net.batch, subdivisions or cfg.net.subdivisions)]
+    return "\n".join(lines)
+
+
+def parameter_count(cfg: Cfg) -> int:
+    """Return the number of trained parameters; running statistics are not trained."""
+    return sum(_arrays(layer)[0] for layer in layer_table(cfg))
+
+
+def weights_bytes(cfg: Cfg) -> int:
+    """Return the size of the network's ``.weights`` file in bytes."""
+    return HEADER_BYTES + 4 * sum(sum(_arrays(layer)) for layer in layer_table(cfg))
+
+
+def flops(table: Sequence[LayerShape]) -> float:
+    """Return the floating-point operations of one image, counted as Darknet does: two per multiplication."""
+    return float(sum(_flops(layer) for layer in table))
+
+
+def _arrays(layer: LayerShape) -> tuple[int, int]:
+    """Return how many numbers of a layer are trained, and how many more its file holds."""
+    section = layer.section
+    if not isinstance(section, Convolutional):
+        return 0, 0
+    weights = section.filters * layer.in_shape.channels // section.groups * section.size**2
+    if section.batch_normalize:
+        return weights + 2 * section.filters, (BATCH_NORM_ARRAYS - 2) * section.filters
+    return weights + section.filters, 0
+
+
+def _flops(layer: LayerShape) -> float:
+    section, out = layer.section, layer.out_shape
+    if isinstance(section, Convolutional):
+        per_output = 2 * layer.in_shape.channels // section.groups * section.size**2
+        return float(per_output * out.channels * out.height * out.width)
+    if isinstance(section, Maxpool):
+        return float(pool_window(section)[0] ** 2 * out.channels * out.height * out.width)
+    return float(out.channels * out.height * out.width) if isinstance(section, Shortcut) else 0.0
+
+
+def _line(layer: LayerShape) -> str:
+    name = {"convolutional": "conv", "maxpool": "max", "avgpool": "avg"}.get(layer.title, layer.title)
+    filters = str(layer.out_shape.channels) if isinstance(layer.section, Convolutional) else ""
+    count = _flops(layer) / 1e9
+    cost = f"{count:7.3f}" if count >= 0.0005 else ""
+    columns = f"{filters:>7}  {_kernel(layer.section):9}  {_source(layer):17}  {_shape(layer.out_shape):17}  {cost}"
+    return f"{layer.index:5}   {name:13}  {columns}".rstrip()
+
+
+def _kernel(section: Section) -> str:
+    if isinstance(section, (Convolutional, Maxpool)):
+        size = section.size if isinstance(section, Convolutional) else pool_window(section)[0]
+        down, across = strides_of(section)
+        stride = str(across) if down == across else f"{across}x{down}"
+        return f"{size} x {size} / {stride}"
+    if isinstance(section, Upsample):
+        return f"{abs(section.stride)}x" if section.stride > 0 else f"1/{-section.stride}x"
+    return f"/ {section.stride}" if isinstance(section, Reorg) else ""
+
+
+def _source(layer: LayerShape) -> str:
+    if isinstance(layer.section, Route):
+        part = f" {layer.section.group_id + 1}/{layer.section.groups}" if layer.section.groups > 1 else ""
+        return " ".join(map(str, layer.sources)) + part
+    if isinstance(layer.section, Shortcut):
+        return f"+ {layer.sources[1]}"
+    return _shape(layer.in_shape)
+
+
+def _shape(shape: Shape) -> str:
+    return f"{shape.width:4} x{shape.height:4} x{shape.channels:4}"
+
+
+def _totals(cfg: Cfg, table: Sequence[LayerShape], batch: int, subdivisions: int) -> list[str]:
+    heads = [
+        f"head {layer.index}: {layer.section.classes} classes, stride {layer.stride}, anchors "
+        + "  ".join(f"{w:g},{h:g}" for w, h in (layer.section.anchor_pairs[index] for index in layer.section.selected))
+        for layer in table
+        if isinstance(layer.section, Yolo)
+    ]
+    images = f"{batch // subdivisions}" if batch % subdivisions == 0 else f"{batch / subdivisions:.1f}"
+    return [
+        *heads,
+        f"parameters: {parameter_count(cfg):,}",
+        f"BFLOPs per image: {flops(table) / 1e9:.3f}",
+        f"weights file: {weights_bytes(cfg):,} bytes",
+        f"batch {batch} / subdivisions {subdivisions} = {images} images per sub-batch",
+    ]
