@@ -1,0 +1,114 @@
+"""Who may import whom, what loads without torch, and whether every package is shipped."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import yolo_subbatch
+from yolo_subbatch import darknet
+
+ROOT = Path(__file__).parents[1]
+SOURCES = {
+    "darknet": ROOT / "yolo_subbatch" / "darknet", "run": ROOT / "yolo_subbatch" / "run",
+    "engine": ROOT / "yolo_subbatch" / "engine", "cfg": ROOT / "cfg", "export": ROOT / "export", "gui": ROOT / "gui",
+}  # fmt: skip
+#: What each package may import of this project besides itself and the errors.
+ALLOWED = {
+    "darknet": set(),
+    "run": {"darknet.parser", "darknet.datafile", "darknet.sections", "darknet.shapes", "darknet.plan", "darknet.report"},
+    "engine": {"darknet", "run", "shapes"},
+    "cfg": set(),
+    "export": {"darknet", "engine", "run"},
+    "gui": {"run"},
+}
+#: What no module of a package may import, at whatever place.
+FORBIDDEN = {
+    "darknet": {"ultralytics", "PySide6", "pyqtgraph"},
+    "run": {"torch", "ultralytics", "numpy", "cv2", "PySide6", "pyqtgraph"},
+    "engine": {"PySide6", "pyqtgraph"},
+    "gui": {"torch", "ultralytics"},
+    "export": {"PySide6", "pyqtgraph"},
+}
+WITHOUT_TORCH = ("sections", "parser", "schedule", "datafile", "shapes", "plan", "report")
+
+
+def modules(package: str) -> list[Path]:
+    return sorted(SOURCES[package].rglob("*.py"))
+
+
+def imported(file: Path) -> set[str]:
+    """Return every absolute module name that a file imports, names of submodules included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module or "")
+            found.update(f"{node.module}.{each.name}" for each in node.names)
+    return found
+
+
+CASES = [(package, file) for package in SOURCES for file in modules(package)]
+
+
+@pytest.mark.parametrize(("package", "file"), CASES, ids=[f"{p}/{f.name}" for p, f in CASES])
+def test_imports_go_one_way(package: str, file: Path) -> None:
+    names = imported(file)
+    roots = {name.split(".")[0] for name in names}
+    assert not roots & FORBIDDEN.get(package, set())
+    ours = {name.removeprefix("yolo_subbatch.") for name in names if name.startswith("yolo_subbatch.")}
+    allowed = ALLOWED[package] | {package, "errors"}
+    strange = {name for name in ours if not any(name == each or name.startswith(f"{each}.") for each in allowed)}
+    assert not {name for name in strange if name.split(".")[0] in SOURCES or name == "shapes"}
+
+
+def test_only_the_engine_imports_ultralytics() -> None:
+    users = {file for file in (ROOT / "yolo_subbatch").rglob("*.py")
+             if any(name.split(".")[0] == "ultralytics" for name in imported(file))}  # fmt: skip
+    assert users
+    assert {file.parent.name for file in users} == {"engine"}
+
+
+def test_formats_load_without_torch() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'numpy', 'ultralytics', 'cv2'): sys.modules[name] = None\n"
+        f"for name in {WITHOUT_TORCH!r}: __import__(f'yolo_subbatch.darknet.{{name}}')\n"
+        "from yolo_subbatch.darknet import parse_cfg, read_cfg, learning_rate\n"
+        "from yolo_subbatch.run.find import find_cfg\n"
+        "assert learning_rate(read_cfg(find_cfg('yolov3.cfg')).net, 1000) == 0.001\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("module", [yolo_subbatch, darknet])
+def test_public_names_are_sorted_and_there(module: object) -> None:
+    names = module.__all__  # type: ignore[attr-defined]
+    assert list(names) == sorted(names)
+    for name in names:
+        assert getattr(module, name) is not None
+    with pytest.raises(AttributeError):
+        module.no_such_name  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_every_package_is_shipped() -> None:
+    """An editable install would hide a forgotten one."""
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    mapped = {ROOT / folder: name for name, folder in tool["package-dir"].items()}
+    folders = {file.parent for top in ("yolo_subbatch", "cfg", "export", "gui") for file in (ROOT / top).rglob("__init__.py")}
+    found = {mapped.get(folder, ".".join(folder.relative_to(ROOT).parts)) for folder in folders}
+    assert found == set(tool["packages"])
+    for package, patterns in tool["package-data"].items():
+        folder = ROOT / tool["package-dir"].get(package, package.replace(".", "/"))
+        assert all(list(folder.glob(pattern)) for pattern in patterns)
+
+
+def test_no_file_is_called_after_nothing() -> None:
+    names = {file.stem for folder in SOURCES.values() for file in folder.rglob("*.py")}
+    assert not names & {"utils", "misc", "helpers", "common"}
