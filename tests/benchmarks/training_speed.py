@@ -98,12 +98,8 @@ def main() -> None:
     box = torch.tensor([[0, 0.5, 0.5, 0.3, 0.4], [1, 0.2, 0.3, 0.1, 0.1], [2, 0.7, 0.6, 0.2, 0.5]])
     truths = [box.clone() for _ in range(IMAGES)]
     cfg = read_cfg(find_cfg("yolov3-tiny.cfg"))
-    ours, same, plain = (
-        (Network(cfg).to(memory_format=fast) for _ in range(2)),
-        None,
-        PlainTiny().to(memory_format=fast),
-    )
-    trained, same = ours
+    trained, same = (Network(cfg).to(memory_format=fast) for _ in range(2))
+    plain = PlainTiny().to(memory_format=fast)
     optimizer = darknet_sgd(trained)
     steps = {
         "bare loop, same network": bare(same, images),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from yolo_subbatch.run.events import Event, Log, RunFinished, RunStarted, Step, Val, Warned
-from yolo_subbatch.run.progress import TerminalProgress, clock_time, fit, number
+from yolo_subbatch.run.progress import TerminalProgress, clock_time, fit, number, route_messages
 
 
 class Terminal(io.StringIO):
@@ -125,6 +125,34 @@ def test_messages_stand_above_the_live_line_and_are_not_repeated() -> None:
     screen = stream.screen()
     assert screen[:3] == ["heads rebuilt", "warning: careful", "warning: update 3"]
     assert screen[3].startswith("1/10")
+
+
+@pytest.fixture
+def host_loggers() -> Iterator[None]:
+    """Put the loggers back as they were."""
+    loggers = [logging.getLogger(name) for name in ("yolo_subbatch", "ultralytics")]
+    before = [(each.handlers, each.level, each.propagate) for each in loggers]
+    yield
+    for each, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        each.handlers, each.propagate = handlers, propagate
+        each.setLevel(level)
+
+
+@pytest.mark.usefixtures("host_loggers")
+def test_unusable_images_are_counted_and_other_chatter_is_not_shown() -> None:
+    stream = io.StringIO()
+    route_messages(TerminalProgress(stream, lambda: 0.0))
+    logger = logging.getLogger("ultralytics")
+    logger.info("Scanning labels")
+    logger.info(
+        "train: a.jpg: corrupt JPEG restored and saved\n\x1b[34mtrain: \x1b[0mb.jpg: ignoring corrupt image/label: cannot identify\n"
+        "train: c.jpg: ignoring corrupt image/label: truncated"
+    )
+    logger.warning("no labels")
+    assert stream.getvalue().splitlines() == [
+        "warning: images left out, as they or their labels cannot be read: 2; the first is train: b.jpg: cannot identify",
+        "warning: no labels",
+    ]
 
 
 def test_numbers_that_are_none_or_nan_are_shown() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ PLAIN_SHARE = 0.01  # of the time so far: a run of days is not to fill the disk 
 STEADY = 5  # updates before a duration is worth guessing
 KEEP = 0.9  # Darknet's running average keeps this share
 ERASE, ABOVE = "\r\x1b[2K", "\x1b[1A\x1b[2K"  # empty the cursor's line; go to the one above and empty it
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+IGNORED = "ignoring corrupt image/label"  # how Ultralytics marks an image that it leaves out
 Part = tuple[int, str]  # how dispensable, and what to show
 
 
@@ -169,16 +172,27 @@ class _Messages(logging.Handler):
             text = str(record.msg)
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
         if text.strip():
-            self.progress.say(prefix + text.strip("\n"))
+            self.progress.say(prefix + COLOUR.sub("", text).strip("\n"))
 
 
 def route_messages(progress: TerminalProgress) -> None:
     """Show this package's messages, and Ultralytics' warnings, above the live lines; its own progress bars are off."""
-    for name, level in (("yolo_subbatch", logging.INFO), ("ultralytics", logging.WARNING)):
+    for name in ("yolo_subbatch", "ultralytics"):
         logger = logging.getLogger(name)
         logger.handlers = [progress.handler()]
-        logger.setLevel(level)
+        logger.setLevel(logging.INFO)
         logger.propagate = False
+    logging.getLogger("ultralytics").handlers[0].addFilter(_matters)
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    """Let Ultralytics' warnings pass, and its list of unusable images, which it calls information, as one line."""
+    bad = [line for line in str(record.msg).splitlines() if IGNORED in line]
+    if bad:
+        first = bad[0].replace(f": {IGNORED}", "").strip()
+        record.msg = f"images left out, as they or their labels cannot be read: {len(bad)}; the first is {first}"
+        record.args, record.levelno, record.levelname = (), logging.WARNING, "WARNING"
+    return record.levelno >= logging.WARNING
 
 
 def describe_validation(event: Val) -> str:
