@@ -148,6 +148,29 @@ def test_impossible_settings_are_refused(cfg, data, tmp_path, keywords, words):
         train(cfg, data, tmp_path, **keywords)
 
 
+class Watching(Recording):
+    """Notes how the first convolution computes."""
+
+    def preprocess_batch(self, batch):
+        batch = super().preprocess_batch(batch)
+        if not hasattr(self, "outputs"):
+            self.outputs = []
+            note = lambda module, inputs, output: self.outputs.append(output.detach())  # noqa: E731
+            self.plain_model.model[0].conv.register_forward_hook(note)
+        return batch
+
+
+@pytest.mark.parametrize(("amp", "kind"), [(False, torch.float32), ("bf16", torch.bfloat16)])
+def test_half_precision_and_channels_last_on_the_cpu(cfg, data, tmp_path, amp, kind):
+    trainer = train(cfg, data, tmp_path, trainer=Watching, amp=amp, epochs=1)
+    assert trainer.outputs[0].dtype == kind
+    assert not torch.is_autocast_enabled("cpu")
+    assert trainer.outputs[0].is_contiguous(memory_format=torch.channels_last)
+    assert next(trainer.plain_model.parameters()).dtype == torch.float32
+    assert torch.isfinite(weights(trainer.plain_model.network)).all()
+    assert (weights(trainer.plain_model.network) - weights(trainer.first)).abs().max() > 0
+
+
 class Short(Recording):
     """Runs out of memory once, in the second sub-batch."""
 

@@ -38,6 +38,7 @@ SUBBATCH_DEFAULTS: dict[str, Any] = {
     "norm_type": 2.0,  # 2 or inf
     # mean: divide by the images of the update; sum: as Ultralytics, whose default rates are tuned for it
     "grad_reduction": "sum",
+    "bf16_on_cpu": False,  # what amp=bf16 becomes on a CPU
 }
 
 
@@ -97,6 +98,9 @@ class SubbatchMixin(Base):
         self.recorder: RunRecorder | None = None
         super().__init__({**self.own_defaults, **cfg2dict(cfg)}, overrides, _callbacks)
         use_all_cores(self.device)
+        if self.args.amp == "bf16" and self.device.type == "cpu":
+            # Ultralytics knows bfloat16 on CUDA only, and raises elsewhere.
+            self.args.amp, self.args.bf16_on_cpu = False, True
         self._check_subdivisions()
         self._reset_window()
         if RANK in {-1, 0} and not self.ddp:
@@ -211,6 +215,10 @@ class SubbatchMixin(Base):
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Move a sub-batch to the device and note how many images it holds."""
+        if self.args.bf16_on_cpu:
+            # Ultralytics calls this inside its own autocast context, which puts both back when the pass is done.
+            torch.set_autocast_dtype("cpu", torch.bfloat16)
+            torch.set_autocast_enabled("cpu", True)
         batch = super().preprocess_batch(batch)
         self.sub_images = len(batch["img"]) * max(1, self.world_size)
         self.input_shape = list(batch["img"].shape[:1:-1])
