@@ -1,11 +1,12 @@
 """The built-in data set ``shapes``: circles, squares and triangles over clutter, drawn by code.
 
 No download, the same pictures everywhere: every image has its own seed, and training and validation share none. Colour
-tells nothing about the class; crosses, stars, pentagons and long ellipses are there to be ignored.
+tells nothing about the class; crosses, stars, bars and long ellipses are there to be ignored.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -75,8 +76,9 @@ def write_shapes(folder: Path, numbers: Numbers | None = None) -> Path:
     wanted = {"version": VERSION, **asdict(numbers)}
     if folder.exists() and not _ours(folder):
         raise DataError(f"{folder}: holds something else than the data set shapes; choose or empty another folder")
-    if folder.exists() and json.loads((folder / MARKER).read_text()) == wanted:
+    if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text()) == wanted:
         return folder / "shapes.data"
+    draft: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".shapes-", dir=folder.parent))
@@ -87,6 +89,9 @@ def write_shapes(folder: Path, numbers: Numbers | None = None) -> Path:
         raise DataError(
             f"{folder}: cannot be written ({error.strerror}); set YOLO_SUBBATCH_CACHE to another folder"
         ) from error
+    finally:
+        if draft is not None:
+            shutil.rmtree(draft, ignore_errors=True)  # after success it has moved
     return folder / "shapes.data"
 
 
@@ -114,7 +119,8 @@ def _draw_splits(folder: Path, numbers: Numbers) -> None:
         labels.mkdir(parents=True)
         for index in range(count):
             image, boxes, classes = draw_image(numbers.seed + number * SEED_STRIDE + index, numbers.size)
-            cv2.imwrite(str(images / f"{index:05d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+            if not cv2.imwrite(str(images / f"{index:05d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 92]):
+                raise OSError(errno.EIO, "an image could not be saved")
             lines = (
                 f"{kind} " + " ".join(f"{value:.6f}" for value in box) for kind, box in zip(classes, boxes, strict=True)
             )

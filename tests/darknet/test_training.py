@@ -227,7 +227,6 @@ def test_sgdr_restarts():
         "[net]\nwidth=8\nheight=8\nchannels=3\nlearning_rate=.1\npolicy=sgdr\nsgdr_cycle=100\n"
         "learning_rate_min=.001\nmax_batches=700\n[conv]\nactivation=linear\n"
     ).net
-    assert learning_rate(net, 100) == pytest.approx(0.1)
-    assert learning_rate(net, 300) == pytest.approx(0.1)
+    assert learning_rate(net, 100) == learning_rate(net, 300) == pytest.approx(0.001)
+    assert learning_rate(net, 101) == pytest.approx(0.1, rel=1e-3)
     assert learning_rate(net, 200) == pytest.approx(0.0505, rel=1e-3)
-    assert learning_rate(net, 299) < 0.0011

@@ -1,6 +1,6 @@
 """Darknet's augmentation of a training image, and the sizes of multi-scale training.
 
-Everything random is drawn from a given generator, the same number of draws for every image.
+Everything random is drawn from a given generator.
 
 Source: darknet ``load_data_detection`` and ``fill_truth_detection`` in src/data.c, ``random_distort_image`` in
 src/image.c, ``train_detector`` in examples/detector.c; AlexeyAB's in src/data.c and src/detector.c.
@@ -79,14 +79,13 @@ def augment(
         Image ``(height, width, 3)``, boxes ``(m, 4)`` and classes ``(m,)`` of what is still visible.
     """
     draws = Draws(*rng.random(len(Draws._fields)))
-    order = rng.permutation(len(boxes))
     place = _place_letterboxed if settings.flavour == "pjreddie" else _place_cropped
     fit = place(image.shape[1], image.shape[0], size, settings.jitter, draws)
     canvas = _paste(image, fit, size, settings)
     canvas = _distort(canvas, settings, draws)
     boxes, classes = np.asarray(boxes, np.float64).reshape(-1, 4), np.asarray(classes)
     if len(boxes) > settings.maximum:
-        keep = np.sort(order[: settings.maximum])
+        keep = np.sort(rng.permutation(len(boxes))[: settings.maximum])
         boxes, classes = boxes[keep], classes[keep]
     corners = _corners_px(boxes, image.shape[1], image.shape[0], fit)
     if settings.flip and draws.flip < 0.5:
@@ -110,7 +109,8 @@ def _place_cropped(width: int, height: int, size: tuple[int, int], jitter: float
     """Cut or widen each side by up to ``jitter`` and squash the rest to the canvas: AlexeyAB's way."""
     left, right = (width * jitter * (2 * draw - 1) for draw in (draws.left, draws.right))
     top, bottom = (height * jitter * (2 * draw - 1) for draw in (draws.top, draws.bottom))
-    scale_x, scale_y = size[0] / (width - left - right), size[1] / (height - top - bottom)
+    across, down = max(width - left - right, width / 10), max(height - top - bottom, height / 10)
+    scale_x, scale_y = size[0] / across, size[1] / down
     return Fit(scale_x, scale_y, -left * scale_x, -top * scale_y)
 
 
@@ -140,15 +140,30 @@ def _distort(image: np.ndarray, settings: Augmentation, draws: Draws) -> np.ndar
     exposure = _factor(settings.exposure, draws.exposure, draws.exposure_up)
     if hue == 0 and saturation == exposure == 1:
         return image
-    steps = np.arange(256, dtype=np.float64)
-    tables = (
-        ((steps + 180 * hue) % 180).astype(np.uint8),
-        np.clip(steps * saturation, 0, 255).astype(np.uint8),
-        np.clip(steps * exposure, 0, 255).astype(np.uint8),
-    )
+    if settings.flavour == "pjreddie":
+        return _scale_colours(_through_hsv(image, hue) if hue else image, saturation, exposure)
+    return _through_hsv(image, hue, saturation, exposure)
+
+
+def _through_hsv(image: np.ndarray, hue: float, saturation: float = 1.0, exposure: float = 1.0) -> np.ndarray:
+    """Change hue, saturation and value in 8 bits, each held in its range: AlexeyAB's way."""
+    steps = np.arange(256)
+    shifted = np.rint(steps + 180 * hue) % 180
+    scaled = (np.clip(np.rint(steps * factor), 0, 255) for factor in (saturation, exposure))
     planes = cv2.split(cv2.cvtColor(image, cv2.COLOR_BGR2HSV))
+    tables = (each.astype(np.uint8) for each in (shifted, *scaled))
     changed = cv2.merge([cv2.LUT(plane, table) for plane, table in zip(planes, tables, strict=True)])
     result: np.ndarray = cv2.cvtColor(changed, cv2.COLOR_HSV2BGR)
+    return result
+
+
+def _scale_colours(image: np.ndarray, saturation: float, exposure: float) -> np.ndarray:
+    """Scale saturation and value, which may pass their range, and hold only the colours in theirs: pjreddie's way.
+
+    In RGB a saturation ``s`` times as high is ``peak - s * (peak - colour)``, with the brightest channel as ``peak``.
+    """
+    peak = cv2.merge([image.max(2)] * 3)
+    result: np.ndarray = cv2.addWeighted(image, saturation * exposure, peak, (1 - saturation) * exposure, 0)
     return result
 
 
@@ -188,39 +203,51 @@ def random_size(
         factor: The size is multiplied by at most this, or divided; ``random=1`` in a cfg means 1.4.
         seed: Of the run.
     """
-    largest = 1.4 if factor == 1 else factor
-    draw = random.Random(f"{seed} {(max(1, iteration) - 1) // REDRAW}").uniform(1 / largest, largest)
-    return scaled_size(base, draw, stride)
-
-
-def scaled_size(base: tuple[int, int], factor: float, stride: int) -> tuple[int, int]:
-    """Return a size times a factor, each side rounded to a multiple of ``stride``."""
-    width, height = (max(stride, round(side * factor / stride) * stride) for side in base)
+    draw = _random_factor(factor, _generator(seed, iteration))
+    width, height = (max(stride, round(side * draw / stride) * stride) for side in base)
     return width, height
 
 
+def _generator(seed: int, iteration: int) -> random.Random:
+    """Return the generator of the ten iterations to which this one belongs."""
+    return random.Random(f"{seed} {_updates_before(iteration) // REDRAW}")
+
+
+def _updates_before(iteration: int) -> int:
+    """Return how many updates were done when the size of this iteration was drawn."""
+    return (max(1, iteration) - 1) // REDRAW * REDRAW
+
+
+def _random_factor(factor: float, draw: random.Random) -> float:
+    """Multiply or divide with even chances by up to ``factor``; 1, which means "on", stands for 1.4."""
+    return _factor(1.4 if factor == 1 else factor, draw.random(), draw.random())
+
+
 def exact_random_size(
-    iteration: int, max_batches: int, base: tuple[int, int], stride: int, seed: int = 0, flavour: str = "pjreddie"
-) -> tuple[int, int]:
+    iteration: int, max_batches: int, base: tuple[int, int], stride: int, factor: float = 1.4, seed: int = 0,
+    flavour: str = "pjreddie",
+) -> tuple[int, int]:  # fmt: skip
     """Return the input size of one iteration as the Darknets draw it.
 
-    pjreddie: squares from 320 to 608, 608 in the last 200 iterations. AlexeyAB: the cfg's size times 1/1.4 to 1.4, the
-    largest at the start and in the last 100 iterations.
+    pjreddie: squares from 320 to 608, 608 in the last 200 iterations. AlexeyAB: the cfg's size times or divided by up
+    to ``factor`` and one stride more, the largest at the start and in the last 100 iterations.
     """
-    final = iteration > max_batches - LAST_STRETCH[flavour]
-    draw = random.Random(f"{seed} {(max(1, iteration) - 1) // REDRAW}")
+    done, draw = _updates_before(iteration), _generator(seed, iteration)
+    final = done + LAST_STRETCH[flavour] > max_batches
     if flavour == "pjreddie":
         side = 608 if final else (draw.randrange(10) + 10) * 32
         return side, side
-    first = iteration <= REDRAW
-    return scaled_size(base, 1.4 if first or final else draw.uniform(1 / 1.4, 1.4), stride)
+    largest = 1.4 if factor == 1 else factor
+    drawn = largest if done == 0 or final else _random_factor(largest, draw)
+    width, height = (max(stride, int(drawn * side / stride + 1.5) * stride) for side in base)
+    return base if drawn < 1 and (width > base[0] or height > base[1]) else (width, height)
 
 
 def letterbox(image: np.ndarray, size: tuple[int, int], fill: int = GREY) -> tuple[np.ndarray, Fit]:
     """Fit an image ``(H, W, 3)`` into the middle of a canvas of ``size`` (width, height), keeping its proportions."""
     height, width = image.shape[:2]
-    scale = min(size[0] / width, size[1] / height)
-    new = max(1, round(width * scale)), max(1, round(height * scale))
+    wide = size[0] * height < size[1] * width
+    new = (size[0], max(1, height * size[0] // width)) if wide else (max(1, width * size[1] // height), size[1])
     left, top = (size[0] - new[0]) // 2, (size[1] - new[1]) // 2
     canvas = np.full((size[1], size[0], 3), fill, np.uint8)
     canvas[top : top + new[1], left : left + new[0]] = cv2.resize(image, new, interpolation=cv2.INTER_LINEAR)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from yolo_subbatch.darknet.sections import Net
 from yolo_subbatch.errors import SettingsError
 
+#: The policies that read a key; under another policy it stays as it is.
+READ_BY = {"steps": ("steps",), "step": ("step", "sigmoid"), "gamma": ("exp", "sigmoid"), "sgdr_cycle": ("sgdr",)}
 BURN_IN_SHARE = 10  # burn-in takes at most this fraction of a shortened run: a tenth
 
 
@@ -78,8 +80,7 @@ def _scaled(net: Net, iterations: int, given: Collection[str]) -> Net:
         "sgdr_cycle": round(net.sgdr_cycle * factor),
         "gamma": net.gamma ** (1 / factor) if net.policy == "exp" and net.gamma > 0 else net.gamma / factor,
     }
-    if net.policy not in {"exp", "sigmoid"}:
-        del values["gamma"]
+    values = {name: value for name, value in values.items() if net.policy in READ_BY.get(name, (net.policy,))}
     changed = {name: value for name, value in values.items() if name not in given}
     return replace(net, max_batches=iterations, **changed)  # type: ignore[arg-type]
 
@@ -89,7 +90,7 @@ def _note(net: Net, fitted: Net, iterations: int) -> str:
     parts = [
         f"{name} {_list(getattr(net, name))} -> {_list(getattr(fitted, name))}"
         for name in ("steps", "step", "burn_in", "sgdr_cycle", "gamma")
-        if getattr(net, name) != getattr(fitted, name) and (name != "step" or net.policy in {"step", "sigmoid"})
+        if getattr(net, name) != getattr(fitted, name)
     ]
     changed = "; ".join(parts) or "its numbers stay"
     return (
@@ -99,4 +100,6 @@ def _note(net: Net, fitted: Net, iterations: int) -> str:
 
 
 def _list(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value) if isinstance(value, int) else f"{value:g}"

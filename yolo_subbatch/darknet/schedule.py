@@ -32,7 +32,15 @@ def _constant(net: Net, iteration: int) -> float:
 
 
 def _step(net: Net, iteration: int) -> float:
-    return net.scale ** (iteration // net.step)
+    return _power(net.scale, iteration // net.step)
+
+
+def _power(base: float, exponent: int) -> float:
+    """Return ``base ** exponent``, infinite where it overflows, as C's pow has it."""
+    try:
+        return float(base**exponent)
+    except OverflowError:
+        return math.inf
 
 
 def _steps(net: Net, iteration: int) -> float:
@@ -40,7 +48,7 @@ def _steps(net: Net, iteration: int) -> float:
 
 
 def _exp(net: Net, iteration: int) -> float:
-    return net.gamma**iteration
+    return _power(net.gamma, iteration)
 
 
 def _poly(net: Net, iteration: int) -> float:
@@ -69,7 +77,7 @@ def _sgdr(net: Net, iteration: int) -> float:
     """Cosine annealing with warm restarts, each cycle ``sgdr_mult`` times as long as the one before."""
     cycle = length = net.sgdr_cycle or max(1, net.max_batches)
     start = 0
-    while cycle <= iteration:
+    while cycle < iteration:
         length *= max(1, net.sgdr_mult)
         start, cycle = cycle, cycle + length
     least = net.learning_rate_min

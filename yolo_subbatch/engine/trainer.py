@@ -147,7 +147,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         if self.args.schedule == "exact":
             assert self.plan is not None
             flavour = unwrap_model(self.model).network.flavour
-            return exact_random_size(iteration, self.plan.iterations, self.size, stride, seed, flavour)
+            return exact_random_size(iteration, self.plan.iterations, self.size, stride, factor, seed, flavour)
         return random_size(iteration, self.size, stride, factor, seed)
 
     # --- network and optimizer --------------------------------------------------------------------------------------
