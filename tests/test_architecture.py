@@ -20,7 +20,14 @@ SOURCES = {
 #: What each package may import of this project besides itself and the errors.
 ALLOWED = {
     "darknet": set(),
-    "run": {"darknet.parser", "darknet.datafile", "darknet.sections", "darknet.shapes", "darknet.plan", "darknet.report"},
+    "run": {
+        "darknet.parser",
+        "darknet.datafile",
+        "darknet.sections",
+        "darknet.shapes",
+        "darknet.plan",
+        "darknet.report",
+    },
     "engine": {"darknet", "run", "shapes"},
     "cfg": set(),
     "export": {"darknet", "engine", "run"},
@@ -101,7 +108,9 @@ def test_every_package_is_shipped() -> None:
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     mapped = {ROOT / folder: name for name, folder in tool["package-dir"].items()}
-    folders = {file.parent for top in ("yolo_subbatch", "cfg", "export", "gui") for file in (ROOT / top).rglob("__init__.py")}
+    folders = {
+        file.parent for top in ("yolo_subbatch", "cfg", "export", "gui") for file in (ROOT / top).rglob("__init__.py")
+    }
     found = {mapped.get(folder, ".".join(folder.relative_to(ROOT).parts)) for folder in folders}
     assert found == set(tool["packages"])
     for package, patterns in tool["package-data"].items():

@@ -214,7 +214,6 @@ def test_the_maximum_counts_boxes_that_are_too_small_afterwards():
 # --- random numbers -------------------------------------------------------------------------------------------------
 
 
-
 def test_the_same_generator_gives_the_same_result():
     everything = {"jitter": 0.3, "hue": 0.1, "saturation": 1.5, "exposure": 1.5, "flip": True}
     first, second, other = (

@@ -75,7 +75,9 @@ def test_any_number_of_sub_batches_gives_the_same_weights(cfg, data, tmp_path):
     assert {tuple(image.shape[2:]) for image, _ in runs[0].sub_batches_seen} > {(64, 64)}, "random= draws other sizes"
     for run in runs[1:]:
         assert (weights(run.plain_model.network) - first).abs().max() < 1e-4 * moved
-        for (images, norm, losses, clipped), (images_1, norm_1, losses_1, clipped_1) in zip(run.updates, runs[0].updates, strict=True):
+        for (images, norm, losses, clipped), (images_1, norm_1, losses_1, clipped_1) in zip(
+            run.updates, runs[0].updates, strict=True
+        ):
             assert (images, clipped) == (images_1, clipped_1)
             assert norm == pytest.approx(norm_1, rel=1e-3)
             assert losses["obj_loss"] == pytest.approx(losses_1["obj_loss"], rel=1e-3)

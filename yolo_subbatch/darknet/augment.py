@@ -162,7 +162,8 @@ def _scale_colours(image: np.ndarray, saturation: float, exposure: float) -> np.
 
     In RGB a saturation ``s`` times as high is ``peak - s * (peak - colour)``, with the brightest channel as ``peak``.
     """
-    peak = cv2.merge([image.max(2)] * 3)
+    blue, green, red = cv2.split(image)
+    peak = cv2.merge([cv2.max(cv2.max(blue, green), red)] * 3)
     result: np.ndarray = cv2.addWeighted(image, saturation * exposure, peak, (1 - saturation) * exposure, 0)
     return result
 

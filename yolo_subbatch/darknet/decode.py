@@ -21,7 +21,7 @@ def split_anchors(raw: Tensor, anchors: int) -> Tensor:
     return raw.view(batch, anchors, channels // anchors, height, width)
 
 
-def decode_map(raw: Tensor, anchors_px: Tensor, stride: float, scale_x_y: float = 1.0) -> Tensor:
+def decode_map(raw: Tensor, anchors_px: Tensor, stride: float | tuple[float, float], scale_x_y: float = 1.0) -> Tensor:
     """Turn one raw detection map into boxes in pixels of the network input.
 
     Box width and height are ``anchor * exp(t)``; large ``t`` overflow float16, so call this in float32.
@@ -29,7 +29,7 @@ def decode_map(raw: Tensor, anchors_px: Tensor, stride: float, scale_x_y: float 
     Args:
         raw: Output of the convolution before a ``[yolo]`` section, ``(B, A * (5 + C), H, W)``, logits.
         anchors_px: The anchors selected by ``mask``, ``(A, 2)`` as width, height, in input pixels.
-        stride: Input pixels per grid cell, for example 32.
+        stride: Input pixels per grid cell, for example 32; a pair where they differ across and down.
         scale_x_y: Stretches the centre about the middle of its cell.
 
     Returns:
@@ -42,14 +42,15 @@ def decode_map(raw: Tensor, anchors_px: Tensor, stride: float, scale_x_y: float 
     Source: darknet ``get_yolo_box`` in src/yolo_layer.c; Redmon and Farhadi 2018, section 2.1.
     """
     height, width = raw.shape[2:]
+    across, down = stride if isinstance(stride, tuple) else (stride, stride)
     x = split_anchors(raw, len(anchors_px)).permute(0, 3, 4, 1, 2)  # (B, H, W, A, 5 + C)
     rows = torch.arange(height, device=raw.device, dtype=raw.dtype).view(-1, 1, 1)
     columns = torch.arange(width, device=raw.device, dtype=raw.dtype).view(1, -1, 1)
     centre = x[..., :2].sigmoid() * scale_x_y - (scale_x_y - 1) / 2
     boxes = torch.stack(
         (
-            (centre[..., 0] + columns) * stride,
-            (centre[..., 1] + rows) * stride,
+            (centre[..., 0] + columns) * across,
+            (centre[..., 1] + rows) * down,
             x[..., 2].exp() * anchors_px[:, 0],
             x[..., 3].exp() * anchors_px[:, 1],
         ),

@@ -34,7 +34,7 @@ def _relie(x: Tensor) -> Tensor:
 
 
 def _ramp(x: Tensor) -> Tensor:
-    return x.clamp(min=0) + 0.1 * x
+    return torch.relu(x) + 0.1 * x
 
 
 def _plse(x: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def _loggy(x: Tensor) -> Tensor:
 
 
 def _lhtan(x: Tensor) -> Tensor:
-    return torch.where(x < 0, 0.001 * x, torch.where(x > 1, 0.001 * (x - 1) + 1, x))
+    return torch.where(x <= 0, 0.001 * x, torch.where(x >= 1, 0.001 * (x - 1) + 1, x))
 
 
 def _stair(x: Tensor) -> Tensor:

@@ -98,16 +98,17 @@ class YoloHead(nn.Module):
 
     Args:
         section: The parsed section.
-        stride: Input pixels per grid cell.
+        cell: Input pixels per grid cell, across and down. Darknet divides by the cells of the grid; that is the
+            stride, unless the convolutions leave out pixels at the borders.
     """
 
     anchors: Tensor
     all_anchors: Tensor
     position: Tensor
 
-    def __init__(self, section: Yolo, stride: float) -> None:
+    def __init__(self, section: Yolo, cell: tuple[float, float]) -> None:
         super().__init__()
-        self.section, self.stride = section, stride
+        self.section, self.cell, self.stride = section, cell, max(cell)
         self.classes = section.classes
         every = torch.tensor(section.anchor_pairs, dtype=torch.float32).reshape(-1, 2)
         mask = torch.tensor(section.selected)
@@ -134,7 +135,7 @@ class YoloHead(nn.Module):
 
     def decode(self, raw: Tensor) -> Tensor:
         """Return boxes in input pixels, ``(B, H * W * A, 5 + C)``: see ``decode_map``."""
-        return decode_map(raw.float(), self.anchors, self.stride, self.section.scale_x_y)
+        return decode_map(raw.float(), self.anchors, self.cell, self.section.scale_x_y)
 
     def loss(self, raw: Tensor, truths: Tensor) -> Losses:
         """Compute the loss of this head.
@@ -199,7 +200,7 @@ class YoloHead(nn.Module):
 
     def _sizes_norm(self, anchors: Tensor, x: Tensor) -> Tensor:
         """Return anchors ``(n, 2)`` in pixels as fractions of the network's input, in the type of ``x``."""
-        width, height = x.shape[4] * self.stride, x.shape[3] * self.stride
+        width, height = x.shape[4] * self.cell[0], x.shape[3] * self.cell[1]
         return torch.stack((anchors[:, 0].to(x.dtype) / width, anchors[:, 1].to(x.dtype) / height), 1)
 
     def _assign(self, x: Tensor, truths: Tensor, confident: Positives | None) -> Positives:

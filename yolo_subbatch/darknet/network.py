@@ -111,7 +111,7 @@ def _(section: Reorg, shape: LayerShape) -> nn.Module:
 
 @build.register
 def _(section: Yolo, shape: LayerShape) -> nn.Module:
-    return YoloHead(section, float(shape.stride or 1))
+    return YoloHead(section, shape.cell)
 
 
 class Network(nn.Module):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
@@ -19,6 +20,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from yolo_subbatch.darknet.sections import (
     ACTIVATIONS,
     ALEXEYAB_KEYS,
+    NOT_BUILT,
     POLICIES,
     SECTION_TYPES,
     SHORT_NAMES,
@@ -32,6 +34,7 @@ from yolo_subbatch.errors import CfgError
 
 LARGEST_FILE = 16 * 2**20  # bytes; the longest published cfg has 30 thousand
 CLOSE = 0.8  # difflib ratio from which an unknown key counts as a typing mistake
+HINTS = {title: get_type_hints(kind) for title, kind in SECTION_TYPES.items()}  # evaluated once: it is slow
 
 
 @dataclass
@@ -50,9 +53,9 @@ def read_cfg(path: str | Path) -> Cfg:
         CfgError: If the file cannot be read, is no text, or :func:`parse_cfg` refuses it.
     """
     file = Path(path)
-    if file.is_dir():
-        raise CfgError(f"{file}: this is a folder; give the .cfg file inside it")
     try:
+        if file.is_dir():
+            raise CfgError(f"{file}: this is a folder; give the .cfg file inside it")
         data = file.read_bytes() if file.stat().st_size <= LARGEST_FILE else b"\0"
     except OSError as error:
         raise CfgError(f"{file}: cannot be read ({error.strerror}); check the path of the cfg") from error
@@ -86,6 +89,9 @@ def parse_cfg(text: str, path: str = "<string>") -> Cfg:
         raise parser.error(blocks[0].line, f"the first section is [{blocks[0].title}]", "begin the cfg with [net]")
     if len(blocks) == 1:
         raise parser.error(blocks[0].line, "no layer after [net]", "add the sections of the network")
+    for block in blocks[1:]:
+        if block.title == "net":
+            raise parser.error(block.line, "a second [net] section", "keep one, at the start")
     net, *sections = [parser.section(block) for block in blocks]
     assert isinstance(net, Net)
     parser.check_net(net)
@@ -115,7 +121,7 @@ class _Parser:
     def blocks(self, text: str) -> Iterator[Block]:
         """Cut the text into sections; Darknet drops every blank inside a line, and so do we."""
         block: Block | None = None
-        for number, raw in enumerate(text.splitlines(), 1):
+        for number, raw in enumerate(re.split(r"\r\n|\r|\n", text), 1):
             line = "".join(raw.split())
             if not line or line[0] in "#;":
                 continue
@@ -136,7 +142,8 @@ class _Parser:
             raise self.error(number, f"'{shorten(line)}' has no closing bracket", "write the section as [name]")
         name = SHORT_NAMES.get(name, name)
         if name not in SECTION_TYPES:
-            near = difflib.get_close_matches(name, [*SECTION_TYPES, *SHORT_NAMES], 1)
+            candidates = [*SECTION_TYPES, *(short for short, long in SHORT_NAMES.items() if long in SECTION_TYPES)]
+            near = [] if name in NOT_BUILT else difflib.get_close_matches(name, candidates, 1)
             advice = f"did you mean [{near[0]}]?" if near else "this kind of layer is not built"
             raise self.error(number, f"unknown section [{shorten(name)}]", advice)
         return name
@@ -155,7 +162,7 @@ class _Parser:
 
     def section(self, block: Block) -> Section:
         kind = SECTION_TYPES[block.title]
-        known, hints = keys_of(kind), get_type_hints(kind)
+        known, hints = keys_of(kind), HINTS[block.title]
         values: dict[str, Any] = {"line": block.line}
         for key, (text, number) in block.entries.items():
             self.alexeyab |= key in ALEXEYAB_KEYS
@@ -197,11 +204,9 @@ class _Parser:
     def scalar(self, key: str, text: str, kind: type, line: int) -> int | float | str:
         if kind is str:
             return text
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number) or (kind is int and (not number.is_integer() or abs(number) >= 2**31)):
+        # Python reads more spellings than C: digits of other scripts, 1_000, and 1e3 where atoi stops at the e
+        number = float(text) if (WHOLE if kind is int else NUMBER).fullmatch(text) else math.nan
+        if not math.isfinite(number) or (kind is int and abs(number) >= 2**31):
             wanted = "a whole number" if kind is int else "a number"
             raise self.error(line, f"{key}={shorten(text)}", f"{key} takes {wanted}")
         return int(number) if kind is int else number
@@ -212,12 +217,24 @@ class _Parser:
             number = getattr(section, name, None)
             if number is not None and number < least and name in block.entries:
                 raise self.error(block.entries[name][1], f"{name}={number}", f"{name} is at least {least:g}")
+        for name, most in MOST.items():
+            number = getattr(section, name, None)
+            if number is not None and number > most:
+                raise self.error(block.entries[name][1], f"{name}={number}", f"{name} is at most {most:g}")
+        if isinstance(section, Net):
+            for name in ("scale", "scales"):
+                value = getattr(section, name)
+                if min(value if isinstance(value, tuple) else (value,), default=0) < 0:
+                    text, line = block.entries[name]
+                    raise self.error(line, f"{name}={shorten(text)}", "give factors that are not negative")
         activation = getattr(section, "activation", "linear")
         if activation not in ACTIVATIONS:
             near = difflib.get_close_matches(activation, ACTIVATIONS, 1)
             advice = f"did you mean {near[0]}?" if near else "use one of " + ", ".join(sorted(ACTIVATIONS))
             line = block.entries["activation"][1]
             raise self.error(line, f"unknown activation {shorten(activation)}", advice)
+        if section.stopbackward > 1:  # AlexeyAB's GPU code alone reads it as a number of iterations
+            self.warn(block.entries["stopbackward"][1], "the layers up to here are frozen for the whole run")
         if isinstance(section, Yolo):
             self.check_yolo(section, block)
 
@@ -248,7 +265,7 @@ class _Parser:
                     f"[net] has no {name}",
                     f"give {name}=, for example {name}={3 if name == 'channels' else 416}",
                 )
-        if len(net.steps) != len(net.scales):
+        if net.policy == "steps" and len(net.steps) != len(net.scales):
             raise self.error(net.line, f"{len(net.steps)} steps and {len(net.scales)} scales", "give one scale a step")
         if net.policy == "steps" and not net.steps:
             raise self.error(net.line, "policy=steps without steps", "give steps= and scales=")
@@ -261,8 +278,12 @@ LEAST: dict[str, float] = {
     "stride_x": 1, "stride_y": 1, "dilation": 1, "pad": 0, "padding": 0, "group_id": 0, "classes": 1, "num": 1,
     "max": 1, "jitter": 0, "random": 0, "burn_in": 0, "max_batches": 0, "learning_rate": 0, "decay": 0,
     "momentum": 0, "step": 1, "power": 0, "probability": 0, "temperature": 1e-12, "ignore_thresh": 0,
-    "truth_thresh": 0, "scale_x_y": 1e-6, "saturation": 1e-6, "exposure": 1e-6,
+    "truth_thresh": 0, "scale_x_y": 1e-6, "saturation": 1e-6, "exposure": 1e-6, "gamma": 0, "learning_rate_min": 0,
+    "sgdr_cycle": 0, "sgdr_mult": 1, "numload": 0,
 }  # fmt: skip
+MOST: dict[str, float] = {"probability": 1}
+WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def with_net(cfg: Cfg, **values: Any) -> Cfg:
@@ -275,7 +296,11 @@ def write_cfg(cfg: Cfg) -> str:
 
     Keys without a field here (AlexeyAB's without effect) are not written.
     """
-    return "\n".join(_section_text(section) for section in (cfg.net, *cfg.sections))
+    text = "\n".join(_section_text(section) for section in (cfg.net, *cfg.sections))
+    if cfg.alexeyab and ALEXEYAB_KEYS.isdisjoint(line.partition("=")[0] for line in text.splitlines()):
+        # The keys that told the flavour are gone; this one keeps it and has no effect at its default.
+        return text.replace("\n", "\nlearning_rate_min=" + _text(cfg.net.learning_rate_min) + "\n", 1)
+    return text
 
 
 def _section_text(section: Section) -> str:
@@ -290,7 +315,10 @@ def _section_text(section: Section) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(_text(each) for each in value)
-    return f"{value:.9g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:.9g}"
+    return short if float(short) == value else repr(value)
 
 
 def shorten(text: str, limit: int = 60) -> str:

@@ -47,7 +47,7 @@ def parameter_count(cfg: Cfg) -> int:
 
 def weights_bytes(cfg: Cfg) -> int:
     """Return the size of the network's ``.weights`` file in bytes."""
-    return HEADER_BYTES + 4 * sum(sum(_arrays(layer)) for layer in layer_table(cfg))
+    return HEADER_BYTES + 4 * sum(sum(_arrays(layer)) for layer in layer_table(cfg) if not layer.section.dontsave)
 
 
 def flops(table: Sequence[LayerShape]) -> float:

@@ -36,7 +36,9 @@ class Section:
     #: The section's name in a cfg.
     title: ClassVar[str] = ""
     #: Keys of AlexeyAB's Darknet that are accepted and have no effect here.
-    ignored: ClassVar[frozenset[str]] = frozenset({"train_only_bn", "dropblock", "burnin_update"})
+    ignored: ClassVar[frozenset[str]] = frozenset({
+        "burnin_update", "clip", "dont_update", "dropblock", "train_only_bn",
+    })  # fmt: skip
     #: Keys that would change the output, with the only value that is built.
     unsupported: ClassVar[dict[str, str]] = {}
 
@@ -47,7 +49,7 @@ class Net(Section):
 
     title: ClassVar[str] = "net"
     ignored: ClassVar[frozenset[str]] = Section.ignored | frozenset(
-        "adam B1 B2 eps max_crop min_crop aspect center clip inputs notruth "
+        "adam B1 B2 eps max_crop min_crop aspect center clip inputs notruth random "
         "adversarial_lr attention augment_speed badlabels_reject_threshold badlabels_rejection_percentage blur "
         "contrastive contrastive_color contrastive_jit_flip cudnn_half cutmix dynamic_minibatch ema_alpha "
         "equidistant_point gaussian_noise label_smooth_eps letter_box loss_scale max_chart_loss mixup momentum_min "
@@ -209,7 +211,8 @@ class Yolo(Section):
 
     title: ClassVar[str] = "yolo"
     ignored: ClassVar[frozenset[str]] = Section.ignored | frozenset(
-        "beta1 beta2 beta_nms cls_normalizer counters_per_class delta_normalizer detection_gain embedding_layer "
+        "beta1 beta2 beta_nms cls_normalizer counters_per_class delta_normalizer detection_gain dets_for_show "
+        "dets_for_track embedding_layer track_ciou_norm track_history_size "
         "focal_loss iou_loss iou_normalizer iou_thresh iou_thresh_kind label_smooth_eps map max_delta nms_kind "
         "obj_normalizer objectness_smooth resize show_details sim_thresh".split()
     )
@@ -247,6 +250,13 @@ SHORT_NAMES = {
     "network": "net", "conv": "convolutional", "max": "maxpool", "avg": "avgpool", "soft": "softmax",
     "conn": "connected",
 }  # fmt: skip
+
+#: Darknet's other sections: no typing mistakes, so that no other name is proposed.
+NOT_BUILT = frozenset(
+    "activation batchnorm connected contrastive conv_lstm cost crnn crop deconv deconvolutional detection empty "
+    "Gaussian_yolo gru history implicit_add implicit_mul iseg l2norm local local_avgpool logistic lrn lstm "
+    "normalization region reorg3d reorg_old rnn sam scale_channels silence".split()
+)
 
 # A cfg that holds one of these was written for AlexeyAB's Darknet (or hank-ai's, its heir).
 ALEXEYAB_KEYS = frozenset(

@@ -8,6 +8,7 @@ Source: darknet ``parse_network_cfg_custom`` and the ``make_*_layer`` functions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -23,6 +24,7 @@ from yolo_subbatch.darknet.sections import (
     Route,
     Section,
     Shortcut,
+    Softmax,
     Upsample,
     Yolo,
 )
@@ -50,6 +52,7 @@ class LayerShape:
     in_shape: Shape
     out_shape: Shape
     stride: Fraction | None
+    cell: tuple[float, float] = (1.0, 1.0)  # the input's width and height over the output's
 
     @property
     def title(self) -> str:
@@ -94,14 +97,15 @@ def layer_table(cfg: Cfg, width: int | None = None, height: int | None = None) -
             place = f"{cfg.path}:{line}" if line else f"{cfg.path}: layer {index}"
             raise CfgError(f"{place}: {misfit}") from None
         stride = None if isinstance(section, Avgpool) else _stride(section, inputs[0].stride)
-        table.append(LayerShape(index, section, sources, inputs[0].out_shape, shape, stride))
+        cell = image.width / shape.width, image.height / shape.height
+        table.append(LayerShape(index, section, sources, inputs[0].out_shape, shape, stride, cell))
     return table[1:]
 
 
 def largest_stride(cfg: Cfg) -> int:
     """Return the number of pixels of which the network's width and height must be a multiple."""
     strides = [layer.stride for layer in layer_table(cfg) if layer.stride is not None]
-    return int(max([Fraction(1), *strides]))
+    return math.lcm(*(stride.numerator for stride in strides if stride.denominator == 1))
 
 
 def check_heads(cfg: Cfg) -> None:
@@ -153,6 +157,8 @@ def _(section: Shortcut, index: int) -> tuple[int, ...]:
 def _absolute(reference: int, index: int, key: str) -> int:
     """Resolve a relative (negative) or absolute layer index."""
     resolved = index + reference if reference < 0 else reference
+    if index == 0:
+        raise MisfitError(f"{key}={reference} of the first layer", "there is no layer before it to read")
     if not 0 <= resolved < index:
         raise MisfitError(
             f"{key}={reference} points outside the {index} layers before it", f"use -{index} to -1 or 0 to {index - 1}"
@@ -183,6 +189,8 @@ def _(section: Maxpool, inputs: Sequence[Shape]) -> Shape:
     channels, height, width = inputs[0]
     stride_y, stride_x = strides_of(section)
     size, padding = pool_window(section)
+    if padding - padding // 2 >= size:
+        raise MisfitError(f"padding={padding} with size={size}", "a window would hold nothing but padding; lessen it")
     return Shape(channels, (height + padding - size) // stride_y + 1, (width + padding - size) // stride_x + 1)
 
 
@@ -227,6 +235,8 @@ def _(section: Shortcut, inputs: Sequence[Shape]) -> Shape:
 @output_shape.register
 def _(section: Upsample, inputs: Sequence[Shape]) -> Shape:
     channels, height, width = inputs[0]
+    if section.stride == 0:
+        raise MisfitError("stride=0", "give the factor by which the map grows, or a negative one by which it shrinks")
     if section.stride < 0:
         return Shape(channels, height // -section.stride, width // -section.stride)
     return Shape(channels, height * section.stride, width * section.stride)
@@ -235,6 +245,8 @@ def _(section: Upsample, inputs: Sequence[Shape]) -> Shape:
 @output_shape.register
 def _(section: Reorg, inputs: Sequence[Shape]) -> Shape:
     channels, height, width = inputs[0]
+    if section.stride < 1:
+        raise MisfitError(f"stride={section.stride}", "the stride is at least 1")
     area = section.stride**2
     if section.reverse:
         if channels % area:
@@ -246,6 +258,15 @@ def _(section: Reorg, inputs: Sequence[Shape]) -> Shape:
             f"height and width must be multiples of {section.stride}",
         )
     return Shape(channels * area, height // section.stride, width // section.stride)
+
+
+@output_shape.register
+def _(section: Softmax, inputs: Sequence[Shape]) -> Shape:
+    channels, height, width = inputs[0]
+    values = channels * height * width
+    if values % section.groups:
+        raise MisfitError(f"groups={section.groups} does not divide the {values} values of a map", "change groups")
+    return inputs[0]
 
 
 @output_shape.register
@@ -277,13 +298,17 @@ def _check_filters(section: Section, before: LayerShape) -> None:
     if not isinstance(section, Yolo):
         return
     wanted, found = len(section.selected) * (5 + section.classes), before.out_shape.channels
-    if found != wanted:
-        raise MisfitError(
-            f"filters={found} before [yolo] do not fit classes={section.classes} and "
-            f"{len(section.selected)} anchors in mask",
-            f"set filters={wanted} here",
-            before.section,
-        )
+    if found == wanted:
+        return
+    if not isinstance(before.section, Convolutional):
+        text = f"[yolo] reads {found} channels, its classes and mask need {wanted}"
+        raise MisfitError(text, f"put a [convolutional] with filters={wanted} before it")
+    raise MisfitError(
+        f"filters={found} before [yolo] do not fit classes={section.classes} and "
+        f"{len(section.selected)} anchors in mask",
+        f"set filters={wanted} here",
+        before.section,
+    )
 
 
 def _stride(section: Section, stride: Fraction | None) -> Fraction | None:
