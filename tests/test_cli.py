@@ -30,6 +30,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_yaml(tmp_path)
     write_checkpoint(tmp_path / "best.pt")
     (tmp_path / "small.weights").write_bytes(b"1234")
+    for name, numbers in (("short", 100), ("long", 10_000)):
+        (tmp_path / f"{name}.weights").write_bytes(b"\0\0\0\0\2" + bytes(15 + 4 * numbers))
     (tmp_path / "empty.weights").touch()
     (tmp_path / "text.pt").write_text("hello")
     (tmp_path / "binary.cfg").write_bytes(b"[net]\0")
@@ -123,6 +125,9 @@ BAD = {
     f"{TRAIN} device=cuda:99": "use device=",
     f"{TRAIN} weights=none.weights": "no such file",
     f"{TRAIN} weights=empty.weights": "empty",
+    f"{TRAIN} weights=small.weights": "cut off",
+    f"{TRAIN} weights=short.weights": "ends inside layer 0",
+    f"{TRAIN} weights=long.weights": "describes",
     f"{TRAIN} name=a/b": "plain name",
     f"{TRAIN} project=obj.data": "this is a file",
     f"{TRAIN} run_dir=nowhere": "is given too",
@@ -134,10 +139,13 @@ BAD = {
     "train model=yolo26n.yaml data=obj.yaml burn_in=3": "no meaning",
     "val": "not given",
     "val model=text.pt": "no checkpoint",
+    "val cfg=small.cfg": "needs its trained weights",
+    "val cfg=small.cfg weights=short.weights data=obj.data": "ends inside layer 0",
     "val model=best.pt data=obj.data split=test": "no 'test' list",
     "predict model=best.pt": "source: not given",
     "predict model=best.pt source=labels/val": "no image",
     "predict model=best.pt source=images/val conf=2": "at most 1",
+    "predict cfg=small.cfg weights=long.weights source=images/val": "describes",
     "convert model=best.pt to=x.onnx": "unknown format",
     "info cfg=none.cfg": "no such file",
     "info cfg=small.cfg --batch 9 --subdivisions 2": "does not divide",

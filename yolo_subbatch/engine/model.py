@@ -17,7 +17,7 @@ from yolo_subbatch.darknet import layers
 from yolo_subbatch.darknet.layers import ConvolutionalLayer
 from yolo_subbatch.darknet.loss import Losses, YoloHead
 from yolo_subbatch.darknet.network import Network
-from yolo_subbatch.darknet.parser import parse_cfg, read_cfg, write_cfg
+from yolo_subbatch.darknet.parser import read_cfg, write_cfg
 from yolo_subbatch.darknet.sections import SECTION_TYPES, Cfg, Net
 from yolo_subbatch.darknet.shapes import check_heads, largest_stride, with_classes
 from yolo_subbatch.darknet.weights import load_weights, save_weights
@@ -119,12 +119,6 @@ class DarknetModel(DetectionModel):
         self.load_state_dict(fitting, strict=False)
         if verbose:
             LOGGER.info(f"Transferred {len(fitting)}/{len(own)} items from pretrained weights")
-
-
-def from_yaml(document: dict[str, Any], names: dict[int, str] | None = None) -> DarknetModel:
-    """Build a model from the description that checkpoints carry, ``DarknetModel.yaml``."""
-    cfg = parse_cfg(document["darknet"], document.get("yaml_file", "checkpoint"))
-    return DarknetModel(cfg, document["flavour"], names)
 
 
 def load_darknet_weights(cfg: Cfg, weights: str | Path, flavour: str = "auto", partial: bool = False) -> DarknetModel:

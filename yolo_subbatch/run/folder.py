@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from itertools import count
 from pathlib import Path
@@ -39,6 +39,7 @@ class RunFolder:
     """
 
     path: Path
+    new_project: bool = field(default=False, compare=False)  # the folder that holds it was made for it
 
     @property
     def settings(self) -> Path:
@@ -68,9 +69,10 @@ class RunFolder:
             SettingsError: If the folder cannot be made.
         """
         parent = Path(project).absolute()
+        new_project = not parent.exists()
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            return cls(next(path for path in _candidates(parent, name) if _made(path)))
+            return cls(next(path for path in _candidates(parent, name) if _made(path)), new_project)
         except FileExistsError:
             raise SettingsError(f"project={project}: {parent} is a file; give a folder") from None
         except OSError as error:
@@ -109,6 +111,9 @@ class RunFolder:
         """Remove a folder whose run never began; one that holds events or weights stays."""
         if not self.events.exists() and not (self.weights.is_dir() and any(self.weights.iterdir())):
             shutil.rmtree(self.path, ignore_errors=True)
+            if self.new_project:
+                with suppress(OSError):  # another run may have begun in it
+                    self.path.parent.rmdir()
 
     def write_settings(self, settings: TrainSettings) -> None:
         """Keep what was asked."""
