@@ -26,6 +26,7 @@ from yolo_subbatch.run.find import find_cfg
 from yolo_subbatch.shapes import Numbers, write_shapes
 
 SIZE, IMAGES = 416, 4
+PARTS = 4  # sub-batches of an update inside the engine
 
 
 class PlainTiny(nn.Module):
@@ -75,16 +76,39 @@ def bare(network: nn.Module, images: torch.Tensor) -> Callable[[], None]:
     return step
 
 
-def engine(folder: Path, rounds: int) -> float:
-    """Return images per second inside Ultralytics' loop: reading, augmentation, loss, updates and events included."""
-    data = write_shapes(folder / "shapes", Numbers(IMAGES * (rounds + 2), 2, SIZE, 3))
-    model, times = Darknet("yolov3-tiny.cfg"), []
-    model.add_callback("on_sub_batch_end", lambda trainer: times.append(time.perf_counter()))
+def in_turn(folder: Path, updates: int, step: Callable[[], None]) -> tuple[float, float]:
+    """Train inside Ultralytics' loop, with a bare step after every sub-batch.
+
+    Returns:
+        Images per second of the loop (reading, augmentation, loss, updates and events included) and of the bare steps.
+    """
+    data = write_shapes(folder / "shapes", Numbers(IMAGES * PARTS * (updates + 1), 2, SIZE, 3))
+    model, loop, steps, begin = Darknet("yolov3-tiny.cfg"), [], [], 0.0
+
+    def take_turns(trainer: object) -> None:
+        nonlocal begin
+        reached = time.perf_counter()
+        step()
+        steps.append(time.perf_counter() - reached)
+        loop.append(reached - begin)
+        begin = time.perf_counter()
+
+    model.add_callback("on_sub_batch_end", take_turns)
     model.train(
-        data=str(data), imgsz=SIZE, batch=IMAGES * (rounds + 2), subdivisions=rounds + 2, epochs=1, random=0, val=False,
-        plots=False, project=str(folder / "runs"), device="cpu",
+        data=str(data), imgsz=SIZE, batch=IMAGES * PARTS, subdivisions=PARTS, epochs=1, random=0, val=False, plots=False,
+        project=str(folder / "runs"), device="cpu",
     )  # fmt: skip
-    return IMAGES / statistics.median(b - a for a, b in zip(times[1:], times[2:], strict=False))
+    return speed(by_update(loop)), speed(by_update(steps))
+
+
+def by_update(times: list[float]) -> list[float]:
+    """Return the mean seconds of a sub-batch for each update but the first, which warms up."""
+    return [statistics.mean(times[start : start + PARTS]) for start in range(PARTS, len(times), PARTS)]
+
+
+def speed(times: list[float]) -> float:
+    """Return images per second."""
+    return IMAGES / statistics.median(times)
 
 
 def main() -> None:
@@ -113,21 +137,13 @@ def main() -> None:
             step()
             if number >= 2:
                 taken[name].append(time.perf_counter() - begin)
-    speeds = {name: IMAGES / statistics.median(times) for name, times in taken.items()}
+    base = speed(taken["bare loop, same network"])
+    for name, times in taken.items():
+        print(f"{name:32} {speed(times):6.2f} images/s  {speed(times) / base:.3f}")
     with tempfile.TemporaryDirectory() as folder:
-        speeds["the whole engine"] = engine(Path(folder), rounds)
-    # the engine ran after the others: measure the bare loop again beside it
-    again = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        steps["bare loop, same network"]()
-        again.append(time.perf_counter() - begin)
-    speeds["bare loop, same network, again"] = IMAGES / statistics.median(again)
-    for name, speed in speeds.items():
-        print(f"{name:35} {speed:6.2f} images/s  {speed / speeds['bare loop, same network']:.3f}")
-    print(
-        f"the whole engine / bare loop again   {speeds['the whole engine'] / speeds['bare loop, same network, again']:.3f}"
-    )
+        whole, beside = in_turn(Path(folder), rounds, steps["bare loop, same network"])
+    print(f"{'bare loop, beside the engine':32} {beside:6.2f} images/s  1.000")
+    print(f"{'the whole engine':32} {whole:6.2f} images/s  {whole / beside:.3f}")
 
 
 if __name__ == "__main__":
