@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -73,7 +74,7 @@ def draw_predictions(best: Path, data: Path, target: Path, device: str | None = 
     from yolo_subbatch.engine.model import Darknet
 
     images = sorted((data.parent / "images" / "val").glob("*.jpg"))[:PICTURES]
-    keywords = {} if device is None else {"device": device}
+    keywords: dict[str, Any] = {} if device is None else {"device": device}
     results = Darknet(best).predict([str(image) for image in images], conf=0.4, verbose=False, **keywords)
     tiles = []
     for result in results:

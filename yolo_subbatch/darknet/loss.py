@@ -114,16 +114,16 @@ class YoloHead(nn.Module):
         mask = torch.tensor(section.selected)
         position = torch.full((section.num,), -1)
         position[mask] = torch.arange(len(mask))
-        # Not persistent: they are the cfg's, and a checkpoint must not override it.
-        self.register_buffer("all_anchors", every, persistent=False)  # (num, 2), input pixels
+        # Not persistent: it is the cfg's, and a checkpoint must not override it.
         self.register_buffer("anchors", every[mask], persistent=False)  # (A, 2)
-        self.register_buffer("position", position, persistent=False)  # (num,), index within mask or -1
+        # Plain attributes, which stay on the CPU where the truths are: fetching them would wait for a GPU.
+        self.all_anchors, self.position = every, position  # (num, 2), input pixels; (num,), index within mask or -1
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> YoloHead:
         """Move to a device or type; anchors keep their float32 values where half precision would round them."""
-        every, chosen = self.all_anchors, self.anchors
+        chosen = self.anchors
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.all_anchors, self.anchors = every.to(self.anchors.device), chosen.to(self.anchors.device)
+        self.anchors = chosen.to(self.anchors.device)
         return self
 
     def forward(self, raw: Tensor) -> Tensor:

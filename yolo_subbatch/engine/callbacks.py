@@ -25,6 +25,7 @@ METRICS = {
     "map": "metrics/mAP50-95(B)",
     "precision": "metrics/precision(B)",
     "recall": "metrics/recall(B)",
+    "accuracy": "metrics/accuracy_top1",
 }
 ESTIMATE_AFTER = 2  # sub-batches; the first one also pays for warming up
 
@@ -40,7 +41,7 @@ class RunRecorder:
         self.interrupted = False  # set it to stop after the current update, without validating
         self.finished = False
         self.last_update = time.monotonic()
-        self.best = 0.0
+        self.best: float | None = None  # mAP50-95
 
     def register(self, trainer: SubbatchMixin) -> None:
         """Attach to a trainer."""
@@ -88,8 +89,7 @@ class RunRecorder:
                 data=str(trainer.args.data),
             )
         )
-        if hasattr(trainer, "start_line"):
-            self.emit(Log(level="info", text=trainer.start_line()))
+        self.emit(Log(level="info", text=trainer.start_line()))
         self.total, self.passes, self.begin = total, 0, time.monotonic()
 
     def on_train_epoch_start(self, trainer: Any) -> None:
@@ -99,6 +99,8 @@ class RunRecorder:
     def on_sub_batch_end(self, trainer: Any) -> None:
         """Say early how long the run will take."""
         self.passes += 1
+        if self.passes in {1, 1 + ESTIMATE_AFTER} and trainer.device.type == "cuda":
+            torch.cuda.synchronize(trainer.device)  # else only the launching of the work would be timed
         if self.passes == 1:
             self.begin = time.monotonic()
         elif self.passes == 1 + ESTIMATE_AFTER:
@@ -140,15 +142,18 @@ class RunRecorder:
 
     def on_fit_epoch_end(self, trainer: Any) -> None:
         """Report a validation; the one that Ultralytics adds after the last epoch is not an epoch's."""
-        if self.interrupted or not trainer.metrics or trainer.epoch >= trainer.epochs:
+        if trainer.validated != trainer.epoch:
             return
-        best = trainer.fitness is not None and trainer.best_fitness == trainer.fitness
-        self.emit(Val(step=trainer.update_index, epoch=trainer.epoch + 1, best=bool(best), **self._figures(trainer)))
+        best, figures = bool(trainer.best_fitness == trainer.fitness), self._figures(trainer)
+        if figures["map"] is not None:
+            self.best = max(figures["map"], self.best or 0.0)
+        self.emit(Val(step=trainer.update_index, epoch=trainer.epoch + 1, best=best, **figures))
         for picture in sorted(self.folder.glob("val_batch*_pred.jpg")):
             self.emit(Image(step=trainer.update_index, path=picture.name, kind="val"))
 
     def _figures(self, trainer: Any) -> dict[str, Any]:
-        return {name: float(trainer.metrics.get(key, 0.0)) for name, key in METRICS.items()}
+        found = {name: trainer.metrics.get(key) for name, key in METRICS.items()}
+        return {name: None if value is None else float(value) for name, value in found.items()}
 
     def on_model_save(self, trainer: Any) -> None:
         """Report the checkpoint."""
@@ -165,7 +170,10 @@ class RunRecorder:
         """Write the last event, once."""
         if not self.finished:
             self.finished = True
-            self.emit(RunFinished(status=status, reason=reason, step=step, error=error))
+            self.emit(RunFinished(status=status, reason=reason, step=step, best=self.best, error=error))
+            if self.writer is not None:
+                self.writer.close()
+                self.writer = None
 
 
 def duration(seconds: float) -> str:

@@ -23,7 +23,7 @@ from yolo_subbatch.darknet.datafile import check_labels, find_labels, label_path
 from yolo_subbatch.errors import DataError
 
 
-def ultralytics_yaml(data: str | Path, folder: Path) -> Path:
+def ultralytics_yaml(data: str | Path, folder: Path, only: str | None = None) -> Path:
     """Write a Darknet ``.data`` file as the YAML that Ultralytics reads.
 
     The image lists are written beside it with every path resolved as Darknet resolves them.
@@ -31,6 +31,7 @@ def ultralytics_yaml(data: str | Path, folder: Path) -> Path:
     Args:
         data: The ``.data`` file.
         folder: Where the YAML and the lists go.
+        only: ``train``, ``val`` or ``test`` if nothing else is needed, or need be there.
 
     Returns:
         The path of the YAML.
@@ -40,19 +41,24 @@ def ultralytics_yaml(data: str | Path, folder: Path) -> Path:
     """
     file = read_data(data)
     folder.mkdir(parents=True, exist_ok=True)
-    if file.train is None or (file.valid or file.test) is None:
-        missing = "train" if file.train is None else "valid"
-        raise DataError(f"{data}: no '{missing}' list; add a line {missing} = {missing}.txt")
     document: dict[str, Any] = {"path": str(folder.resolve()), "names": dict(enumerate(file.names))}
     lists = {"train": file.train, "val": file.valid or file.test, "test": file.test}
+    if only == "val":
+        lists["val"] = file.valid
+    for split in [only] if only else ["train", "val"]:
+        if lists[split] is None:
+            missing = "valid" if split == "val" else split
+            raise DataError(f"{data}: no '{missing}' list; add a line {missing} = {missing}.txt")
     for split, source in lists.items():
-        if source is None:
+        if source is None or only not in {None, split}:
             continue
         images = read_image_list(source)
         check_labels(find_labels(images, "error"), len(file.names), str(data))
         target = folder / f"{split}.txt"
         target.write_text("".join(f"{image.absolute()}\n" for image in images), encoding="utf-8")
         document[split] = target.name
+    if only:  # Ultralytics wants these two keys, used or not
+        document = {"train": document[only], "val": document[only], **document}
     path = folder / "data.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
@@ -153,6 +159,18 @@ class DarknetDataset(YOLODataset):
         """Return the label file of each image: Ultralytics' place, pjreddie's, or beside the image."""
         self.label_files = [str(label_path(Path(image))) for image in self.im_files]
         return self.label_files
+
+    def get_labels(self) -> list[dict[str, Any]]:
+        """Read the labels of the images that can be read."""
+        try:
+            labels: list[dict[str, Any]] = super().get_labels()
+        except RuntimeError as error:
+            if "No valid images" not in str(error):
+                raise
+            raise DataError(
+                f"{self.img_path}: none of its images can be read; correct the list or the images"
+            ) from error
+        return labels
 
     def build_transforms(self, hyp: Any) -> Compose:
         """Build the transforms; without a Darknet augmentation they are Ultralytics' own."""

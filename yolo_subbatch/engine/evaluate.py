@@ -6,30 +6,47 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ultralytics import YOLO
 from ultralytics.engine.model import Model
 
-from yolo_subbatch.darknet.datafile import read_data
+from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.data import ultralytics_yaml
-from yolo_subbatch.engine.model import Darknet, load_darknet_weights
-from yolo_subbatch.engine.train import is_darknet
-from yolo_subbatch.errors import DataError
-from yolo_subbatch.run.commands import Source, ValSettings
+from yolo_subbatch.engine.inference import size_of
+from yolo_subbatch.engine.model import Darknet, DarknetModel, load_darknet_weights
+from yolo_subbatch.engine.train import open_file
+from yolo_subbatch.errors import SettingsError, YoloSubbatchError
+from yolo_subbatch.run.commands import PredictSettings, ValSettings
 from yolo_subbatch.run.folder import RunFolder
 
+BOXES = frozenset({"detect", "segment", "pose", "obb"})  # the tasks whose networks find boxes
 
-def open_model(settings: Source) -> Model:
+
+def open_model(settings: ValSettings | PredictSettings) -> Model:
     """Return the network that a command works on: a checkpoint, or a cfg with all of its weights.
 
     Raises:
         WeightsError: If a file is no checkpoint or does not fit.
+        SettingsError: If the network finds no boxes, or cannot take images of that size.
     """
     if settings.model:
-        return Darknet(settings.model) if is_darknet(settings.model) else YOLO(settings.model)
-    model = Darknet(settings.cfg or "", flavour=settings.flavour)
-    model.model = load_darknet_weights(model.model.cfg, settings.weights or "", settings.flavour)
+        model = open_file(settings.model)
+    else:
+        model = Darknet(settings.cfg or "", flavour=settings.flavour)
+        model.model = load_darknet_weights(model.model.cfg, settings.weights or "", settings.flavour)
+    if model.task not in BOXES:
+        raise SettingsError(
+            f"model={settings.model}: a network for {model.task}, which finds no boxes; use Ultralytics"
+        )
+    if settings.imgsz is not None and isinstance(model.model, DarknetModel):
+        _check_size(size_of(settings.imgsz), largest_stride(model.model.cfg))
     return model
+
+
+def _check_size(size: tuple[int, int], stride: int) -> None:
+    odd = next((side for side in size if side % stride), None)
+    if odd is not None:
+        below, above = max(stride, odd // stride * stride), (odd // stride + 1) * stride
+        raise SettingsError(f"imgsz={odd}: not a multiple of the network's stride {stride}; use {below} or {above}")
 
 
 def run_validation(settings: ValSettings) -> dict[str, float]:
@@ -42,8 +59,13 @@ def run_validation(settings: ValSettings) -> dict[str, float]:
         YoloSubbatchError: If something that the user gave turns out to be unusable.
     """
     model = open_model(settings)
-    folder = RunFolder.create(settings.project, settings.name).path
-    data = _host_data(settings, folder)
+    made = RunFolder.create(settings.project, settings.name)
+    folder = made.path
+    try:
+        data = _host_data(settings, folder)
+    except YoloSubbatchError:
+        made.discard()
+        raise
     metrics = model.val(
         data=str(data), project=str(folder.parent), name=folder.name, exist_ok=True, **_keywords(settings)
     )
@@ -79,7 +101,4 @@ def _host_data(settings: ValSettings, folder: Path) -> Path:
     path = Path(settings.data or "")
     if path.suffix != ".data":
         return path
-    wanted = {"train": "train", "val": "valid", "test": "test"}[settings.split]
-    if getattr(read_data(path), wanted) is None:
-        raise DataError(f"{path}: no '{wanted}' list for split={settings.split}; add a line {wanted} = {wanted}.txt")
-    return ultralytics_yaml(path, folder / "data")
+    return ultralytics_yaml(path, folder / "data", settings.split)

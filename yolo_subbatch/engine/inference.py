@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from ultralytics.engine.results import Results
 from ultralytics.models.yolo.detect import DetectionPredictor, DetectionValidator
-from ultralytics.utils import DEFAULT_CFG, DEFAULT_CFG_DICT, colorstr, ops
+from ultralytics.utils import DEFAULT_CFG, colorstr, ops
 
 from yolo_subbatch.engine import use_all_cores
 from yolo_subbatch.engine.data import DarknetDataset, FullFrame
@@ -31,12 +31,12 @@ def size_of(imgsz: Any) -> tuple[int, int]:
 
 
 def _plain(args: Any) -> tuple[dict[str, Any], str]:
-    """Split arguments into those that Ultralytics knows and the value of ``letterbox``."""
+    """Split arguments into Ultralytics' own and the value of ``letterbox``."""
     given = dict(args) if isinstance(args, Mapping) else dict(vars(args)) if args is not None else {}
     fit = given.pop("letterbox", None) or "ultralytics"
     if fit not in FITS:
         raise SettingsError(f"letterbox={fit}: unknown; use one of {', '.join(FITS)}")
-    return {key: value for key, value in given.items() if key in DEFAULT_CFG_DICT or key in {"save_dir"}}, fit
+    return given, fit
 
 
 class DarknetValidator(DetectionValidator):

@@ -161,6 +161,8 @@ class Darknet(Model):
         YoloSubbatchError: If a file is missing or does not fit.
     """
 
+    predictor: Any
+
     def __init__(
         self, model: str | Path = "yolov3.cfg", weights: str | Path | None = None, flavour: str = "auto",
         verbose: bool = False,
@@ -192,6 +194,11 @@ class Darknet(Model):
             raise WeightsError(
                 f"{file}: holds a {type(self.model).__name__}, not a Darknet network; use ultralytics.YOLO"
             )
+        self._use_own_size()
+
+    def _use_own_size(self) -> None:
+        """Work at the network's width and height, of which Ultralytics keeps the larger one only."""
+        self.overrides["imgsz"] = self.model.args["imgsz"] = image_size(self.model.cfg)
 
     def _build(self, path: str) -> None:
         cfg = read_cfg(path)
@@ -223,7 +230,15 @@ class Darknet(Model):
         """
         from yolo_subbatch.engine.trainer import prepare_keywords
 
-        return super().train(trainer, **prepare_keywords(keywords))
+        metrics = super().train(trainer, **prepare_keywords(keywords))
+        self._use_own_size()
+        return metrics
+
+    def predict(self, source: Any = None, stream: bool = False, predictor: Any = None, **keywords: Any) -> Any:
+        """Find objects; ``letterbox`` says how images are fitted to the network."""
+        if "letterbox" in keywords or getattr(self.predictor, "fit", "ultralytics") != "ultralytics":
+            self.predictor = None  # Ultralytics would use the one of the call before, and refuse the key
+        return super().predict(source, stream, predictor, **keywords)
 
     @property
     def task_map(self) -> dict[str, dict[str, Any]]:

@@ -42,13 +42,16 @@ def run_prediction(settings: PredictSettings) -> list[dict[str, Any]]:
 def entry(result: Results) -> dict[str, Any]:
     """Return one image's detections in the form of ``json=``."""
     height, width = result.orig_shape
-    rows = sorted(result.boxes.data.tolist(), key=lambda row: -row[4])
+    boxes = result.boxes if result.obb is None else result.obb
+    rows = sorted(
+        zip(boxes.conf.tolist(), boxes.cls.tolist(), boxes.xyxy.tolist(), strict=True), key=lambda row: -row[0]
+    )
     return {
         "image": result.path,
         "width": width,
         "height": height,
         "detections": [
-            {"class": int(row[5]), "name": result.names[int(row[5])], "confidence": row[4], "xyxy": row[:4]}
-            for row in rows
+            {"class": int(index), "name": result.names[int(index)], "confidence": confidence, "xyxy": xyxy}
+            for confidence, index, xyxy in rows
         ],
     }

@@ -17,12 +17,15 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from ultralytics.cfg import cfg2dict
 from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.nn.tasks import ClassificationModel, RTDETRDetectionModel
 from ultralytics.utils import DEFAULT_CFG, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
-from yolo_subbatch.engine import use_all_cores
+from yolo_subbatch.engine import LOGGER, use_all_cores
 from yolo_subbatch.engine.callbacks import RunRecorder
+from yolo_subbatch.engine.data import ultralytics_yaml
 from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.events import Warned
 
 if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer
@@ -40,6 +43,8 @@ SUBBATCH_DEFAULTS: dict[str, Any] = {
     "grad_reduction": "sum",
     "bf16_on_cpu": False,  # what amp=bf16 becomes on a CPU
 }
+#: Networks whose loss is a mean over the images that it is given; all others return a sum.
+MEAN_LOSSES = (ClassificationModel, RTDETRDetectionModel)
 
 
 class RunningLoss:
@@ -96,6 +101,7 @@ class SubbatchMixin(Base):
         self.update_losses: dict[str, float] = {}
         self.input_shape: list[int] = []
         self.recorder: RunRecorder | None = None
+        self.validated: int | None = None  # the last epoch that was validated, from 0
         super().__init__({**self.own_defaults, **cfg2dict(cfg)}, overrides, _callbacks)
         use_all_cores(self.device)
         if self.args.amp == "bf16" and self.device.type == "cpu":
@@ -124,6 +130,8 @@ class SubbatchMixin(Base):
             raise SettingsError(f"grad_reduction={self.args.grad_reduction}: unknown; use mean or sum")
         if self.args.norm_type not in {2, math.inf}:
             raise SettingsError(f"norm_type={self.args.norm_type}: unknown; use 2 or inf")
+        if not self.args.max_norm >= 0:
+            raise SettingsError(f"max_norm={self.args.max_norm}: too small; give at least 0, which is no clipping")
         self.batch_size = batch // parts
         # With nominal batch = batch, Ultralytics neither rescales the decay nor misjudges the number of updates.
         self.args.nbs = batch
@@ -147,17 +155,55 @@ class SubbatchMixin(Base):
 
     # --- what Ultralytics' loop calls -------------------------------------------------------------------------------
 
+    def get_dataset(self) -> dict[str, Any]:
+        """Read the data description; a Darknet ``.data`` file is written as a YAML into the run folder first."""
+        if str(self.args.data).endswith(".data"):
+            self.args.data = str(ultralytics_yaml(self.args.data, self.save_dir / "data"))
+        data: dict[str, Any] = super().get_dataset()
+        return data
+
+    def _setup_train(self) -> None:
+        """Prepare the loop; a loss that is a mean over a sub-batch is weighted by its images."""
+        super()._setup_train()
+        self.mean_loss = isinstance(self.plain_model, MEAN_LOSSES)
+        if self.mean_loss:
+            scale = self.scaler.scale
+            self.scaler.scale = lambda loss: scale(loss * (self.sub_images / max(1, self.world_size)))
+        if RANK in {-1, 0}:
+            LOGGER.info(self.start_line())
+
+    def start_line(self) -> str:
+        """Say what will happen."""
+        return f"{self._batch_words()}; {self.updates_per_epoch} updates per epoch; {self._clip_words()}"
+
+    def _batch_words(self) -> str:
+        batch, parts = self.args.batch, self.args.subdivisions
+        return f"batch {batch} = {parts} sub-batch{'es' if parts > 1 else ''} of {batch // parts} images"
+
+    def _clip_words(self) -> str:
+        return f"clip {self.args.max_norm:g}" if 0 < self.args.max_norm < math.inf else "no clipping"
+
     def _build_train_pipeline(self) -> None:
         """Build loaders and optimizer, then have ``optimizer_step`` called after every sub-batch."""
         self._undo_memory_retry()
-        super()._build_train_pipeline()
+        try:
+            super()._build_train_pipeline()
+        except ValueError as error:
+            if "final batch=1" not in str(error):
+                raise
+            raise SettingsError(f"subdivisions={self.args.subdivisions}: {error}") from error
         self.accumulate = 1
         self.sub_batches = len(self.train_loader)
-        self.updates_per_epoch = math.ceil(len(self.train_loader.sampler) * max(1, self.world_size) / self.args.batch)
+        self.updates_per_epoch = math.ceil(self.epoch_images() / self.args.batch)
         for group in self.optimizer.param_groups:
             if group.get("param_group") in {"weight", "muon"}:
                 group["weight_decay"] = self.args.weight_decay
         self._reset_window()
+
+    def epoch_images(self) -> int:
+        """Return the images of an epoch; with ``compile`` Ultralytics leaves out the last, smaller sub-batch."""
+        every = len(self.train_loader.sampler) * max(1, self.world_size)
+        return min(every, len(self.train_loader) * self.batch_size)
 
     def _undo_memory_retry(self) -> None:
         """Keep the batch when Ultralytics halves it for lack of memory: raise ``subdivisions`` instead."""
@@ -167,6 +213,15 @@ class SubbatchMixin(Base):
             return
         part = next(each for each in range(max(1, self.batch_size), 0, -1) if wanted % each == 0)
         self.args.batch, self.args.subdivisions, self.batch_size = wanted, wanted // part, part
+        self.warn(
+            "oom_retry", f"memory is short: batch {wanted} stays, subdivisions={self.args.subdivisions} from now on"
+        )
+
+    def warn(self, code: str, text: str) -> None:
+        """Tell the user and whoever reads the events."""
+        LOGGER.warning(text)
+        if self.recorder is not None:
+            self.recorder.emit(Warned(code=code, text=text))
 
     def build_optimizer(self, model: torch.nn.Module, **keywords: Any) -> torch.optim.Optimizer:
         """Build the optimizer with the decay as it was given; the loader's size must not scale it."""
@@ -202,6 +257,7 @@ class SubbatchMixin(Base):
         """Run callbacks; the start of an epoch and of a sub-batch are seen here."""
         if event == "on_train_epoch_start":
             self.sub_done = 0
+            self._before_epoch = self.update_index, self.seen
             self._reset_window()
         elif event == "on_train_batch_start":
             self._before_sub_batch()
@@ -247,7 +303,7 @@ class SubbatchMixin(Base):
         self.set_rates(self.update_index)
         self.run_callbacks("optimizer_step")
         self.scaler.unscale_(self.optimizer)
-        if self.args.grad_reduction == "mean":
+        if self.args.grad_reduction == "mean" or self.mean_loss:
             divide_gradients(self.model, self.window_images)
         norm = clip_grad_norm_(self.model.parameters(), self.args.max_norm or math.inf, float(self.args.norm_type))
         scale = self.scaler.get_scale()
@@ -298,10 +354,12 @@ class SubbatchMixin(Base):
         self._window_losses: dict[str, Any] = {}
 
     def validate(self) -> Any:
-        """Validate, unless the user wants to stop now: then the last figures stand."""
+        """Validate, unless the user wants to stop now: these weights then have no figures, and are not the best."""
         if self.interrupted:
-            return self.metrics, self.fitness
-        return super().validate()
+            return self.metrics, None
+        found = super().validate()
+        self.validated = self.epoch
+        return found
 
     def final_eval(self) -> None:
         """Validate the best weights, unless the user wants to stop now."""
@@ -314,10 +372,15 @@ class SubbatchMixin(Base):
         return self.recorder is not None and self.recorder.interrupted
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
-        """Recover as Ultralytics does, and forget the open window."""
+        """Recover as Ultralytics does; the epoch is done again from the iteration at which it began."""
         recovered = bool(super()._handle_nan_recovery(epoch))
         if recovered:
+            self.update_index, self.seen = self._before_epoch
+            self.stop = self.interrupted
             self._reset_window()
+            self.warn(
+                "nan_recovery", f"epoch {epoch + 1} gave no finite loss: it is done again from the last checkpoint"
+            )
         return recovered
 
     @property

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ultralytics import YOLO
@@ -16,13 +18,20 @@ from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.engine.model import Darknet
 from yolo_subbatch.engine.subbatch import subbatch
-from yolo_subbatch.errors import YoloSubbatchError
+from yolo_subbatch.errors import WeightsError
+from yolo_subbatch.run.checks import show
 from yolo_subbatch.run.events import Event
 from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.host import is_darknet_checkpoint
 from yolo_subbatch.run.settings import TrainSettings
 
 Listener = Callable[[Event], None]
 INTERRUPTED = 130
+#: Settings that the cfg of a run does not hold, so that whoever goes on has to give them again.
+NOT_IN_CFG = (
+    "flavour", "letterbox", "max_norm", "norm_type", "patience", "augmentation", "device", "workers", "amp", "seed",
+    "project",
+)  # fmt: skip
 
 
 def run_training(settings: TrainSettings, folder: RunFolder, listeners: list[Listener]) -> int:
@@ -56,26 +65,27 @@ def run_training(settings: TrainSettings, folder: RunFolder, listeners: list[Lis
 def prepare(settings: TrainSettings) -> tuple[Model, dict[str, Any]]:
     """Return the model and the keywords of its ``train``."""
     keywords = settings.keywords()
-    if settings.model and not is_darknet(settings.model):
-        model = YOLO(settings.model)
+    if not settings.model:
+        return Darknet(settings.cfg or "yolov3.cfg", settings.weights, settings.flavour), keywords
+    model = open_file(settings.model)
+    if not isinstance(model, Darknet):
         keywords["trainer"] = subbatch(model._smart_load("trainer"))
-        return model, keywords
-    if settings.model:
-        return Darknet(settings.model), keywords
-    return Darknet(settings.cfg or "yolov3.cfg", settings.weights, settings.flavour), keywords
+    return model, keywords
 
 
-def is_darknet(path: str) -> bool:
-    """Tell whether a checkpoint holds a Darknet network; what cannot be loaded is reported as such."""
-    if not path.endswith(".pt"):
-        return False
+def open_file(path: str) -> Model:
+    """Return the model of a checkpoint or a description: a Darknet network or one of Ultralytics.
+
+    Raises:
+        WeightsError: If it cannot be loaded.
+    """
+    if path.endswith(".pt") and Path(path).is_file() and is_darknet_checkpoint(path):
+        return Darknet(path)
     try:
-        Darknet(path)
-    except YoloSubbatchError as error:
-        if "use ultralytics.YOLO" in str(error):
-            return False
-        raise
-    return True
+        return YOLO(path)
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise WeightsError(f"{path}: cannot be loaded ({reason}); give a .pt of a training") from error
 
 
 @contextmanager
@@ -105,8 +115,8 @@ def stop_on_signal(model: Model) -> Iterator[threading.Event]:
 def report_failure(model: Model, error: BaseException) -> None:
     """Leave the reason in the run folder before the error goes on."""
     recorder: RunRecorder | None = getattr(model.trainer, "recorder", None)
-    if recorder is None:
-        return
+    if recorder is None or recorder.writer is None:
+        return  # it never began
     status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
     details = {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
     recorder.finish(status, model.trainer.update_index, str(error), None if status == "stopped" else details)
@@ -115,12 +125,15 @@ def report_failure(model: Model, error: BaseException) -> None:
 def how_to_go_on(settings: TrainSettings, folder: RunFolder) -> str:
     """Return the command that continues an interrupted run from its weights."""
     weights = folder.path / "weights"
-    data = f" data={settings.data}" if settings.data else ""
-    if not (weights / "last.weights").exists():
-        return (
-            f"stopped; the weights are in {weights}; go on with: yolo-subbatch train model={weights / 'last.pt'}{data}"
-        )
-    return (
-        f"stopped; the weights are in {weights}; go on with:\n  yolo-subbatch train cfg={weights / 'model.cfg'} "
-        f"weights={weights / 'last.weights'}{data} seen=keep schedule=exact"
-    )
+    again = {key: value for key, value in settings.changed().items() if key in NOT_IN_CFG} | dict(settings.extra)
+    if (weights / "last.weights").exists():
+        start = {"cfg": weights / "model.cfg", "weights": weights / "last.weights"}
+        again.update(seen="keep", schedule="exact")
+    else:
+        start = {"model": weights / "last.pt"}
+    pairs = {**start, **({"data": settings.data} if settings.data else {}), **again}
+    typed = [
+        f"{key}={','.join(map(show, value)) if isinstance(value, list) else show(value)}"
+        for key, value in pairs.items()
+    ]
+    return f"stopped; the weights are in {weights}; go on with:\n  yolo-subbatch train {shlex.join(typed)}"

@@ -22,11 +22,12 @@ from yolo_subbatch.darknet.sections import Cfg, Yolo
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.darknet.weights import save_weights
 from yolo_subbatch.engine import LOGGER
-from yolo_subbatch.engine.data import padded_truths, ultralytics_yaml
+from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, size_of
 from yolo_subbatch.engine.model import DarknetModel, image_size, load_darknet_weights, rebuilt
 from yolo_subbatch.engine.subbatch import SUBBATCH_DEFAULTS, SubbatchMixin
 from yolo_subbatch.errors import SettingsError, WeightsError
+from yolo_subbatch.run.host import nearest
 
 #: Keys of [net] that a user's key replaces; ``None`` keeps the cfg's value.
 NET_KEYS = (
@@ -54,6 +55,7 @@ HOST_DEFAULTS = {
     "mosaic": 0.0, "close_mosaic": 0, "patience": 0, "amp": False, "optimizer": "SGD", "warmup_epochs": 0.0,
 }  # fmt: skip
 ALIASES = {"lr0": "learning_rate", "weight_decay": "decay"}
+KNOWN = frozenset({*DARKNET_DEFAULTS, *DEFAULT_CFG_DICT, "save_dir", "augmentations", "session"})
 
 
 def prepare_keywords(keywords: dict[str, Any]) -> dict[str, Any]:
@@ -84,9 +86,12 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def __init__(
         self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: dict[str, Any] | None = None
     ) -> None:
-        given = _canonical(dict(overrides or {}))
+        given = dict(overrides or {})
+        # A process of a run on several devices gets the complete arguments of the one that started it.
+        complete = "given" in given
+        given = given if complete else _canonical(given)
         self.source = read_source(given)
-        given = _with_defaults(given, self.source)
+        given = given if complete else _with_defaults(given, self.source)
         self.plan: Plan | None = None
         self.seen_before: tuple[int, int | None] = (0, None)  # images and iteration of the weights at the start
         self.size = size_of(given["imgsz"])
@@ -101,13 +106,6 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             raise SettingsError(f"imgsz={shown}: no multiple of the network's stride {stride}; use {below} or {above}")
 
     # --- data -------------------------------------------------------------------------------------------------------
-
-    def get_dataset(self) -> dict[str, Any]:
-        """Read the data description; a Darknet ``.data`` file is written as a YAML into the run folder first."""
-        if str(self.args.data).endswith(".data"):
-            self.args.data = str(ultralytics_yaml(self.args.data, self.save_dir / "data"))
-        data: dict[str, Any] = super().get_dataset()
-        return data
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
         """Build the data set of one split, with Darknet's augmentation for training."""
@@ -180,10 +178,11 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def get_validator(self) -> DarknetValidator:
         """Return the validator of the epochs and of the best weights at the end."""
         self.loss_names = ()
+        known = {key: value for key, value in vars(self.args).items() if key not in DARKNET_DEFAULTS}
+        own = {"imgsz": image_size(self.cfg), "letterbox": self.args.letterbox}
         return DarknetValidator(
-            self.test_loader, save_dir=self.save_dir, args={**vars(self.args), "imgsz": image_size(self.cfg)},
-            _callbacks=self.callbacks,
-        )  # fmt: skip
+            self.test_loader, save_dir=self.save_dir, args={**known, **own}, _callbacks=self.callbacks
+        )
 
     def build_optimizer(self, model: torch.nn.Module, **keywords: Any) -> torch.optim.Optimizer:
         """Build Darknet's SGD; any other ``optimizer=`` is Ultralytics' own."""
@@ -195,8 +194,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         """Build the loaders; with the number of images known, the length of the run is."""
         super()._build_train_pipeline()
         if self.plan is None:
-            self._plan_run(len(self.train_loader.dataset))
-            LOGGER.info(self.start_line())
+            self._plan_run(self.epoch_images())
 
     def _plan_run(self, images: int) -> None:
         given = self.args.given
@@ -220,11 +218,10 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def start_line(self) -> str:
         """Say in a few lines what will happen."""
         assert self.plan is not None
-        plan, args = self.plan, self.args
-        clip = f"clip {args.max_norm:g}" if 0 < args.max_norm < math.inf else "no clipping"
+        plan = self.plan
         lines = [
-            f"batch {args.batch} = {args.subdivisions} sub-batches of {args.batch // args.subdivisions} images; "
-            f"{plan.updates_per_epoch} updates per epoch; {plan.iterations} iterations, {plan.epochs} epochs; {clip}; "
+            f"{self._batch_words()}; {plan.updates_per_epoch} updates per epoch; "
+            f"{plan.iterations} iterations, {plan.epochs} epochs; {self._clip_words()}; "
             f"learning rate {plan.net.learning_rate:g} ({plan.net.policy}, burn-in {plan.net.burn_in}); "
             f"flavour {unwrap_model(self.model).network.flavour}",
             plan.note,
@@ -236,10 +233,10 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         assert self.plan is not None
         set_rate(self.optimizer, learning_rate(self.plan.net, update_index + 1))
 
-    def _after_update(self, norm: torch.Tensor) -> None:
-        assert self.plan is not None
-        super()._after_update(norm)
-        if self.update_index >= self.plan.iterations:
+    def run_callbacks(self, event: str) -> None:
+        """Run callbacks; end the run with its last iteration: only here does ``time=`` leave ``stop`` alone."""
+        super().run_callbacks(event)
+        if event == "on_train_batch_end" and self.plan is not None and self.update_index >= self.plan.iterations:
             self.stop = True
 
     # --- what is kept -----------------------------------------------------------------------------------------------
@@ -259,6 +256,12 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
 def _canonical(given: dict[str, Any]) -> dict[str, Any]:
     """Give every setting its Darknet name; None is as good as not given."""
     given = {key: value for key, value in given.items() if value is not None}
+    for key in given:
+        if key not in KNOWN:
+            near = nearest(key, KNOWN)
+            raise SettingsError(
+                f"{key}: unknown key; {f'did you mean {near}?' if near else 'see Ultralytics for its keys'}"
+            )
     for theirs, ours in ALIASES.items():
         if theirs in given:
             if ours in given:
@@ -315,12 +318,8 @@ def _with_defaults(given: dict[str, Any], cfg: Cfg) -> dict[str, Any]:
         made["subdivisions"] = math.gcd(made["batch"], made["subdivisions"])  # the cfg's own, as far as it divides
     made["imgsz"] = image_size(cfg)
     made["momentum"], made["weight_decay"] = cfg.net.momentum, cfg.net.decay
-    made["lr0"] = cfg.net.learning_rate
-    return {
-        key: value
-        for key, value in made.items()
-        if key in DARKNET_DEFAULTS or key in DEFAULT_CFG_DICT or key == "save_dir"
-    }
+    made["lr0"] = min(1.0, cfg.net.learning_rate)  # Ultralytics refuses more; every update sets the rate anyway
+    return made
 
 
 def _filters(cfg: Cfg) -> int:

@@ -92,6 +92,7 @@ class Val(Event):
     map: float | None
     precision: float | None = None
     recall: float | None = None
+    accuracy: float | None = None  # of a network that classifies whole images
     best: bool = False
 
 

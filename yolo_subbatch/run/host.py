@@ -24,6 +24,7 @@ FRACTIONS = frozenset({
 })  # fmt: skip
 #: Its least value of keys that count something.
 LEAST = {"patience": 0, "max_det": 1, "mask_ratio": 1, "vid_stride": 1, "warmup_epochs": 0, "close_mosaic": 0}
+ABOVE_ZERO = frozenset({"fraction", "time"})
 #: Headings of the file with Ultralytics' keys, and those whose keys have no part in training.
 HEADING = re.compile(r"^# (\w[^\n]*?) -{5,}$", re.MULTILINE)
 NOT_TRAINING = frozenset({

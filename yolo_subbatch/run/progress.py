@@ -197,7 +197,10 @@ def _matters(record: logging.LogRecord) -> bool:
 
 def describe_validation(event: Val) -> str:
     """Return the line of one validation."""
-    figures = {"mAP50": event.map50, "mAP50-95": event.map, "precision": event.precision, "recall": event.recall}
+    figures = {
+        "mAP50": event.map50, "mAP50-95": event.map, "precision": event.precision, "recall": event.recall,
+        "accuracy": event.accuracy,
+    }  # fmt: skip
     text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
     return f"epoch {event.epoch}: {text or 'no figures'}" + (", the best so far" if event.best else "")
 

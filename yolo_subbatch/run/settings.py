@@ -93,7 +93,9 @@ class TrainSettings:
         None, "Optimizer", "Learning rate", "Learning rate (also lr0).", above=0, decimals=6
     )
     momentum: float | None = setting(None, "Optimizer", "Momentum", "Momentum.", min=0, below=1, decimals=4)
-    decay: float | None = setting(None, "Optimizer", "Decay", "Weight decay (also weight_decay).", min=0, decimals=6)
+    decay: float | None = setting(
+        None, "Optimizer", "Decay", "Weight decay (also weight_decay).", min=0, max=1, decimals=6
+    )
     burn_in: int | None = setting(None, "Optimizer", "Burn-in", "Iterations in which the rate rises.", min=0)
     power: float | None = setting(
         None, "Optimizer", "Power", "Exponent of the burn-in and of policy=poly.", min=0, advanced=True

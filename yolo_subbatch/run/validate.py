@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from yolo_subbatch.darknet.parser import read_cfg
-from yolo_subbatch.darknet.sections import Cfg
+from yolo_subbatch.darknet.sections import Cfg, Convolutional
 from yolo_subbatch.darknet.shapes import check_heads, largest_stride, layer_table
 from yolo_subbatch.run import host
 from yolo_subbatch.run.checks import (
@@ -60,6 +60,7 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
     elif settings.model:
         darknet = attempt("model", problems, lambda: _is_darknet(Path(settings.model or ""), problems)) is not False
     problems += [*_check_schedule(settings, cfg), *_check_extra(settings, darknet)]
+    splits = ("train", str(settings.extra.get("split", "val")))
     if cfg is not None:
         problems += [*_check_network(settings, cfg), *_check_batch(settings, cfg, cfg.net.batch, cfg.net.subdivisions)]
     elif not darknet:
@@ -67,7 +68,7 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
     elif settings.batch is not None:  # the batch that a checkpoint's cfg holds is not known here
         problems += _check_batch(settings, None, settings.batch, 1)
     if darknet or str(settings.data).endswith(".data"):
-        problems += check_data(settings.data, labels=labels)
+        problems += check_data(settings.data, splits, labels)
     return problems
 
 
@@ -145,6 +146,7 @@ def _check_batch(settings: TrainSettings, cfg: Cfg | None, batch: int, parts: in
 def _check_network(settings: TrainSettings, cfg: Cfg) -> Iterator[Problem]:
     """Check the input size against the network, and pass its warnings on."""
     yield from (warning("cfg", text) for text in cfg.warnings)
+    yield from _check_freeze(settings.extra.get("freeze"), cfg)
     size = settings.imgsz
     height, width = size if isinstance(size, tuple) else (size, size) if size else (cfg.net.height, cfg.net.width)
     stride = largest_stride(cfg)
@@ -160,12 +162,25 @@ def _check_network(settings: TrainSettings, cfg: Cfg) -> Iterator[Problem]:
         yield error("imgsz", f"imgsz={shown}: not a multiple of the network's stride {stride}; {advice}")
 
 
+def _check_freeze(freeze: object, cfg: Cfg) -> Iterator[Problem]:
+    if freeze is None:
+        return
+    if not isinstance(freeze, (int, list)):
+        yield error("freeze", f"freeze={freeze}: give the number of layers, or their numbers with commas")
+        return
+    frozen = set(range(freeze) if isinstance(freeze, int) else freeze)
+    if all(index in frozen for index, each in enumerate(cfg.sections) if isinstance(each, Convolutional)):
+        yield error("freeze", f"freeze={freeze}: freezes all {len(cfg.sections)} layers; leave some to be trained")
+
+
 def _check_extra(settings: TrainSettings, darknet: bool) -> Iterator[Problem]:
     """Check Ultralytics' keys: their ranges, and whether they mean anything here."""
     for key, value in settings.extra.items():
         rule: dict[str, float] = {"min": 0, "max": 1} if key in host.FRACTIONS else {}
         if key in host.LEAST:
             rule = {"min": host.LEAST[key]}
+        if key in host.ABOVE_ZERO:
+            rule = {"above": 0}
         fault = number_fault(value, rule) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
         if fault:
             yield error(key, f"{key}={value}: {fault}")
@@ -173,6 +188,8 @@ def _check_extra(settings: TrainSettings, darknet: bool) -> Iterator[Problem]:
             yield warning(key, f"{key}: has no effect on a Darknet network, which has its own loss and schedule")
         if darknet and key in HOST_AUGMENTATION and settings.augmentation == "darknet":
             yield warning(key, f"{key}: has no effect on Darknet's augmentation; augmentation=ultralytics uses it")
+        if darknet and key == "rect" and value:
+            yield warning(key, "rect: has no effect on the training of a Darknet network; validation does so anyway")
     optimizer = str(settings.extra.get("optimizer", "auto"))
     if optimizer.lower() not in {each.lower() for each in OPTIMIZERS}:
         yield error("optimizer", f"optimizer={optimizer}: unknown; use one of {', '.join(OPTIMIZERS)}")

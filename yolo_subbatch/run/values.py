@@ -39,7 +39,7 @@ def parse_pairs(arguments: Iterable[str]) -> dict[str, str]:
     """Read ``key=value``, ``--key=value`` and ``--key value``; dashes in a key are underscores.
 
     Raises:
-        SettingsError: If an argument has none of these forms, or a key comes twice.
+        SettingsError: If an argument has none of these forms, or a key comes twice with different values.
     """
     pairs: dict[str, str] = {}
     waiting: str | None = None
@@ -62,7 +62,7 @@ def _add(pairs: dict[str, str], name: str, value: str) -> None:
     key = name.strip().lstrip("-").replace("-", "_")
     if not key:
         raise SettingsError(f"{name}={value}: the key is empty; write for example batch=64")
-    if key in pairs:
+    if pairs.get(key, value.strip()) != value.strip():
         raise SettingsError(f"{key}={value}: given twice, {key}={pairs[key]} too; give one value")
     pairs[key] = value.strip()
 
