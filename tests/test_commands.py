@@ -106,6 +106,23 @@ def test_predict_writes_boxes_in_image_pixels(place):
     assert len(list((place / "runs" / "predict").glob("*.jpg"))) == 4
 
 
+def test_sizes_that_the_network_cannot_take_are_refused(place):
+    for name, more in (("val", "data=shapes/shapes.data"), ("predict", "source=shapes/images/val")):
+        done = command(place, name, "model=runs/train/weights/best.pt", more, "imgsz=70", "name=odd")
+        assert done.returncode == 2
+        assert "imgsz=70: not a multiple of the network's stride 16; use 64 or 80" in done.stderr
+    assert not (place / "runs" / "odd").exists()
+
+
+def test_val_needs_only_its_own_split(place):
+    (place / "shapes" / "val-only.data").write_text("classes = 3\nvalid = val.txt\nnames = shapes.names\n")
+    done = command(
+        place, "val", "model=runs/train/weights/best.pt", "data=shapes/val-only.data", "device=cpu", "name=only"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "val: mAP50" in done.stdout
+
+
 def test_convert_goes_both_ways(place):
     made = command(place, "convert", "model=runs/train/weights/best.pt", "to=made.weights")
     assert made.returncode == 0, made.stderr
@@ -134,7 +151,7 @@ def test_opencv_opens_what_a_run_leaves(place):
 
 def test_ctrl_c_keeps_the_weights_and_says_how_to_go_on(place):
     arguments = ["train", "cfg=tiny.cfg", "data=shapes/shapes.data", "epochs=500", "batch=4", "subdivisions=2", "name=long",
-                 "device=cpu", "plots=False"]  # fmt: skip
+                 "device=cpu", "plots=False", "max_norm=15"]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     process = subprocess.Popen(
         [sys.executable, "-m", "yolo_subbatch", *arguments], cwd=place, env=environment, text=True, stdout=subprocess.PIPE,
@@ -155,8 +172,9 @@ def test_ctrl_c_keeps_the_weights_and_says_how_to_go_on(place):
     assert isinstance(found[-1], RunFinished)
     assert found[-1].status == "stopped"
     line = next(line.strip() for line in output.splitlines() if line.strip().startswith("yolo-subbatch train "))
+    assert "max_norm=15 device=cpu plots=False" in line, "what the cfg does not hold is said again"
     done = max(event.step for event in found if isinstance(event, Step))
-    again = command(place, *line.split()[1:], "name=more", f"max_batches={done + 3}", "device=cpu", "plots=False")
+    again = command(place, *line.split()[1:], "name=more", f"max_batches={done + 3}")
     assert again.returncode == 0, again.stdout + again.stderr
     more = [event.step for event in read_events(place / "runs" / "more" / "events.jsonl") if isinstance(event, Step)]
     assert more == [done + 1, done + 2, done + 3]
@@ -192,7 +210,7 @@ def test_a_model_of_ultralytics_trains_from_the_command_line(place, tmp_path):
         "nc: 3\nbackbone:\n  - [-1, 1, Conv, [8, 3, 2]]\n  - [-1, 1, Conv, [16, 3, 2]]\n  - [-1, 1, Conv, [16, 3, 2]]\n"
         "  - [-1, 1, Conv, [16, 3, 2]]\nhead:\n  - [[2, 3], 1, Detect, [nc]]\n"
     )
-    done = command(place, "train", "model=v8.yaml", "data=shapes/shapes.yaml", "epochs=1", "batch=4", "subdivisions=2", "imgsz=64",
+    done = command(place, "train", "model=v8.yaml", "data=shapes/shapes.data", "epochs=1", "batch=4", "subdivisions=2", "imgsz=64",
                    "name=v8", "device=cpu", "plots=False", "optimizer=SGD")  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     steps = [event for event in read_events(place / "runs" / "v8" / "events.jsonl") if isinstance(event, Step)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from yolo_subbatch.darknet import weights as weights_module
 from yolo_subbatch.darknet.parser import with_net
 from yolo_subbatch.darknet.report import weights_bytes
 from yolo_subbatch.darknet.sections import Convolutional, Yolo
-from yolo_subbatch.darknet.shapes import LayerShape, check_heads, largest_stride, layer_table, with_classes
+from yolo_subbatch.darknet.shapes import LayerShape, check_detector, largest_stride, layer_table, with_classes
 from yolo_subbatch.errors import CfgError
 
 FOLDER = Path(__file__).parents[2] / "cfg"
@@ -333,9 +334,11 @@ def test_classes_cannot_change_without_a_convolution_before(before):
 
 
 def test_a_network_without_a_head_is_refused_where_one_is_needed(bundled):
-    check_heads(bundled)
+    check_detector(bundled)
     with pytest.raises(CfgError, match=r"^x\.cfg: .*\[yolo\]"):
-        check_heads(parse_cfg("[net]\nwidth=8\nheight=8\nchannels=3\n[conv]\n", "x.cfg"))
+        check_detector(parse_cfg("[net]\nwidth=8\nheight=8\nchannels=3\n[conv]\n", "x.cfg"))
+    with pytest.raises(CfgError, match=r"channels=1; .*channels=3"):
+        check_detector(replace(bundled, net=replace(bundled.net, channels=1)))
 
 
 @pytest.mark.parametrize(

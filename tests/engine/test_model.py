@@ -182,6 +182,59 @@ def test_networks_of_any_shape_train_and_predict(cfg, data, tmp_path, letterbox)
     assert result.boxes.xyxy[:, 2].max() <= 70
 
 
+def test_a_checkpoint_keeps_its_shape(cfg, data, tmp_path):
+    model = Darknet(cfg)
+    model.train(**QUIET, data=str(data), project=str(tmp_path / "runs"), imgsz=[64, 96])
+    again = Darknet(weights_dir(model) / "last.pt")
+    again.predict(np.zeros((64, 96, 3), np.uint8), verbose=False)
+    assert list(again.predictor.imgsz) == [64, 96]
+    shapes = set()
+    again.add_callback("on_sub_batch_end", lambda trainer: shapes.add(tuple(trainer.input_shape)))
+    again.train(**QUIET, data=str(data), project=str(tmp_path / "more"))
+    assert shapes == {(96, 64)}
+
+
+def test_predict_takes_another_letterbox_each_time(cfg):
+    model, image = Darknet(cfg), np.zeros((40, 64, 3), np.uint8)
+    fits = []
+    for letterbox in ("stretch", "darknet", None, "ultralytics"):
+        model.predict(image, verbose=False, **({} if letterbox is None else {"letterbox": letterbox}))
+        fits.append(model.predictor.fit)
+    assert fits == ["stretch", "darknet", "ultralytics", "ultralytics"]
+
+
+@pytest.mark.parametrize("call", ["train", "val", "predict"])
+def test_an_unknown_keyword_is_refused(cfg, data, call):
+    arguments = {"source": np.zeros((64, 64, 3), np.uint8)} if call == "predict" else {"data": str(data)}
+    with pytest.raises((SettingsError, SyntaxError), match="subdivison"):
+        getattr(Darknet(cfg), call)(subdivison=2, **arguments)
+
+
+def test_assigning_truths_needs_nothing_from_a_gpu(cfg):
+    """What is compared with the truths, which the loader leaves on the CPU, stays there."""
+    model = DarknetModel(read_cfg(cfg)).to("meta")
+    for head in model.network.heads:
+        assert {head.all_anchors.device.type, head.position.device.type} == {"cpu"}
+        assert head.anchors.device.type == "meta"
+
+
+def test_training_images_are_read_unreduced(cfg, data):
+    """Darknet crops and scales in one step; what is validated is reduced first, as Ultralytics does."""
+    from yolo_subbatch.darknet.augment import Augmentation
+    from yolo_subbatch.engine.data import DarknetDataset
+
+    def loaded(augment: bool) -> tuple[int, ...]:
+        dataset = DarknetDataset(
+            img_path=str(data.parent / "images/val"), imgsz=32, augment=augment, data={"names": {0: "a", 1: "b", 2: "c"}},
+            size=(32, 32), augmentation=Augmentation() if augment else None, hyp=_hyp(),
+        )  # fmt: skip
+        assert dataset[0]["img"].shape[1:] == (32, 32)
+        return dataset.load_image(0)[0].shape
+
+    assert loaded(True) == (64, 64, 3)
+    assert loaded(False) == (32, 32, 3)
+
+
 def test_every_way_of_fitting_finds_the_same_box(tmp_path, cfg):
     """A network that answers at one cell: its box must come back to the same place of the picture."""
     from yolo_subbatch.engine.data import FullFrame

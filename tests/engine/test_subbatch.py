@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from ultralytics import YOLO
@@ -13,6 +16,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer, subbatch
 from yolo_subbatch.darknet import darknet_sgd, learning_rate, set_rate, train_batch
 from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.events import RunFinished, Val, Warned, read_events
 
 QUIET = {"plots": False, "val": False, "device": "cpu"}
 
@@ -143,6 +147,8 @@ def test_max_batches_ends_the_run_at_the_update(cfg, data, tmp_path):
         ({"norm_type": 3}, "2 or inf"),
         ({"imgsz": 72}, "use 64 or 80"),
         ({"learning_rate": 0.1, "lr0": 0.1}, "one setting under two names"),
+        ({"subdivison": 2}, "did you mean subdivisions"),
+        ({"max_norm": -1}, "at least 0"),
     ],
 )
 def test_impossible_settings_are_refused(cfg, data, tmp_path, keywords, words):
@@ -173,6 +179,86 @@ def test_half_precision_and_channels_last_on_the_cpu(cfg, data, tmp_path, amp, k
     assert (weights(trainer.plain_model.network) - weights(trainer.first)).abs().max() > 0
 
 
+def test_time_does_not_undo_max_batches(cfg, data, tmp_path):
+    trainer = train(cfg, data, tmp_path, epochs=None, max_batches=4, time=0.05)
+    assert trainer.update_index == 4
+
+
+class NotFinite(Recording):
+    """Gives a loss that is no number once, in the second epoch."""
+
+    def preprocess_batch(self, batch):
+        batch = super().preprocess_batch(batch)
+        if self.epoch == 1 and not hasattr(self, "broken"):
+            self.broken = True
+            batch["img"] = batch["img"] * math.nan
+        return batch
+
+
+def test_recovery_from_nan_repeats_the_iterations_of_the_epoch(cfg, data, tmp_path):
+    rates = []
+
+    class Watched(NotFinite):
+        def _after_update(self, norm):
+            super()._after_update(norm)
+            rates.append((self.epoch, self.update_index, self.optimizer.param_groups[0]["lr"]))
+
+    trainer = train(cfg, data, tmp_path, trainer=Watched, epochs=3)
+    assert trainer.update_index == 9
+    net = trainer.plan.net
+    assert [index for epoch, index, _ in rates if epoch == 2] == [7, 8, 9]
+    for _, index, rate in rates:
+        assert rate == pytest.approx(learning_rate(net, index))
+    events = list(read_events(Path(trainer.save_dir) / "events.jsonl"))
+    assert "nan_recovery" in {event.code for event in events if isinstance(event, Warned)}
+
+
+def test_another_process_gets_the_same_settings(cfg, data, tmp_path):
+    """As the processes of a run on several devices do: from the complete arguments of the first."""
+    first = train(cfg, data, tmp_path, learning_rate=0.02, epochs=1)
+    again = DarknetTrainer(overrides={**vars(first.args), "model": str(cfg), "save_dir": str(tmp_path / "again")})
+    assert again.args.given == first.args.given
+    assert again.args.step_scale is None
+    assert again.source.net.learning_rate == 0.02
+
+
+def test_a_stop_leaves_the_best_weights_alone(cfg, data, tmp_path):
+    """Weights that were not validated are not the best."""
+    model, kept = Darknet(cfg), {}
+
+    def stop(trainer):
+        folder = Path(trainer.save_dir) / "weights"
+        if trainer.update_index == 4 and not kept:
+            kept["best"] = (folder / "best.weights").read_bytes()
+            trainer.recorder.interrupted = True
+
+    model.add_callback("on_optimizer_step", stop)
+    model.train(data=str(data), project=str(tmp_path / "runs"), epochs=3, batch=4, **{**QUIET, "val": True})
+    folder = Path(model.trainer.save_dir) / "weights"
+    assert (folder / "best.weights").read_bytes() == kept["best"]
+    assert (folder / "last.weights").read_bytes() != kept["best"]
+
+
+def test_no_validation_is_reported_where_there_was_none(cfg, data, tmp_path):
+    trainer = train(cfg, data, tmp_path, epochs=2)
+    events = list(read_events(Path(trainer.save_dir) / "events.jsonl"))
+    assert [event.epoch for event in events if isinstance(event, Val)] == [2], "the last epoch is always validated"
+    trainer = train(cfg, data, tmp_path, epochs=2, val=True, name="validated")
+    events = list(read_events(Path(trainer.save_dir) / "events.jsonl"))
+    assert [event.epoch for event in events if isinstance(event, Val)] == [1, 2]
+    assert isinstance(events[-1], RunFinished)
+    assert events[-1].best == max(event.map for event in events if isinstance(event, Val))
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "MuSGD", "auto"])
+def test_other_optimizers_make_the_same_updates(cfg, data, tmp_path, optimizer):
+    runs = [train(cfg, data, tmp_path, optimizer=optimizer, subdivisions=s, name=f"s{s}") for s in (1, 2)]
+    first, second = (weights(run.plain_model.network) for run in runs)
+    moved = (first - weights(runs[0].first)).abs().max()
+    assert moved > 0
+    assert (first - second).abs().max() < 1e-3 * moved
+
+
 class Short(Recording):
     """Runs out of memory once, in the second sub-batch."""
 
@@ -188,6 +274,11 @@ def test_memory_shortage_keeps_the_batch(cfg, data, tmp_path):
     assert trainer.args.batch == 4
     assert trainer.args.subdivisions == 4
     assert [images for images, *_ in trainer.updates] == [4, 4, 2, 4, 4, 2]
+
+
+def test_memory_shortage_is_told(cfg, data, tmp_path, capsys):
+    train(cfg, data, tmp_path, trainer=Short, subdivisions=2)
+    assert "batch 4 stays, subdivisions=4 from now on" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +314,36 @@ def test_ultralytics_models_train_in_sub_batches(v8, data, tmp_path):
     assert whole.shape == parts.shape
     assert torch.isfinite(parts).all()
     assert (whole - parts).abs().max() > 0
+
+
+def test_a_mean_loss_counts_images(tmp_path):
+    """A classifier's loss is a mean over the images of the pass; its gradient must not grow with the passes."""
+    from ultralytics.models.yolo.classify import ClassificationTrainer
+
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for kind in ("dark", "light"):
+            (tmp_path / "data" / split / kind).mkdir(parents=True)
+            for index in range(4):
+                picture = rng.integers(0, 120, (32, 32, 3), np.uint8) + (120 if kind == "light" else 0)
+                cv2.imwrite(str(tmp_path / "data" / split / kind / f"{index}.png"), picture.astype(np.uint8))
+    (tmp_path / "tiny-cls.yaml").write_text(
+        "nc: 2\nbackbone:\n  - [-1, 1, Conv, [8, 3, 2]]\nhead:\n  - [-1, 1, Classify, [nc]]\n"
+    )
+    norms = []
+    for parts in (1, 4):
+        model = YOLO(tmp_path / "tiny-cls.yaml")
+        for each in model.model.modules():
+            if isinstance(each, torch.nn.Dropout):
+                each.p = 0.0
+        model.add_callback("on_optimizer_step", lambda trainer: norms.append(trainer.grad_norm))
+        model.train(
+            trainer=subbatch(ClassificationTrainer), data=str(tmp_path / "data"), project=str(tmp_path / "runs"), imgsz=32,
+            epochs=1, batch=8, subdivisions=parts, optimizer="SGD", max_norm=0, auto_augment=None, erasing=0.0, fliplr=0.0,
+            scale=0.0, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0, warmup_epochs=0, **QUIET,
+        )  # fmt: skip
+    whole, parts = norms
+    assert parts == pytest.approx(whole, rel=0.3), "what is left is batch normalisation, not the number of passes"
 
 
 def test_subbatch_wraps_any_trainer():

@@ -16,6 +16,7 @@ from yolo_subbatch.errors import DataError
 KNOWN_KEYS = ("classes", "train", "valid", "test", "names")
 OTHER_KEYS = ("backup", "eval", "results", "labels", "map", "tree", "top", "difficult", "leaves", "map_points")
 CLOSE = 0.8  # difflib ratio from which an unknown key counts as a typing mistake
+_CHECKED: set[tuple[Path, int, int, int]] = set()  # label files found good, so that none is read twice
 TOLERANCE = 1e-3  # labels written with few digits may pass 1 by a little
 
 
@@ -215,11 +216,16 @@ def check_labels(labels: Iterable[Path], classes: int, names_source: str) -> Non
     for label in labels:
         if not label.is_file():
             continue
+        state = label.stat()
+        mark = (label.absolute(), state.st_mtime_ns, state.st_size, classes)
+        if mark in _CHECKED:
+            continue
         for number, line in enumerate(_text(label, "the labels").splitlines(), 1):
             if line.strip():
                 fault = _label_fault(line.split(), classes, names_source)
                 if fault:
                     raise DataError(f"{label}:{number}: {fault}")
+        _CHECKED.add(mark)
 
 
 def _label_fault(columns: list[str], classes: int, names_source: str) -> str | None:

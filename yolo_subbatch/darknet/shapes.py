@@ -108,10 +108,13 @@ def largest_stride(cfg: Cfg) -> int:
     return math.lcm(*(stride.numerator for stride in strides if stride.denominator == 1))
 
 
-def check_heads(cfg: Cfg) -> None:
-    """Raise CfgError unless the network has a detection head, as training and detection need."""
+def check_detector(cfg: Cfg) -> None:
+    """Raise CfgError unless the network has a detection head and takes colour images, as the data sets give them."""
     if not cfg.heads:
         raise CfgError(f"{cfg.path}: the network has no [yolo] section; detection needs at least one")
+    if cfg.net.channels != 3:
+        found = f"{cfg.path}:{cfg.net.line}: channels={cfg.net.channels}"
+        raise CfgError(f"{found}; images are read as RGB, so channels=3 is needed")
 
 
 def with_classes(cfg: Cfg, classes: int) -> Cfg:

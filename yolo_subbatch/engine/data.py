@@ -17,6 +17,7 @@ from torch import Tensor
 from ultralytics.data.augment import Compose, Format, LetterBox
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils.instance import Instances
+from ultralytics.utils.patches import imread
 
 from yolo_subbatch.darknet.augment import Augmentation, augment, letterbox, stretch
 from yolo_subbatch.darknet.datafile import check_labels, find_labels, label_path, read_data, read_image_list
@@ -154,6 +155,16 @@ class DarknetDataset(YOLODataset):
     ) -> None:
         self.size, self.augmentation, self.fit = size, augmentation, fit
         super().__init__(*args, **kwargs)
+
+    def load_image(self, i: int, *args: Any, **kwargs: Any) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]]:
+        """Read image ``i``, ``(H, W, 3)``: for Darknet's augmentation unreduced, as that crops and scales in one step."""
+        if not self.augment or self.augmentation is None or self.cache:
+            loaded: tuple[np.ndarray, tuple[int, int], tuple[int, int]] = super().load_image(i, *args, **kwargs)
+            return loaded
+        image = imread(self.im_files[i], flags=self.cv2_flag)
+        if image is None:
+            raise FileNotFoundError(self.im_files[i])
+        return image, image.shape[:2], image.shape[:2]
 
     def get_label_files(self) -> list[str]:
         """Return the label file of each image: Ultralytics' place, pjreddie's, or beside the image."""

@@ -19,7 +19,7 @@ from yolo_subbatch.darknet.loss import Losses, YoloHead
 from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.parser import read_cfg, write_cfg
 from yolo_subbatch.darknet.sections import SECTION_TYPES, Cfg, Net
-from yolo_subbatch.darknet.shapes import check_heads, largest_stride, with_classes
+from yolo_subbatch.darknet.shapes import check_detector, largest_stride, with_classes
 from yolo_subbatch.darknet.weights import load_weights, save_weights
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.data import padded_truths
@@ -48,7 +48,7 @@ class DarknetModel(DetectionModel):
 
     def __init__(self, cfg: Cfg, flavour: str = "auto", names: dict[int, str] | None = None) -> None:
         BaseModel.__init__(self)  # DetectionModel's own would parse a YAML
-        check_heads(cfg)
+        check_detector(cfg)
         network = Network(cfg, flavour)
         self.model = network.layers
         # Not registered as a child: its layers are `model` already, and every weight must have one name.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from yolo_subbatch.darknet.parser import read_cfg
-from yolo_subbatch.darknet.shapes import check_heads, layer_table
+from yolo_subbatch.darknet.shapes import check_detector, layer_table
 from yolo_subbatch.errors import CfgError, DataError
 from yolo_subbatch.run import host
 from yolo_subbatch.run.checks import (
@@ -124,7 +124,7 @@ def _check_network(settings: Source) -> list[Problem]:
 
 def _check_cfg(name: str | None) -> None:
     cfg = read_cfg(find_cfg(name))
-    check_heads(cfg)
+    check_detector(cfg)
     layer_table(cfg)
 
 

@@ -189,7 +189,7 @@ def _matters(record: logging.LogRecord) -> bool:
     """Let Ultralytics' warnings pass, and its list of unusable images, which it calls information, as one line."""
     bad = [line for line in str(record.msg).splitlines() if IGNORED in line]
     if bad:
-        first = bad[0].replace(f": {IGNORED}", "").strip()
+        first = bad[0].partition(f": {IGNORED}")[0].strip()
         record.msg = f"images left out, as they or their labels cannot be read: {len(bad)}; the first is {first}"
         record.args, record.levelno, record.levelname = (), logging.WARNING, "WARNING"
     return record.levelno >= logging.WARNING

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.sections import Cfg, Convolutional
-from yolo_subbatch.darknet.shapes import check_heads, largest_stride, layer_table
+from yolo_subbatch.darknet.shapes import check_detector, largest_stride, layer_table
 from yolo_subbatch.run import host
 from yolo_subbatch.run.checks import (
     Problem,
@@ -74,7 +74,7 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
 
 def _usable_cfg(name: str | None) -> Cfg:
     cfg = read_cfg(find_cfg(name))
-    check_heads(cfg)
+    check_detector(cfg)
     layer_table(cfg)
     return cfg
 
