@@ -16,6 +16,7 @@ import torch
 from ultralytics import __version__ as ultralytics_version
 
 from yolo_subbatch.run.events import Checkpoint, Event, EventWriter, Image, Log, RunFinished, RunStarted, Step, Val
+from yolo_subbatch.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from yolo_subbatch.engine.subbatch import SubbatchMixin
@@ -62,8 +63,8 @@ class RunRecorder:
 
     def on_train_start(self, trainer: Any) -> None:
         """Open the events file; everything that can be refused has been refused by now."""
-        self.folder = Path(trainer.save_dir)
-        self.writer = EventWriter(self.folder / "events.jsonl")
+        self.folder = RunFolder(Path(trainer.save_dir))
+        self.writer = EventWriter(self.folder.events)
         plan = getattr(trainer, "plan", None)
         total = plan.iterations if plan else trainer.updates_per_epoch * trainer.epochs
         net = plan.net if plan else None
@@ -136,7 +137,7 @@ class RunRecorder:
         """Stop after a whole update if someone asked for it, never with half of one done."""
         if trainer.window_images:
             return
-        self.interrupted = self.interrupted or (self.folder / "control" / "stop").exists()
+        self.interrupted = self.interrupted or self.folder.stop_requested()
         if self.interrupted:
             trainer.stop = True
 
@@ -148,7 +149,7 @@ class RunRecorder:
         if figures["map"] is not None:
             self.best = max(figures["map"], self.best or 0.0)
         self.emit(Val(step=trainer.update_index, epoch=trainer.epoch + 1, best=best, **figures))
-        for picture in sorted(self.folder.glob("val_batch*_pred.jpg")):
+        for picture in sorted(self.folder.path.glob("val_batch*_pred.jpg")):
             self.emit(Image(step=trainer.update_index, path=picture.name, kind="val"))
 
     def _figures(self, trainer: Any) -> dict[str, Any]:

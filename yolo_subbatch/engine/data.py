@@ -157,7 +157,7 @@ class DarknetDataset(YOLODataset):
         super().__init__(*args, **kwargs)
 
     def load_image(self, i: int, *args: Any, **kwargs: Any) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]]:
-        """Read image ``i``, ``(H, W, 3)``: for Darknet's augmentation unreduced, as that crops and scales in one step."""
+        """Read image ``i``, ``(H, W, 3)``: unreduced for Darknet's augmentation, which crops and scales in one go."""
         if not self.augment or self.augmentation is None or self.cache:
             loaded: tuple[np.ndarray, tuple[int, int], tuple[int, int]] = super().load_image(i, *args, **kwargs)
             return loaded

@@ -22,8 +22,10 @@ from ultralytics.utils import DEFAULT_CFG, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from yolo_subbatch.engine import LOGGER, use_all_cores
+from yolo_subbatch.engine.arguments import SUBBATCH_DEFAULTS, describe_batch, describe_clip, sub_batch_size
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.engine.data import ultralytics_yaml
+from yolo_subbatch.engine.running import RunningLoss, keep_running
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Warned
 
@@ -34,39 +36,8 @@ if TYPE_CHECKING:
 else:
     Base = object
 
-#: The keys that this trainer adds to Ultralytics' own, with their defaults.
-SUBBATCH_DEFAULTS: dict[str, Any] = {
-    "subdivisions": 1,
-    "max_norm": 20.0,  # 0 or inf: no clipping
-    "norm_type": 2.0,  # 2 or inf
-    # mean: divide by the images of the update; sum: as Ultralytics, whose default rates are tuned for it
-    "grad_reduction": "sum",
-    "bf16_on_cpu": False,  # what amp=bf16 becomes on a CPU
-}
 #: Networks whose loss is a mean over the images that it is given; all others return a sum.
 MEAN_LOSSES = (ClassificationModel, RTDETRDetectionModel)
-
-
-class RunningLoss:
-    """A running mean that stays on its device, in Ultralytics' progress display.
-
-    As a number it is the mean at the last update: printing it after every sub-batch would wait for the device.
-    """
-
-    def __init__(self, value: torch.Tensor, shown: float = math.nan) -> None:
-        self.value, self.shown = value, shown
-
-    def __mul__(self, count: int) -> RunningLoss:
-        return RunningLoss(self.value * count, self.shown)
-
-    def __add__(self, other: torch.Tensor) -> RunningLoss:
-        return RunningLoss(self.value + other, self.shown)
-
-    def __truediv__(self, count: int) -> RunningLoss:
-        return RunningLoss(self.value / count, self.shown)
-
-    def __float__(self) -> float:
-        return self.shown
 
 
 class SubbatchMixin(Base):
@@ -107,34 +78,12 @@ class SubbatchMixin(Base):
         if self.args.amp == "bf16" and self.device.type == "cpu":
             # Ultralytics knows bfloat16 on CUDA only, and raises elsewhere.
             self.args.amp, self.args.bf16_on_cpu = False, True
-        self._check_subdivisions()
+        self.batch_size = sub_batch_size(self.args, max(1, self.world_size))  # what the loader gives
+        # With nominal batch = batch, Ultralytics neither rescales the decay nor misjudges the number of updates.
+        self.args.nbs = self.args.batch
         self._reset_window()
         if RANK in {-1, 0} and not self.ddp:
             RunRecorder().register(self)
-
-    def _check_subdivisions(self) -> None:
-        """Cut the batch; ``batch_size`` is what the loader gives, over all devices together."""
-        batch, parts = self.args.batch, self.args.subdivisions
-        if not isinstance(batch, int) or batch < 1:
-            raise SettingsError(f"batch={batch}: a batch of fixed size is needed; give a whole number of images")
-        devices = max(1, self.world_size)
-        if not isinstance(parts, int) or parts < 1 or batch % (parts * devices):
-            fitting = [each for each in range(1, batch + 1) if batch % (each * devices) == 0]
-            near = sorted(fitting, key=lambda each: abs(each - parts))[:4] if isinstance(parts, int) else fitting
-            raise SettingsError(
-                f"subdivisions={parts}: does not divide batch={batch}"
-                + (f" on {devices} devices" if devices > 1 else "")
-                + f"; use one of {', '.join(map(str, sorted(near))) or 'a larger batch'}"
-            )
-        if self.args.grad_reduction not in {"mean", "sum"}:
-            raise SettingsError(f"grad_reduction={self.args.grad_reduction}: unknown; use mean or sum")
-        if self.args.norm_type not in {2, math.inf}:
-            raise SettingsError(f"norm_type={self.args.norm_type}: unknown; use 2 or inf")
-        if not self.args.max_norm >= 0:
-            raise SettingsError(f"max_norm={self.args.max_norm}: too small; give at least 0, which is no clipping")
-        self.batch_size = batch // parts
-        # With nominal batch = batch, Ultralytics neither rescales the decay nor misjudges the number of updates.
-        self.args.nbs = batch
 
     @property
     def tloss(self) -> dict[str, RunningLoss] | None:
@@ -143,15 +92,7 @@ class SubbatchMixin(Base):
 
     @tloss.setter
     def tloss(self, losses: dict[str, Any] | None) -> None:
-        kept = losses or {}
-        self._tloss = (
-            None
-            if losses is None
-            else {
-                name: value if isinstance(value, RunningLoss) else RunningLoss(value.detach())
-                for name, value in kept.items()
-            }
-        )
+        self._tloss = keep_running(losses)
 
     # --- what Ultralytics' loop calls -------------------------------------------------------------------------------
 
@@ -174,14 +115,7 @@ class SubbatchMixin(Base):
 
     def start_line(self) -> str:
         """Say what will happen."""
-        return f"{self._batch_words()}; {self.updates_per_epoch} updates per epoch; {self._clip_words()}"
-
-    def _batch_words(self) -> str:
-        batch, parts = self.args.batch, self.args.subdivisions
-        return f"batch {batch} = {parts} sub-batch{'es' if parts > 1 else ''} of {batch // parts} images"
-
-    def _clip_words(self) -> str:
-        return f"clip {self.args.max_norm:g}" if 0 < self.args.max_norm < math.inf else "no clipping"
+        return f"{describe_batch(self.args)}; {self.updates_per_epoch} updates per epoch; {describe_clip(self.args)}"
 
     def _build_train_pipeline(self) -> None:
         """Build loaders and optimizer, then have ``optimizer_step`` called after every sub-batch."""

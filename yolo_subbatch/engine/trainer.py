@@ -22,10 +22,11 @@ from yolo_subbatch.darknet.sections import Cfg, Yolo
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.darknet.weights import save_weights
 from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine.arguments import SUBBATCH_DEFAULTS, describe_batch, describe_clip
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, size_of
 from yolo_subbatch.engine.model import DarknetModel, image_size, load_darknet_weights, rebuilt
-from yolo_subbatch.engine.subbatch import SUBBATCH_DEFAULTS, SubbatchMixin
+from yolo_subbatch.engine.subbatch import SubbatchMixin
 from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.run.host import nearest
 
@@ -119,7 +120,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def augmentation(self) -> Augmentation:
         """Return Darknet's augmentation as the cfg and the keys have it; jitter and max are the last head's."""
         net, head = self.cfg.net, self.cfg.heads[-1]
-        flavour = unwrap_model(self.model).network.flavour
+        flavour = self.plain_model.network.flavour
         return Augmentation(
             jitter=head.jitter, hue=net.hue, saturation=net.saturation, exposure=net.exposure, flip=bool(net.flip),
             flavour=flavour, maximum=head.max or (200 if flavour == "alexeyab" else 90),
@@ -144,7 +145,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         stride, seed = largest_stride(self.cfg), self.args.seed
         if self.args.schedule == "exact":
             assert self.plan is not None
-            flavour = unwrap_model(self.model).network.flavour
+            flavour = self.plain_model.network.flavour
             return exact_random_size(iteration, self.plan.iterations, self.size, stride, factor, seed, flavour)
         return random_size(iteration, self.size, stride, factor, seed)
 
@@ -153,7 +154,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     @property
     def cfg(self) -> Cfg:
         """The cfg as it is trained: with the user's keys and the data set's classes."""
-        model = unwrap_model(self.model)
+        model = self.plain_model
         return model.cfg if isinstance(model, DarknetModel) else self.source
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> DarknetModel:
@@ -203,7 +204,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             self.args.max_batches, self.args.schedule == "exact", given,
         )  # fmt: skip
         self.epochs = self.args.epochs = self.plan.epochs
-        unwrap_model(self.model).set_net(self.plan.net)
+        self.plain_model.set_net(self.plan.net)
         if self.args.seen == "keep":
             self.seen, iteration = self.seen_before
             self.update_index = self.seen // self.args.batch if iteration is None else iteration
@@ -220,10 +221,10 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         assert self.plan is not None
         plan = self.plan
         lines = [
-            f"{self._batch_words()}; {plan.updates_per_epoch} updates per epoch; "
-            f"{plan.iterations} iterations, {plan.epochs} epochs; {self._clip_words()}; "
+            f"{describe_batch(self.args)}; {plan.updates_per_epoch} updates per epoch; "
+            f"{plan.iterations} iterations, {plan.epochs} epochs; {describe_clip(self.args)}; "
             f"learning rate {plan.net.learning_rate:g} ({plan.net.policy}, burn-in {plan.net.burn_in}); "
-            f"flavour {unwrap_model(self.model).network.flavour}",
+            f"flavour {self.plain_model.network.flavour}",
             plan.note,
         ]
         return "\n".join(line for line in lines if line)
@@ -245,7 +246,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         """Save Ultralytics' checkpoints and, for Darknet and OpenCV, weights with the cfg that belongs to them."""
         self.ema.ema.seen, self.ema.ema.iteration = self.seen, self.update_index
         saved = super().save_model()
-        network = unwrap_model(self.model).network
+        network = self.plain_model.network
         save_weights(network, self.wdir / "last.weights", self.seen)
         if self.best_fitness == self.fitness:
             save_weights(self.ema.ema.network, self.wdir / "best.weights", self.seen)

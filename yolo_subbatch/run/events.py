@@ -275,5 +275,5 @@ def last_event(path: Path, kind: type[Found] = Event) -> Found | None:  # type: 
                     return event
                 length *= 4
     except FileNotFoundError:
-        pass
+        return None
     return None
