@@ -106,6 +106,29 @@ def test_predict_writes_boxes_in_image_pixels(place):
     assert len(list((place / "runs" / "predict").glob("*.jpg"))) == 4
 
 
+def test_the_demo_draws_what_is_found(place):
+    from yolo_subbatch.demo import draw_predictions
+
+    weights = place / "runs" / "train" / "weights" / "best.pt"
+    picture = draw_predictions(weights, place / "shapes" / "shapes.data", place / "sheet.png", "cpu")
+    assert cv2.imread(str(picture)).shape == (2 * 64, 4 * 2 * 64, 3)
+
+
+@pytest.mark.slow
+def test_the_demo_learns(tmp_path):
+    done = command(tmp_path, "demo", "device=cpu")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    (figures,) = [line for line in lines if line.startswith("shapes val: mAP50 ")]
+    assert float(re.findall(r"mAP50 ([0-9.]+)", figures)[0]) > 0.8
+    (first,) = [line for line in lines if line.startswith("epoch 1: mAP50 ")]
+    assert float(re.findall(r"mAP50 ([0-9.]+)", first)[0]) < 0.4
+    (picture,) = [line.removeprefix("picture: ") for line in lines if line.startswith("picture: ")]
+    assert cv2.imread(picture) is not None
+    assert lines[-4] == "next:"
+    assert all(line.startswith("  yolo-subbatch ") for line in lines[-3:])
+
+
 def test_sizes_that_the_network_cannot_take_are_refused(place):
     for name, more in (("val", "data=shapes/shapes.data"), ("predict", "source=shapes/images/val")):
         done = command(place, name, "model=runs/train/weights/best.pt", more, "imgsz=70", "name=odd")

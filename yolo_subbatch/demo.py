@@ -69,6 +69,15 @@ def _measure(best: Path, data: Path, folder: RunFolder, settings: DemoSettings) 
     )
 
 
+def _enlarged(result: Any) -> Any:
+    """Return an Ultralytics result with picture and boxes ``ZOOM`` times as large."""
+    height, width = result.orig_shape
+    large = cv2.resize(result.orig_img, (width * ZOOM, height * ZOOM), interpolation=cv2.INTER_CUBIC)
+    boxes = result.boxes.data.clone()
+    boxes[:, :4] *= ZOOM
+    return type(result)(large, result.path, result.names, boxes)
+
+
 def draw_predictions(best: Path, data: Path, target: Path, device: str | None = None) -> Path:
     """Draw what the network finds in the first validation images as one picture."""
     from yolo_subbatch.engine.model import Darknet
@@ -76,14 +85,7 @@ def draw_predictions(best: Path, data: Path, target: Path, device: str | None = 
     images = sorted((data.parent / "images" / "val").glob("*.jpg"))[:PICTURES]
     keywords: dict[str, Any] = {} if device is None else {"device": device}
     results = Darknet(best).predict([str(image) for image in images], conf=0.4, verbose=False, **keywords)
-    tiles = []
-    for result in results:
-        height, width = result.orig_shape
-        large = cv2.resize(result.orig_img, (width * ZOOM, height * ZOOM), interpolation=cv2.INTER_CUBIC)
-        result.orig_img = large
-        result.boxes.data[:, :4] *= ZOOM
-        result.boxes.orig_shape = large.shape[:2]
-        tiles.append(result.plot(line_width=2, font_size=9))
+    tiles = [_enlarged(result).plot(line_width=2, font_size=9) for result in results]
     rows = [np.hstack(tiles[start : start + COLUMNS]) for start in range(0, len(tiles), COLUMNS)]
     cv2.imwrite(str(target), np.vstack(rows))
     return target
