@@ -25,11 +25,12 @@ from yolo_subbatch.errors import DataError
 
 NAMES = ("circle", "square", "triangle")
 MARKER = ".shapes.json"  # says that a folder was drawn by this module, and with which numbers
-VERSION = 1
+VERSION = 2
 SEED_STRIDE = 1_000_000  # between the seeds of two splits
 LEAST, MOST = 1 / 16, 1 / 2  # sides of the boxes as a share of the image's
 OVERLAP = 0.2  # IoU from which two boxes count as overlapping
 PARTNER_CHANCE = 0.115  # with which an object gets a second one on top; makes a fifth of the boxes overlap
+TILT = np.pi / 12  # by which squares and triangles lean to either side at most
 SMOOTH = 2  # drawn this many times larger, then reduced
 
 
@@ -147,7 +148,7 @@ def draw_image(seed: int, size: int) -> tuple[np.ndarray, np.ndarray, list[int]]
     """
     rng = np.random.default_rng(seed)
     canvas = _background(rng, size * SMOOTH)
-    for _ in range(rng.integers(2, 6)):
+    for _ in range(rng.integers(1, 4)):
         _paint(canvas, rng, _distractor(rng, canvas.shape[0]))
     boxes: list[np.ndarray] = []
     classes: list[int] = []
@@ -156,7 +157,7 @@ def draw_image(seed: int, size: int) -> tuple[np.ndarray, np.ndarray, list[int]]
         classes.append(kind)
     canvas = _light(canvas, rng)
     image = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
-    noise = rng.normal(0, rng.uniform(1, 6), image.shape)
+    noise = rng.normal(0, rng.uniform(1, 4), image.shape)
     image = np.clip(image.astype(np.float32) + noise, 0, 255).astype(np.uint8)
     corners = np.array(boxes) / (size * SMOOTH)
     centred = np.concatenate(((corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]), 1)
@@ -204,8 +205,8 @@ def _place(
 
 
 def _anywhere(rng: np.random.Generator, side: int) -> tuple[float, float, float]:
-    """Return centre and extent; small objects are more frequent than large ones, as in photographs."""
-    extent = side * float(np.exp(rng.uniform(np.log(LEAST), np.log(MOST)))) * 1.2
+    """Return centre and extent; large objects are as frequent as small ones, until there is no place left for them."""
+    extent = side * rng.uniform(LEAST, MOST) * 1.2
     x, y = rng.uniform(0, side, 2)
     return float(x), float(y), extent
 
@@ -227,11 +228,11 @@ def _circle(rng: np.random.Generator) -> np.ndarray:
 
 
 def _square(rng: np.random.Generator) -> np.ndarray:
-    return _turn(_regular(4, np.pi / 4) * (1, rng.uniform(0.85, 1)), rng.uniform(0, np.pi))
+    return _turn(_regular(4, np.pi / 4) * (1, rng.uniform(0.85, 1)), rng.uniform(-TILT, TILT))
 
 
 def _triangle(rng: np.random.Generator) -> np.ndarray:
-    return _turn(_regular(3, 0) * (1, rng.uniform(0.8, 1)), rng.uniform(0, 2 * np.pi))
+    return _turn(_regular(3, -np.pi / 2) * (rng.uniform(0.8, 1), 1), rng.uniform(-TILT, TILT))
 
 
 _OUTLINES: tuple[Callable[[np.random.Generator], np.ndarray], ...] = (_circle, _square, _triangle)
@@ -318,7 +319,7 @@ def _texture(rng: np.random.Generator, shape: tuple[int, int], colour: np.ndarra
     along = (columns * np.cos(angle) + rows * np.sin(angle)).astype(np.float32)
     span = max(float(np.ptp(along)), 1.0)
     shade = (along - along.mean()) / span * rng.uniform(0, 60)
-    if rng.random() < 0.3:
+    if rng.random() < 0.15:
         shade = shade + np.where(np.sin(along * 2 * np.pi / rng.uniform(6, 18)) > 0, 1, -1) * rng.uniform(8, 30)
     grain = rng.normal(0, rng.uniform(2, 12), shape)
     filled: np.ndarray = np.clip(colour + (shade + grain)[..., None], 0, 255)
