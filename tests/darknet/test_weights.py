@@ -13,7 +13,8 @@ import torch
 
 from tests.conftest import golden
 from yolo_subbatch.darknet import Header, Network, load_weights, parse_cfg, save_weights
-from yolo_subbatch.darknet.weights import read_header, weights_bytes
+from yolo_subbatch.darknet.report import weights_bytes
+from yolo_subbatch.darknet.weights import read_header
 from yolo_subbatch.errors import WeightsError
 
 NET = "[net]\nwidth=16\nheight=16\nchannels=3\n"
@@ -170,7 +171,7 @@ def test_a_round_trip_keeps_every_bit(tmp_path, text, by):
     wanted, found = network.state_dict(), other.state_dict()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
     assert saved(other, seen=2**40) == data
-    assert len(data) == weights_bytes(network)
+    assert len(data) == weights_bytes(network.cfg)
 
 
 def test_bits_that_arithmetic_would_change_are_kept():
@@ -385,7 +386,7 @@ def test_dontsave_leaves_a_layer_out_of_the_file():
     whole = floats(build(seed=1))
     wanted = np.concatenate((whole[: SIZES[0]], whole[-SIZES[2] :]))
     assert np.array_equal(floats(network), wanted)
-    assert weights_bytes(network) == 20 + wanted.nbytes
+    assert weights_bytes(network.cfg) == 20 + wanted.nbytes
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

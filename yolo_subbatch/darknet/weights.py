@@ -77,11 +77,6 @@ def _arrays(layer: ConvolutionalLayer, scales: bool) -> list[Tensor]:
     return [bn.bias.data, *middle, conv.weight.data]
 
 
-def weights_bytes(network: Network) -> int:
-    """Return the size of the network's weights file in bytes."""
-    return 20 + 4 * sum(array.numel() for _, arrays in darknet_order(network, False) for array in arrays)
-
-
 def load_weights(network: Network, file: WeightsFile, partial: bool = False) -> Header:
     """Load a weights file into a network; nothing is changed unless all of it fits.
 
