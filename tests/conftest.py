@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,17 @@ os.environ.setdefault("YOLO_AUTOINSTALL", "0")
 
 HERE = Path(__file__).parent
 GOLDEN_FOLDERS = (HERE / "golden", HERE.parent.parent / "shared" / "golden")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: on small maps, waiting for a second one takes longer than the work."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def golden_path(name: str) -> Path:

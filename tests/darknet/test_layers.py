@@ -28,13 +28,7 @@ from yolo_subbatch.darknet.shapes import pool_window
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """On maps this small, waiting for a second thread takes longer than the work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def layout_name(layout: torch.memory_format) -> str:

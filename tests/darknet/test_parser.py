@@ -49,13 +49,7 @@ BASE = {
 FAST = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """On maps this small, waiting for a second thread takes longer than the work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def parse(text: str) -> Cfg:

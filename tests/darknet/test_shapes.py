@@ -23,13 +23,7 @@ FOLDER = Path(__file__).parents[2] / "cfg"
 BUNDLED = ["shapes", "yolov3", "yolov3-spp", "yolov3-tiny"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """On maps this small, waiting for a second thread takes longer than the work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def table_of(body: str, channels: int = 4, height: int = 32, width: int = 32) -> list[LayerShape]:

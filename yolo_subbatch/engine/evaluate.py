@@ -15,6 +15,7 @@ from yolo_subbatch.engine.inference import size_of
 from yolo_subbatch.engine.model import Darknet, DarknetModel, load_darknet_weights
 from yolo_subbatch.engine.train import open_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
+from yolo_subbatch.run.checks import size_fault
 from yolo_subbatch.run.commands import PredictSettings, ValSettings
 from yolo_subbatch.run.folder import RunFolder
 
@@ -38,15 +39,10 @@ def open_model(settings: ValSettings | PredictSettings) -> Model:
             f"model={settings.model}: a network for {model.task}, which finds no boxes; use Ultralytics"
         )
     if settings.imgsz is not None and isinstance(model.model, DarknetModel):
-        _check_size(size_of(settings.imgsz), largest_stride(model.model.cfg))
+        fault = size_fault(*size_of(settings.imgsz), largest_stride(model.model.cfg))
+        if fault:
+            raise SettingsError(fault)
     return model
-
-
-def _check_size(size: tuple[int, int], stride: int) -> None:
-    odd = next((side for side in size if side % stride), None)
-    if odd is not None:
-        below, above = max(stride, odd // stride * stride), (odd // stride + 1) * stride
-        raise SettingsError(f"imgsz={odd}: not a multiple of the network's stride {stride}; use {below} or {above}")
 
 
 def run_validation(settings: ValSettings) -> dict[str, float]:

@@ -28,7 +28,9 @@ from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, size
 from yolo_subbatch.engine.model import DarknetModel, image_size, load_darknet_weights, rebuilt
 from yolo_subbatch.engine.subbatch import SubbatchMixin
 from yolo_subbatch.errors import SettingsError, WeightsError
+from yolo_subbatch.run.checks import size_fault
 from yolo_subbatch.run.host import nearest
+from yolo_subbatch.run.values import ALIASES
 
 #: Keys of [net] that a user's key replaces; ``None`` keeps the cfg's value.
 NET_KEYS = (
@@ -55,7 +57,6 @@ DARKNET_DEFAULTS: dict[str, Any] = {
 HOST_DEFAULTS = {
     "mosaic": 0.0, "close_mosaic": 0, "patience": 0, "amp": False, "optimizer": "SGD", "warmup_epochs": 0.0,
 }  # fmt: skip
-ALIASES = {"lr0": "learning_rate", "weight_decay": "decay"}
 KNOWN = frozenset({*DARKNET_DEFAULTS, *DEFAULT_CFG_DICT, "save_dir", "augmentations", "session"})
 
 
@@ -97,14 +98,9 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         self.seen_before: tuple[int, int | None] = (0, None)  # images and iteration of the weights at the start
         self.size = size_of(given["imgsz"])
         super().__init__(cfg, given, _callbacks)
-        self._check_size()
-
-    def _check_size(self) -> None:
-        stride = largest_stride(self.source)
-        if any(side < stride or side % stride for side in self.size):
-            below, above = (max(stride, side // stride * stride) for side in (self.size[0], self.size[0] + stride))
-            shown = f"{self.size[0]} x {self.size[1]}" if self.size[0] != self.size[1] else str(self.size[0])
-            raise SettingsError(f"imgsz={shown}: no multiple of the network's stride {stride}; use {below} or {above}")
+        fault = size_fault(*self.size, largest_stride(self.source))
+        if fault:
+            raise SettingsError(fault)
 
     # --- data -------------------------------------------------------------------------------------------------------
 

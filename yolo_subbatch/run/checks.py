@@ -88,6 +88,17 @@ def number_fault(number: float, rule: Mapping[str, Any]) -> str | None:
     return None
 
 
+def size_fault(width: int, height: int, stride: int) -> str | None:
+    """Return what is wrong with an input size in pixels for a network of that stride, or None."""
+    odd = next((side for side in (height, width) if side % stride or side < stride), None)
+    if odd is None:
+        return None
+    shown = str(width) if width == height else f"{height},{width}"
+    near = sorted({max(stride, odd // stride * stride), (odd // stride + 1) * stride})
+    advice = f"use {' or '.join(map(str, near))}" + ("" if width == height else f" instead of {odd}")
+    return f"imgsz={shown}: not a multiple of the network's stride {stride}; {advice}"
+
+
 def show(value: Any) -> str:
     """Return a value as a user types it: ``2`` for 2.0."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -19,6 +19,7 @@ from yolo_subbatch.run.checks import (
     check_weights,
     error,
     number_fault,
+    size_fault,
     warning,
 )
 from yolo_subbatch.run.data import check_data
@@ -149,17 +150,13 @@ def _check_network(settings: TrainSettings, cfg: Cfg) -> Iterator[Problem]:
     yield from _check_freeze(settings.extra.get("freeze"), cfg)
     size = settings.imgsz
     height, width = size if isinstance(size, tuple) else (size, size) if size else (cfg.net.height, cfg.net.width)
-    stride = largest_stride(cfg)
-    odd = next((side for side in (height, width) if side % stride or side < stride), None)
-    if odd is None:
-        found: list[Problem] = []
-        attempt("imgsz", found, lambda: layer_table(cfg, width, height))
-        yield from found
-    else:
-        shown = str(width) if width == height else f"{height},{width}"
-        near = sorted({max(stride, odd // stride * stride), (odd // stride + 1) * stride})
-        advice = f"use {' or '.join(map(str, near))}" + ("" if width == height else f" instead of {odd}")
-        yield error("imgsz", f"imgsz={shown}: not a multiple of the network's stride {stride}; {advice}")
+    fault = size_fault(width, height, largest_stride(cfg))
+    if fault:
+        yield error("imgsz", fault)
+        return
+    found: list[Problem] = []
+    attempt("imgsz", found, lambda: layer_table(cfg, width, height))
+    yield from found
 
 
 def _check_freeze(freeze: object, cfg: Cfg) -> Iterator[Problem]:
