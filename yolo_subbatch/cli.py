@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,7 +124,11 @@ def _train(settings: TrainSettings) -> int:
     from yolo_subbatch.run.folder import RunFolder
     from yolo_subbatch.run.progress import TerminalProgress
 
+    if int(os.environ.get("RANK", -1)) > 0:
+        return _run_beside(settings)
     progress = TerminalProgress(sys.stdout)
+    if settings.resume is not None:
+        return _go_on(settings, progress)
     if settings.run_dir is None:
         ready = _checked(settings, progress)
         folder = RunFolder.create(settings.project, settings.name)
@@ -139,6 +144,44 @@ def _train(settings: TrainSettings) -> int:
     return _in_folder(
         prepared, lambda: _run(_checked(prepared.read_settings(), progress), prepared, progress), keep=True
     )
+
+
+def _run_beside(settings: TrainSettings) -> int:
+    """Train in one of several processes that torchrun started; the first one keeps the folder and tells the user."""
+    from yolo_subbatch.run.checks import raise_errors
+    from yolo_subbatch.run.folder import RunFolder
+    from yolo_subbatch.run.resume import check_resume, has_state
+    from yolo_subbatch.run.validate import validate
+
+    if settings.run_dir is not None:
+        settings = RunFolder(Path(settings.run_dir)).read_settings()
+    what: Any = settings
+    entry = "run_training"
+    with tempfile.TemporaryDirectory() as place:
+        folder = RunFolder(Path(place) / "run")
+        if settings.resume is not None:
+            run, changes = check_resume(settings, first=False)
+            what = dataclasses.replace(run.read_settings(), **changes) if not has_state(run) else changes
+            entry, folder = ("continue_training", run) if has_state(run) else (entry, folder)
+        if entry == "run_training":
+            raise_errors(validate(what))
+            what = with_built_in_data(what)
+        prepare_host(quiet=True)
+        status: int = _load(f"engine.train:{entry}")(what, folder, [])
+    return status
+
+
+def _go_on(settings: TrainSettings, progress: TerminalProgress) -> int:
+    """Go on with a run; one that was ended before its first state begins again, in the same folder."""
+    from yolo_subbatch.run.resume import check_resume, has_state
+
+    folder, changes = check_resume(settings)
+    check_device(settings.device)
+    if has_state(folder):
+        return _in_folder(folder, lambda: _run_in(folder, progress, "continue_training", changes), keep=True)
+    ready = _checked(dataclasses.replace(folder.read_settings(), **changes), progress)
+    folder.begin_again(0)
+    return _in_folder(folder, lambda: _run(ready, folder, progress), keep=True)
 
 
 def _checked(settings: TrainSettings, progress: TerminalProgress) -> TrainSettings:
@@ -167,13 +210,18 @@ def _in_folder(folder: RunFolder, work: Callable[[], int], keep: bool) -> int:
 
 
 def _run(settings: TrainSettings, folder: RunFolder, progress: TerminalProgress) -> int:
+    return _run_in(folder, progress, "run_training", settings)
+
+
+def _run_in(folder: RunFolder, progress: TerminalProgress, entry: str, what: Any) -> int:
+    """Hand a training to the engine, whose functions take settings or changes, the folder and the listeners."""
     from yolo_subbatch.run.progress import route_messages
 
     prepare_host(quiet=True)
-    run_training = _load("engine.train:run_training")
+    work = _load(f"engine.train:{entry}")
     route_messages(progress)
     try:
-        status: int = run_training(settings, folder, [progress])
+        status: int = work(what, folder, [progress])
     finally:
         progress.close()
     if status == DONE:

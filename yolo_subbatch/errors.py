@@ -26,3 +26,7 @@ class ExportError(YoloSubbatchError):
 
 class SettingsError(YoloSubbatchError):
     """A key or a value given on the command line, in a form or in Python is not usable."""
+
+
+class TrainingError(YoloSubbatchError):
+    """A training cannot go on as it is: its numbers are no longer finite, or Ultralytics does not do what it must."""

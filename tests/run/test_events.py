@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,6 @@ from yolo_subbatch.run.events import (
     RunStarted,
     Step,
     Val,
-    Warned,
     last_event,
     parse_event,
     read_events,
@@ -52,30 +52,41 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     lines = path.read_text(encoding="utf-8").split("\n")
     assert json.loads(lines[1]) == {
         "v": 1, "type": "step", "seq": 1, "t": found[1].t, "step": 1, "epoch": 1, "loss": {"total": 1.0, "box": 0.5},
-        "darknet_loss": None, "lr": 0.1, "gnorm": 2.0, "clipped": False, "ips": None, "images": 0, "seen": 0,
+        "darknet_loss": None, "lr": 0.1, "gnorm": 2.0, "clipped": False, "skipped": False, "ips": None, "images": 0, "seen": 0,
         "imgsz": [416, 416], "mem_mb": None,
     }  # fmt: skip
 
 
-def test_a_number_that_json_lacks_is_null_and_said_once(tmp_path: Path) -> None:
+def test_a_number_that_json_lacks_is_null(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     writer = EventWriter(path)
-    writer.write(step(1, loss={"total": math.nan, "box": 1.0}, gnorm=np.float32("inf")))
-    writer.write(step(2, loss={"total": math.inf}))
-    writer.write(step(3))
-    writer.write(step(4, gnorm=math.inf))
+    writer.write(step(1, loss={"total": math.nan, "box": 1.0}, gnorm=np.float32("inf"), skipped=True))
+    writer.write(step(2, loss={"total": 2.0}))
     assert "NaN" not in path.read_text()
     assert "Infinity" not in path.read_text()
-    first, warned, second, third, fourth, other = read_events(path)
+    first, second = read_events(path)
     assert isinstance(first, Step)
     assert first.loss == {"total": None, "box": 1.0}
     assert first.gnorm is None
-    assert isinstance(warned, Warned)
-    assert warned.code == "nan_loss"
-    assert "loss.total" in warned.text
-    assert [event.type for event in (second, third, fourth)] == ["step"] * 3
-    assert isinstance(other, Warned)
-    assert other.code == "nan_gradient"
+    assert first.skipped
+    assert isinstance(second, Step)
+    assert not second.skipped
+
+
+def test_the_position_is_the_size_of_what_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    writer = EventWriter(path)
+    writer.write(step(1))
+    size = writer.position()
+    writer.write(step(2))
+    writer.close()
+    assert size < path.stat().st_size
+    os.truncate(path, size)
+    assert [event.seq for event in read_events(path)] == [0]
+    again = EventWriter(path)
+    again.write(step(2))
+    again.close()
+    assert [event.seq for event in read_events(path)] == [0, 1]
 
 
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_texts_become_values(text: str, name: str, value: object) -> None:
         ("patient=4", "did you mean patience"),
         ("qqqqqqqq=4", "see -h"),
         ("nbs=64", "batch="),
-        ("resume=runs/train", "last.weights"),
+        ("nbs=64", "batch of one update"),
         ("width=416", "imgsz="),
         ("source=images", "unknown key"),
         ("cos_lr=maybe", "cos_lr"),

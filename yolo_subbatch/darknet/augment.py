@@ -244,6 +244,18 @@ def exact_random_size(
     return base if drawn < 1 and (width > base[0] or height > base[1]) else (width, height)
 
 
+def largest_random_size(
+    base: tuple[int, int], stride: int, factor: float = 1.4, exact: bool = False, flavour: str = "pjreddie"
+) -> tuple[int, int]:
+    """Return the largest size that :func:`random_size` draws, or with ``exact`` :func:`exact_random_size`."""
+    largest = 1.4 if factor == 1 else factor
+    if exact and flavour == "pjreddie":
+        return 608, 608
+    more = 1.5 if exact else 0.5
+    width, height = (max(stride, int(side * largest / stride + more) * stride) for side in base)
+    return width, height
+
+
 def letterbox(image: np.ndarray, size: tuple[int, int], fill: int = GREY) -> tuple[np.ndarray, Fit]:
     """Fit an image ``(H, W, 3)`` into the middle of a canvas of ``size`` (width, height), keeping its proportions."""
     height, width = image.shape[:2]

@@ -7,51 +7,80 @@ from typing import Any
 
 from yolo_subbatch.errors import SettingsError
 
+AUTO = "auto"
+NORMS = ("sub-batch", "frozen", "cross")
 #: With their defaults.
 SUBBATCH_DEFAULTS: dict[str, Any] = {
-    "subdivisions": 1,
+    "subdivisions": 1,  # auto: as few as fit into memory
+    "memory": None,  # what subdivisions=auto may use, such as 8GB
     "max_norm": 20.0,  # 0 or inf: no clipping
     "norm_type": 2.0,  # 2 or inf
     # mean: divide by the images of the update; sum: as Ultralytics, whose default rates are tuned for it
     "grad_reduction": "sum",
+    "bn": "sub-batch",  # where batch normalisation takes its statistics: one of NORMS
+    "exact_norm": False,  # make Ultralytics' own losses independent of the sub-batches
+    "batch_per_gpu": False,  # Darknet's way: the batch of one GPU, and its rate, are multiplied by the GPUs
+    "save_iterations": 1000,  # keep the exact state every so many iterations, besides after each epoch; 0: not
+    "max_skipped": 10,  # updates in a row that are not finite numbers before the run ends; 0: never
     "bf16_on_cpu": False,  # what amp=bf16 becomes on a CPU
+    "complete": False,  # these are all arguments of a run, none is to be filled in again
 }
 
 
-def sub_batch_size(args: Any, devices: int) -> int:
-    """Return the images of a sub-batch, over all devices together.
-
-    Args:
-        args: The arguments of a trainer.
-        devices: How many devices share a sub-batch.
+def check_arguments(args: Any) -> None:
+    """Check the values of our keys, but for how the batch is cut.
 
     Raises:
-        SettingsError: If the batch cannot be cut like that, or another key of ours has no such value.
+        SettingsError: If one has no such value.
     """
-    batch, parts = args.batch, args.subdivisions
-    if not isinstance(batch, int) or batch < 1:
-        raise SettingsError(f"batch={batch}: a batch of fixed size is needed; give a whole number of images")
-    if not isinstance(parts, int) or parts < 1 or batch % (parts * devices):
-        fitting = [each for each in range(1, batch + 1) if batch % (each * devices) == 0]
-        near = sorted(fitting, key=lambda each: abs(each - parts))[:4] if isinstance(parts, int) else fitting
-        raise SettingsError(
-            f"subdivisions={parts}: does not divide batch={batch}"
-            + (f" on {devices} devices" if devices > 1 else "")
-            + f"; use one of {', '.join(map(str, sorted(near))) or 'a larger batch'}"
-        )
     if args.grad_reduction not in {"mean", "sum"}:
         raise SettingsError(f"grad_reduction={args.grad_reduction}: unknown; use mean or sum")
     if args.norm_type not in {2, math.inf}:
         raise SettingsError(f"norm_type={args.norm_type}: unknown; use 2 or inf")
     if not args.max_norm >= 0:
         raise SettingsError(f"max_norm={args.max_norm}: too small; give at least 0, which is no clipping")
+    if args.bn not in NORMS:
+        raise SettingsError(f"bn={args.bn}: unknown; use one of {', '.join(NORMS)}")
+    for key in ("save_iterations", "max_skipped"):
+        value = getattr(args, key)
+        if not isinstance(value, int) or value < 0:
+            raise SettingsError(f"{key}={value}: give a whole number from 0, which turns it off")
+
+
+def sub_batch_size(args: Any, devices: int) -> int:
+    """Return the images of a sub-batch, over all devices together.
+
+    Args:
+        args: The arguments of a trainer; with ``subdivisions=auto`` the smallest sub-batch is returned.
+        devices: How many devices share a sub-batch.
+
+    Raises:
+        SettingsError: If the batch cannot be cut like that.
+    """
+    batch, parts = args.batch, args.subdivisions
+    if not isinstance(batch, int) or batch < 1:
+        raise SettingsError(f"batch={batch}: a batch of fixed size is needed; give a whole number of images")
+    if parts == AUTO and batch % devices == 0:
+        return devices
+    if not isinstance(parts, int) or parts < 1 or batch % (parts * devices):
+        fitting = [each for each in range(1, batch + 1) if batch % (each * devices) == 0]
+        near = sorted(fitting, key=lambda each: abs(each - parts))[:4] if isinstance(parts, int) else fitting
+        raise SettingsError(
+            f"subdivisions={parts}: does not divide batch={batch}"
+            + (f" on {devices} devices" if devices > 1 else "")
+            + f"; use one of {', '.join(map(str, sorted(near))) or 'a batch that is a multiple of the devices'}"
+        )
     return batch // parts
 
 
-def describe_batch(args: Any) -> str:
+def describe_batch(args: Any, devices: int = 1) -> str:
     """Say how the batch is cut."""
     parts = args.subdivisions
-    return f"batch {args.batch} = {parts} sub-batch{'es' if parts > 1 else ''} of {args.batch // parts} images"
+    where = ""
+    if devices > 1:
+        each = f"{args.batch // devices} on each of {devices} devices"
+        where = f" ({each}: batch_per_gpu, so the rate is multiplied too)" if args.batch_per_gpu else f" ({each})"
+    return f"batch {args.batch}{where} = {parts} sub-batch{'es' if parts > 1 else ''} of {args.batch // parts} images"
 
 
 def describe_clip(args: Any) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ class RunRecorder:
 
     def __init__(self) -> None:
         self.writer: EventWriter | None = None
+        self.folder: RunFolder | None = None
         self.interrupted = False  # set it to stop after the current update, without validating
         self.finished = False
         self.last_update = time.monotonic()
@@ -49,8 +51,8 @@ class RunRecorder:
         trainer.recorder = self
         self.listeners: list[Callable[[Event], None]] = list(trainer.callbacks.get("on_event", []))
         for name in (
-            "on_train_start", "on_train_epoch_start", "on_sub_batch_end", "on_optimizer_step", "on_train_batch_end",
-            "on_fit_epoch_end", "on_model_save", "on_train_end",
+            "on_train_start", "on_train_epoch_start", "on_sub_batch_end", "on_optimizer_step", "on_fit_epoch_end",
+            "on_model_save", "on_train_end",
         ):  # fmt: skip
             trainer.add_callback(name, getattr(self, name))
 
@@ -64,6 +66,9 @@ class RunRecorder:
     def on_train_start(self, trainer: Any) -> None:
         """Open the events file; everything that can be refused has been refused by now."""
         self.folder = RunFolder(Path(trainer.save_dir))
+        if trainer.resumed is not None:
+            self.folder.begin_again(trainer.resumed["events"])
+            self.best = trainer.resumed["best"]
         self.writer = EventWriter(self.folder.events)
         plan = getattr(trainer, "plan", None)
         total = plan.iterations if plan else trainer.updates_per_epoch * trainer.epochs
@@ -125,6 +130,7 @@ class RunRecorder:
                 lr=group["lr"] / group.get("rate_factor", 1.0),
                 gnorm=trainer.grad_norm,
                 clipped=trainer.clipped,
+                skipped=trainer.in_a_row > 0,
                 ips=trainer.update_images / max(spent, 1e-9),
                 images=trainer.update_images,
                 seen=trainer.seen,
@@ -133,13 +139,26 @@ class RunRecorder:
             )
         )
 
-    def on_train_batch_end(self, trainer: Any) -> None:
-        """Stop after a whole update if someone asked for it, never with half of one done."""
-        if trainer.window_images:
-            return
-        self.interrupted = self.interrupted or self.folder.stop_requested()
-        if self.interrupted:
-            trainer.stop = True
+    def stop_wanted(self) -> bool:
+        """Tell whether someone asked for the end of the run."""
+        self.interrupted = self.interrupted or (self.folder is not None and self.folder.stop_requested())
+        return self.interrupted
+
+    def position(self) -> int:
+        """Return the size of the events file in bytes, all of which is on the disk."""
+        return self.writer.position() if self.writer is not None else 0
+
+    def rewind(self, position: int) -> None:
+        """Take back the events since a position."""
+        if self.writer is not None and self.folder is not None:
+            self.writer.close()
+            self.folder.cut_events(position)
+            self.writer = EventWriter(self.folder.events)
+
+    def report_state(self, trainer: Any) -> None:
+        """Report that the exact state was kept, which the next one will hold."""
+        path = trainer.state_file.relative_to(trainer.save_dir).as_posix()
+        self.emit(Checkpoint(step=trainer.update_index, path=path, kind="resume"))
 
     def on_fit_epoch_end(self, trainer: Any) -> None:
         """Report a validation; the one that Ultralytics adds after the last epoch is not an epoch's."""
@@ -149,7 +168,7 @@ class RunRecorder:
         if figures["map"] is not None:
             self.best = max(figures["map"], self.best or 0.0)
         self.emit(Val(step=trainer.update_index, epoch=trainer.epoch + 1, best=best, **figures))
-        for picture in sorted(self.folder.path.glob("val_batch*_pred.jpg")):
+        for picture in sorted(Path(trainer.save_dir).glob("val_batch*_pred.jpg")):
             self.emit(Image(step=trainer.update_index, path=picture.name, kind="val"))
 
     def _figures(self, trainer: Any) -> dict[str, Any]:
@@ -164,8 +183,16 @@ class RunRecorder:
 
     def on_train_end(self, trainer: Any) -> None:
         """Report that the run is over."""
-        status = "stopped" if self.interrupted else "completed"
+        status = "stopped" if trainer.stopping else "completed"
         self.finish(status, trainer.update_index)
+
+    def fail(self, step: int, error: BaseException) -> None:
+        """Leave the reason why a run ended in its folder; one that never began leaves nothing."""
+        if self.writer is None:
+            return
+        stopped = isinstance(error, KeyboardInterrupt)
+        details = {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
+        self.finish("stopped" if stopped else "failed", step, str(error), None if stopped else details)
 
     def finish(self, status: str, step: int, reason: str = "", error: dict[str, str] | None = None) -> None:
         """Write the last event, once."""

@@ -42,7 +42,8 @@ def ultralytics_yaml(data: str | Path, folder: Path, only: str | None = None) ->
     """
     file = read_data(data)
     folder.mkdir(parents=True, exist_ok=True)
-    document: dict[str, Any] = {"path": str(folder.resolve()), "names": dict(enumerate(file.names))}
+    # Without a path, Ultralytics looks beside the YAML: the folder can be moved.
+    document: dict[str, Any] = {"names": dict(enumerate(file.names))}
     lists = {"train": file.train, "val": file.valid or file.test, "test": file.test}
     if only == "val":
         lists["val"] = file.valid

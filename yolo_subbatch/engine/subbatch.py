@@ -2,62 +2,69 @@
 
 Ultralytics calls ``optimizer_step()`` after every forward and backward pass when its own accumulation is set to one;
 the mixin counts images there and really updates once the batch is complete. What Ultralytics does per pass and ought to
-happen per update (warm-up, clipping, the moving average) happens per update.
+happen per update (warm-up, clipping, the moving average, random sizes) happens per update.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from copy import copy
+from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn.utils import clip_grad_norm_
+from torch.nn import BatchNorm2d
+from torch.utils.data import RandomSampler
 from ultralytics.cfg import cfg2dict
 from ultralytics.models.yolo.detect import DetectionTrainer
-from ultralytics.nn.tasks import ClassificationModel, RTDETRDetectionModel
-from ultralytics.utils import DEFAULT_CFG, RANK
-from ultralytics.utils.torch_utils import unwrap_model
+from ultralytics.nn.tasks import ClassificationModel
+from ultralytics.utils import DEFAULT_CFG, LOCAL_RANK, RANK
+from ultralytics.utils.torch_utils import autocast, torch_distributed_zero_first, unwrap_model
 
-from yolo_subbatch.engine import LOGGER, use_all_cores
-from yolo_subbatch.engine.arguments import SUBBATCH_DEFAULTS, describe_batch, describe_clip, sub_batch_size
+from yolo_subbatch.darknet.cross_norm import gather_over_batch
+from yolo_subbatch.engine import LOGGER, launch, processes, state, use_all_cores
+from yolo_subbatch.engine.arguments import (
+    AUTO,
+    SUBBATCH_DEFAULTS,
+    check_arguments,
+    describe_batch,
+    describe_clip,
+    sub_batch_size,
+)
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.engine.data import ultralytics_yaml
-from yolo_subbatch.engine.running import RunningLoss, keep_running
+from yolo_subbatch.engine.exact_norm import ExactNorm
+from yolo_subbatch.engine.fitting import fewest_subdivisions
+from yolo_subbatch.engine.keeping import KeepsState
+from yolo_subbatch.engine.running import EpochLosses
+from yolo_subbatch.engine.update import MEAN_LOSSES, Updates
+from yolo_subbatch.engine.validation import Validates
+from yolo_subbatch.engine.windows import EpochOrder, WindowLoader
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.events import Warned
 
 if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer
 
-    Base: Any = BaseTrainer
-else:
-    Base = object
 
-#: Networks whose loss is a mean over the images that it is given; all others return a sum.
-MEAN_LOSSES = (ClassificationModel, RTDETRDetectionModel)
-
-
-class SubbatchMixin(Base):
+class SubbatchMixin(KeepsState, Validates, Updates):
     """Put this before a trainer class: ``class T(SubbatchMixin, SegmentationTrainer)``, or call :func:`subbatch`.
 
     ``args.batch`` keeps the number of images of one update; the loader gives ``batch / subdivisions`` images at a time.
 
     Attributes for callbacks: ``update_index`` (updates done), ``sub_index`` (sub-batches of the open update),
     ``window_images`` (images of the open update), ``seen`` (images trained on), ``update_images``, ``update_losses``
-    (means per image of the last update), ``grad_norm`` (before clipping) and ``clipped``.
+    (means per image of the last update), ``grad_norm`` (before clipping), ``clipped`` and ``skipped`` (updates left
+    out).
 
     Callback events besides Ultralytics': ``on_sub_batch_end`` and ``on_optimizer_step``; ``optimizer_step`` and
     ``on_before_zero_grad``, which Ultralytics declares but does not fire, are fired.
     """
 
     own_defaults = SUBBATCH_DEFAULTS
-    args: Any
-    model: Any
-    batch_size: int
-    world_size: int
+    additive_loss = False  # the loss is a sum over images already
+    amp: Any
+    resumed: dict[str, Any] | None = None  # the state of the run that is taken up
 
     def __init__(
         self,
@@ -65,36 +72,60 @@ class SubbatchMixin(Base):
         overrides: dict[str, Any] | None = None,
         _callbacks: dict[str, list[Callable[..., None]]] | None = None,
     ) -> None:
-        self.update_index = self.seen = 0
-        self.grad_norm = 0.0
-        self.clipped = False
-        self.update_images = 0
-        self.update_losses: dict[str, float] = {}
+        given = self.begin(overrides)
+        self.reset_counts()
         self.input_shape: list[int] = []
         self.recorder: RunRecorder | None = None
         self.validated: int | None = None  # the last epoch that was validated, from 0
-        super().__init__({**self.own_defaults, **cfg2dict(cfg)}, overrides, _callbacks)
+        self.epoch_losses = EpochLosses()
+        self.mean_loss = self.finishing = False
+        super().__init__({**self.own_defaults, **cfg2dict(cfg)}, given, _callbacks)
         use_all_cores(self.device)
-        if self.args.amp == "bf16" and self.device.type == "cpu":
-            # Ultralytics knows bfloat16 on CUDA only, and raises elsewhere.
-            self.args.amp, self.args.bf16_on_cpu = False, True
+        self.processes = processes.launched() or 1
+        if self.processes > 1:
+            self.world_size = self.processes
+        self._complete_arguments(given)
+        check_arguments(self.args)
         self.batch_size = sub_batch_size(self.args, max(1, self.world_size))  # what the loader gives
         # With nominal batch = batch, Ultralytics neither rescales the decay nor misjudges the number of updates.
         self.args.nbs = self.args.batch
-        self._reset_window()
+        self.asked = deepcopy(vars(self.args))
         if RANK in {-1, 0} and not self.ddp:
             RunRecorder().register(self)
 
+    def _complete_arguments(self, given: dict[str, Any]) -> None:
+        """Fill in, once, what follows from the devices."""
+        args = self.args
+        if self.device.type == "cpu" and given.get("workers") is not None:
+            args.workers = given["workers"]  # Ultralytics loads in the same process on a CPU, whatever is asked
+        if args.amp == "bf16" and self.device.type == "cpu":
+            # Ultralytics knows bfloat16 on CUDA only, and raises elsewhere.
+            args.amp, args.bf16_on_cpu = False, True
+        if args.batch_per_gpu and not args.complete and isinstance(args.batch, int):
+            self.multiply_batch(max(1, self.world_size))
+        args.complete = True
+
+    def multiply_batch(self, devices: int) -> None:
+        """Take batch and rate as those of one device, as Darknet does."""
+        self.args.batch *= devices
+        self.args.lr0 *= devices
+
     @property
-    def tloss(self) -> dict[str, RunningLoss] | None:
+    def tloss(self) -> EpochLosses:
         """Ultralytics' running means of the epoch, which can be shown without waiting for a GPU."""
-        return self._tloss
+        return self.epoch_losses
 
     @tloss.setter
-    def tloss(self, losses: dict[str, Any] | None) -> None:
-        self._tloss = keep_running(losses)
+    def tloss(self, losses: Any) -> None:
+        if losses is None and not self.windows_done:  # an epoch that is taken up in its middle keeps them
+            self.epoch_losses = EpochLosses()
 
-    # --- what Ultralytics' loop calls -------------------------------------------------------------------------------
+    @property
+    def plain_model(self) -> Any:
+        """The model without the wrapper of compilation."""
+        return unwrap_model(self.model)
+
+    # --- preparing --------------------------------------------------------------------------------------------------
 
     def get_dataset(self) -> dict[str, Any]:
         """Read the data description; a Darknet ``.data`` file is written as a YAML into the run folder first."""
@@ -103,170 +134,228 @@ class SubbatchMixin(Base):
         data: dict[str, Any] = super().get_dataset()
         return data
 
+    def train(self) -> None:
+        """Train; on several devices by starting a process for each, whose events are read as they come."""
+        if self.ddp:
+            launch.run_processes(self)
+            return
+        try:
+            super().train()
+        except BaseException as error:
+            if self.recorder is not None:
+                self.recorder.fail(self.update_index, error)
+            raise
+        finally:
+            processes.leave()
+
+    def _do_train(self) -> None:
+        """Run the loop; one process of torchrun's has others to join, be they none."""
+        if RANK != -1 and self.world_size == 1:
+            self._setup_ddp()
+        super()._do_train()
+
+    def _setup_ddp(self) -> None:
+        """Join the other processes, on the CPU too."""
+        if self.device.type == "cpu":
+            processes.join_on_cpu()
+        else:
+            super()._setup_ddp()
+
     def _setup_train(self) -> None:
-        """Prepare the loop; a loss that is a mean over a sub-batch is weighted by its images."""
-        super()._setup_train()
+        """Prepare the loop, and take up the run that is to go on."""
+        # Ultralytics would wrap the model to average gradients in every pass; here they are summed once per update.
+        shared, self.world_size = self.world_size, 1
+        try:
+            super()._setup_train()
+        finally:
+            self.world_size = shared
         self.mean_loss = isinstance(self.plain_model, MEAN_LOSSES)
-        if self.mean_loss:
-            scale = self.scaler.scale
-            self.scaler.scale = lambda loss: scale(loss * (self.sub_images / max(1, self.world_size)))
+        if self.processes > 1:
+            self._agree()
+        if self.args.subdivisions == AUTO:
+            self._fit_memory()
+        if self.args.exact_norm and not self.additive_loss and not isinstance(self.plain_model, ClassificationModel):
+            self.exact = ExactNorm(self.plain_model)
+            self.train_loader.whole_window = self.exact.two_pass
+        if self.args.bn == "cross":
+            gather_over_batch(self.plain_model)
+        if self.resumed is not None:
+            state.restore(self, self.resumed)
+            self.start_epoch = self.resumed["epoch"]
+            self.scheduler.last_epoch = self.start_epoch - 1
+        self.epoch = self.start_epoch
         if RANK in {-1, 0}:
             LOGGER.info(self.start_line())
 
+    def _fit_memory(self) -> None:
+        """Find the number of subdivisions, where it was left to the program."""
+        parts = fewest_subdivisions(self)
+        if self.processes > 1:
+            parts = processes.largest(parts, self.device)
+        self.args.subdivisions = parts
+        self.batch_size = self.train_loader.size = self.args.batch // parts
+        self.train_loader.go_to(0, 0)
+        self.test_loader = self.get_dataloader(
+            self.data[self.args.split], batch_size=2 * self.batch_size, rank=LOCAL_RANK, mode="val"
+        )
+        self.validator.dataloader = self.test_loader
+
+    def largest_size(self) -> tuple[int, int]:
+        """Return width and height of the largest input that the run may draw."""
+        side = int(self.args.imgsz * (1 + self.args.multi_scale)) // self.stride * self.stride
+        return side, side
+
+    def _agree(self) -> None:
+        """Give all processes the same weights and the same precision."""
+        processes.same_everywhere(self.plain_model)
+        self.ema.ema.load_state_dict(self.plain_model.state_dict())
+        amp = processes.told_by_first(self.amp)
+        if amp != self.amp:  # only the first one tries whether half precision works
+            self.amp = amp
+            self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp and self.args.amp != "bf16")
+
     def start_line(self) -> str:
         """Say what will happen."""
-        return f"{describe_batch(self.args)}; {self.updates_per_epoch} updates per epoch; {describe_clip(self.args)}"
+        said = [describe_batch(self.args, self.world_size), f"{self.updates_per_epoch} updates per epoch"]
+        return "; ".join([*said, describe_clip(self.args), *self.describe_norm()])
+
+    def describe_norm(self) -> list[str]:
+        """Say what depends on the sub-batches, or is kept from it."""
+        each = self.batch_size // self.processes
+        said = []
+        if any(isinstance(layer, BatchNorm2d) for layer in self.plain_model.modules()):
+            ways = {
+                "sub-batch": f"per sub-batch of {each} images" if each > 1 else "per image",
+                "cross": "over the sub-batches so far of each batch", "frozen": "frozen",
+            }  # fmt: skip
+            said.append(f"batch normalisation {ways[self.args.bn]}")
+        if self.exact is not None:
+            said.append(f"exact_norm in {'two passes' if self.exact.two_pass else 'one pass'}")
+        return said
+
+    def setup_model(self) -> Any:
+        """Set the model up; channels-last memory is faster on the CPU too."""
+        if self.resumed is not None:
+            self.model = self.get_model(cfg=self.resumed["yaml"], weights=None, verbose=False)
+        checkpoint = super().setup_model()
+        if self.args.channels_last is not False and self.device.type == "cpu":
+            self.model = self.model.to(memory_format=torch.channels_last)
+        return checkpoint
+
+    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
+        """Build the network; its first weights depend on the seed alone, in whichever process."""
+        torch.manual_seed(self.args.seed)
+        return super().get_model(cfg=cfg, weights=weights, verbose=verbose)
 
     def _build_train_pipeline(self) -> None:
         """Build loaders and optimizer, then have ``optimizer_step`` called after every sub-batch."""
-        self._undo_memory_retry()
+        if hasattr(self, "updates_per_epoch"):  # Ultralytics met a shortage of memory where it is not looked for here
+            self.shortage = "in Ultralytics' loop"
+            self.args.batch = self.args.nbs
+            self.give_up_window(finer_parts=True)
+            return
         try:
             super()._build_train_pipeline()
         except ValueError as error:
             if "final batch=1" not in str(error):
                 raise
             raise SettingsError(f"subdivisions={self.args.subdivisions}: {error}") from error
-        self.accumulate = 1
-        self.sub_batches = len(self.train_loader)
-        self.updates_per_epoch = math.ceil(self.epoch_images() / self.args.batch)
+        # Always: where a window is done again, the loop's count of passes no longer says where it is in the epoch.
+        self.accumulate = -math.inf
+        self.updates_per_epoch = self.train_loader.windows
         for group in self.optimizer.param_groups:
             if group.get("param_group") in {"weight", "muon"}:
                 group["weight_decay"] = self.args.weight_decay
-        self._reset_window()
-
-    def epoch_images(self) -> int:
-        """Return the images of an epoch; with ``compile`` Ultralytics leaves out the last, smaller sub-batch."""
-        every = len(self.train_loader.sampler) * max(1, self.world_size)
-        return min(every, len(self.train_loader) * self.batch_size)
-
-    def _undo_memory_retry(self) -> None:
-        """Keep the batch when Ultralytics halves it for lack of memory: raise ``subdivisions`` instead."""
-        wanted = getattr(self, "_batch", self.args.batch)
-        self._batch = wanted
-        if self.args.batch == wanted:
-            return
-        part = next(each for each in range(max(1, self.batch_size), 0, -1) if wanted % each == 0)
-        self.args.batch, self.args.subdivisions, self.batch_size = wanted, wanted // part, part
-        self.warn(
-            "oom_retry", f"memory is short: batch {wanted} stays, subdivisions={self.args.subdivisions} from now on"
-        )
-
-    def warn(self, code: str, text: str) -> None:
-        """Tell the user and whoever reads the events."""
-        LOGGER.warning(text)
-        if self.recorder is not None:
-            self.recorder.emit(Warned(code=code, text=text))
 
     def build_optimizer(self, model: torch.nn.Module, **keywords: Any) -> torch.optim.Optimizer:
         """Build the optimizer with the decay as it was given; the loader's size must not scale it."""
         return super().build_optimizer(model, **{**keywords, "decay": self.args.weight_decay})
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        """Build the data set; mosaic draws from a buffer that must not shrink with the sub-batch."""
-        return super().build_dataset(img_path, mode, self.args.batch if mode == "train" else batch)
+        """Build the data set; what hangs on the batch (mosaic, shapes of validation) must not on the sub-batch."""
+        return super().build_dataset(img_path, mode, self.args.batch)
 
-    def setup_model(self) -> Any:
-        """Set the model up; channels-last memory is faster on the CPU too."""
-        checkpoint = super().setup_model()
-        if self.args.channels_last is not False and self.device.type == "cpu":
-            self.model = self.model.to(memory_format=torch.channels_last)
-        return checkpoint
+    def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
+        """Return the loader of one split; that of the training gives windows."""
+        each = max(1, batch_size // self.processes)
+        if mode != "train":
+            # Images of one shape come in groups of the batch, which the loader may not mix.
+            fitting = next(size for size in range(min(each, self.args.batch), 0, -1) if self.args.batch % size == 0)
+            return super().get_dataloader(dataset_path, fitting, rank, mode)
+        with torch_distributed_zero_first(LOCAL_RANK):  # one process of a machine reads the labels, the others its file
+            stock = super().get_dataloader(dataset_path, each, -1, mode)
+        order = EpochOrder(len(stock.dataset), self.args.seed, isinstance(stock.sampler, RandomSampler))
+        return WindowLoader(stock, order, self.args.batch, self.batch_size, self.processes, max(0, RANK))
 
-    def get_validator(self) -> Any:
-        """Build the validator, which refuses keys that Ultralytics does not know."""
-        everything = self.args
-        self.args = copy(everything)
-        for key in self.own_defaults:
-            delattr(self.args, key)
-        try:
-            return super().get_validator()
-        finally:
-            self.args = everything
+    # --- the loop ---------------------------------------------------------------------------------------------------
 
     def _get_warmup_iterations(self, num_batches: int) -> int:
         """Turn off the loop's warm-up, which counts sub-batches: ``set_rates`` counts updates."""
         return 0
 
-    def run_callbacks(self, event: str) -> None:
-        """Run callbacks; the start of an epoch and of a sub-batch are seen here."""
-        if event == "on_train_epoch_start":
-            self.sub_done = 0
-            self._before_epoch = self.update_index, self.seen
-            self._reset_window()
-        elif event == "on_train_batch_start":
-            self._before_sub_batch()
-        super().run_callbacks(event)
+    def _model_train(self) -> None:
+        """Set the network to training; with ``bn=frozen`` its statistics stay as they are."""
+        super()._model_train()
+        if self.args.bn == "frozen":
+            for layer in self.plain_model.modules():
+                if isinstance(layer, BatchNorm2d):
+                    layer.eval()
 
-    def _before_sub_batch(self) -> None:
-        """Let several devices exchange gradients only in the last sub-batch of an update."""
-        if self.world_size > 1:
-            full = self.window_images + self.batch_size >= self.args.batch
-            self.model.require_backward_grad_sync = full or self.sub_done + 1 == self.sub_batches
+    def run_callbacks(self, event: str) -> None:
+        """Run callbacks; what has to happen at the start and the end of epochs and sub-batches happens here."""
+        if event == "on_train_epoch_start":
+            self._before_epoch = self.update_index, self.seen
+            self._find_place()
+        elif event == "on_train_batch_start":
+            self.before_sub_batch()
+        elif event == "on_train_epoch_end":
+            self.check_host()
+        super().run_callbacks(event)
+        if event == "on_train_start" and self.resumed is None:
+            self.save_state()
+        elif event == "on_train_end" and not self.stopping:
+            self.state_file.unlink(missing_ok=True)  # there is nothing left to go on with
+        elif event == "on_train_batch_end" and self.stopping and not self.sub_index:
+            self.stop = True
+        elif event == "on_fit_epoch_end" and not self.finishing:
+            self.epoch_is_done()
+
+    def _find_place(self) -> None:
+        """Have the loader begin where this epoch begins, or goes on."""
+        loader = self.train_loader
+        window = loader.windows if self.is_over() else self.windows_done
+        if (loader.epoch, loader.window) != (self.epoch, window):
+            loader.go_to(self.epoch, window)
+        self.reset_window()
+
+    def measure_window(self, exact: ExactNorm) -> None:
+        """Run all sub-batches of a window without gradients, for the sums that the losses are divided by."""
+        seeds = self.train_loader.parts(self.windows_done)
+        precision = torch.bfloat16 if self.args.amp == "bf16" else self.amp
+        for part, held in zip(seeds, self.train_loader.held, strict=True):
+            if not part.images:
+                continue
+            self.seed_sub_batch(part.index)
+            with exact.measuring(), torch.no_grad(), autocast(precision, device=self.device.type):
+                self.attempt(lambda held=held: self.model(self.preprocess_batch(copy(held))), None)
+        totals = exact.totals
+        images = sum(part.images for part in seeds)
+        if self.processes > 1:
+            found = processes.sum_over(torch.cat((totals, totals.new_tensor([float(images)]))))
+            totals, images = found[:-1], round(float(found[-1]))
+        exact.use(totals, images)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Move a sub-batch to the device and note how many images it holds."""
+        """Move a sub-batch to the device."""
         if self.args.bf16_on_cpu:
             # Ultralytics calls this inside its own autocast context, which puts both back when the pass is done.
             torch.set_autocast_dtype("cpu", torch.bfloat16)
             torch.set_autocast_enabled("cpu", True)
         batch = super().preprocess_batch(batch)
-        self.sub_images = len(batch["img"]) * max(1, self.world_size)
         self.input_shape = list(batch["img"].shape[:1:-1])
         if self.args.channels_last is not False and self.device.type == "cpu":
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch
-
-    def optimizer_step(self) -> None:
-        """Count the sub-batch; update the weights if it completes the batch or the epoch."""
-        self.sub_done += 1
-        self.sub_index += 1
-        self.window_images += self.sub_images
-        for name, value in self.loss_items.items():
-            self._window_losses[name] = self._window_losses.get(name, 0.0) + value.detach() * self.sub_images
-        self.run_callbacks("on_sub_batch_end")
-        if self.window_images >= self.args.batch or self.sub_done >= self.sub_batches:
-            self.update()
-
-    # --- the update -------------------------------------------------------------------------------------------------
-
-    def update(self) -> None:
-        """Update the weights with the gradient of all the images since the last update.
-
-        Unscaled once, divided by the images that were really seen, clipped once, stepped once.
-        """
-        self.set_rates(self.update_index)
-        self.run_callbacks("optimizer_step")
-        self.scaler.unscale_(self.optimizer)
-        if self.args.grad_reduction == "mean" or self.mean_loss:
-            divide_gradients(self.model, self.window_images)
-        norm = clip_grad_norm_(self.model.parameters(), self.args.max_norm or math.inf, float(self.args.norm_type))
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.run_callbacks("on_before_zero_grad")
-        self.optimizer.zero_grad()
-        if self.scaler.get_scale() >= scale:  # a smaller scale means that half precision overflowed: nothing was done
-            self._after_update(norm)
-        self._reset_window()
-
-    def _after_update(self, norm: torch.Tensor) -> None:
-        self.update_index += 1
-        self.seen += self.window_images
-        if self.ema:
-            self.ema.update(self.model)
-        names, running = list(self._window_losses), list((self.tloss or {}).values())
-        # One transfer an update, not one a value: each would wait for the device.
-        wanted = [norm, *(self._window_losses[name] for name in names), *(each.value for each in running)]
-        values = torch.stack([each.float() for each in wanted]).tolist()
-        for each, value in zip(running, values[1 + len(names) :], strict=True):
-            each.shown = value
-        self.grad_norm = values[0]
-        self.clipped = 0 < self.args.max_norm < self.grad_norm
-        self.update_images = self.window_images
-        self.update_losses = {
-            name: value / self.window_images for name, value in zip(names, values[1 : 1 + len(names)], strict=True)
-        }
-        self.run_callbacks("on_optimizer_step")
 
     def set_rates(self, update_index: int) -> None:
         """Set learning rate and momentum of one update, counted from 0: Ultralytics' warm-up, by updates."""
@@ -281,52 +370,6 @@ class SubbatchMixin(Base):
             if "momentum" in group:
                 span = [self.args.warmup_momentum, self.args.momentum]
                 group["momentum"] = float(np.interp(update_index, [0, warmup], span))
-
-    def _reset_window(self) -> None:
-        """Forget the sub-batches of an update that is done or given up."""
-        self.sub_index = self.window_images = 0
-        self._window_losses: dict[str, Any] = {}
-
-    def validate(self) -> Any:
-        """Validate, unless the user wants to stop now: these weights then have no figures, and are not the best."""
-        if self.interrupted:
-            return self.metrics, None
-        found = super().validate()
-        self.validated = self.epoch
-        return found
-
-    def final_eval(self) -> None:
-        """Validate the best weights, unless the user wants to stop now."""
-        if not self.interrupted:
-            super().final_eval()
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether someone asked for the end of the run."""
-        return self.recorder is not None and self.recorder.interrupted
-
-    def _handle_nan_recovery(self, epoch: int) -> bool:
-        """Recover as Ultralytics does; the epoch is done again from the iteration at which it began."""
-        recovered = bool(super()._handle_nan_recovery(epoch))
-        if recovered:
-            self.update_index, self.seen = self._before_epoch
-            self.stop = self.interrupted
-            self._reset_window()
-            self.warn(
-                "nan_recovery", f"epoch {epoch + 1} gave no finite loss: it is done again from the last checkpoint"
-            )
-        return recovered
-
-    @property
-    def plain_model(self) -> Any:
-        """The model without the wrappers of compilation and several devices."""
-        return unwrap_model(self.model)
-
-
-def divide_gradients(model: torch.nn.Module, divisor: float) -> None:
-    """Divide every gradient in place."""
-    gradients = [each.grad for each in model.parameters() if each.grad is not None]
-    torch._foreach_div_(gradients, float(divisor))
 
 
 def subbatch(trainer: type[BaseTrainer]) -> type[BaseTrainer]:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import shlex
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ultralytics import YOLO
 from ultralytics.engine.model import Model
+from ultralytics.utils.callbacks import get_default_callbacks
 
-from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine import LOGGER, state
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.engine.model import Darknet
 from yolo_subbatch.engine.subbatch import subbatch
-from yolo_subbatch.errors import WeightsError
-from yolo_subbatch.run.checks import show
+from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.run.events import Event
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.host import is_darknet_checkpoint
@@ -27,11 +27,6 @@ from yolo_subbatch.run.settings import TrainSettings
 
 Listener = Callable[[Event], None]
 INTERRUPTED = 130
-#: Settings that the cfg of a run does not hold, so that whoever goes on has to give them again.
-NOT_IN_CFG = (
-    "flavour", "letterbox", "max_norm", "norm_type", "patience", "augmentation", "device", "workers", "amp", "seed",
-    "project",
-)  # fmt: skip
 
 
 def run_training(settings: TrainSettings, folder: RunFolder, listeners: list[Listener]) -> int:
@@ -50,14 +45,49 @@ def run_training(settings: TrainSettings, folder: RunFolder, listeners: list[Lis
     for listener in listeners:
         model.add_callback("on_event", listener)
     keywords.update(project=str(folder.path.parent.absolute()), name=folder.path.name, exist_ok=True)
-    with stop_on_signal(model) as stop:
-        try:
-            model.train(**keywords)
-        except BaseException as error:
-            report_failure(model, error)
-            raise
+    return _train(lambda: model.train(**keywords), lambda: model.trainer, folder)
+
+
+def continue_training(changes: dict[str, Any], folder: RunFolder, listeners: list[Listener]) -> int:
+    """Go on with a run from its exact state, in the same folder.
+
+    Args:
+        changes: Arguments that change, such as ``subdivisions``.
+        folder: The run.
+        listeners: Get every event.
+
+    Returns:
+        The exit status: 0 when done, 130 when interrupted.
+
+    Raises:
+        YoloSubbatchError: If the state cannot be used.
+    """
+    callbacks = get_default_callbacks()
+    callbacks["on_event"] = list(listeners)
+    kind = trainer_class(state.load(state.find_state(folder.path), peek=True)["host"])
+    trainer = kind(overrides={"resume": str(folder.path), **changes}, _callbacks=callbacks)
+    return _train(trainer.train, lambda: trainer, folder)
+
+
+def trainer_class(place: str) -> Any:
+    """Return the class ``module:name``, with sub-batches.
+
+    Raises:
+        SettingsError: If it is not there any more.
+    """
+    module, _, name = place.partition(":")
+    try:
+        return subbatch(getattr(import_module(module), name))
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(f"resume: the trainer {place} of this run is not installed; install it") from error
+
+
+def _train(work: Callable[[], Any], trainer: Callable[[], Any], folder: RunFolder) -> int:
+    """Train until the end, or until someone asks for a stop."""
+    with stop_on_signal(trainer, folder) as stop:
+        work()
     if stop.is_set():
-        LOGGER.info(how_to_go_on(settings, folder))
+        LOGGER.info(f"stopped; go on with:\n  yolo-subbatch train {shlex.join([f'resume={folder.path}'])}")
         return INTERRUPTED
     return 0
 
@@ -89,16 +119,23 @@ def open_file(path: str) -> Model:
 
 
 @contextmanager
-def stop_on_signal(model: Model) -> Iterator[threading.Event]:
-    """Turn the first SIGINT or SIGTERM into a stop after the current update; the second one interrupts at once."""
+def stop_on_signal(trainer: Callable[[], Any], folder: RunFolder) -> Iterator[threading.Event]:
+    """Turn the first SIGINT or SIGTERM into a stop after the current update; the second one interrupts at once.
+
+    Processes on several devices read the request from the run's folder.
+    """
     asked = threading.Event()
 
     def handler(number: int, frame: Any) -> None:
-        recorder: RunRecorder | None = getattr(model.trainer, "recorder", None)
-        if asked.is_set() or recorder is None or recorder.writer is None:
+        recorder: RunRecorder | None = getattr(trainer(), "recorder", None)
+        launching = getattr(trainer(), "ddp", False)
+        if asked.is_set() or not (launching or (recorder is not None and recorder.writer is not None)):
             raise KeyboardInterrupt
         asked.set()
-        recorder.interrupted = True
+        if recorder is not None:
+            recorder.interrupted = True
+        elif launching:
+            folder.request_stop()
         LOGGER.info("\nstopping after the current update; press Ctrl+C again to stop at once")
 
     if threading.current_thread() is not threading.main_thread():
@@ -110,30 +147,3 @@ def stop_on_signal(model: Model) -> Iterator[threading.Event]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
-
-
-def report_failure(model: Model, error: BaseException) -> None:
-    """Leave the reason in the run folder before the error goes on."""
-    recorder: RunRecorder | None = getattr(model.trainer, "recorder", None)
-    if recorder is None or recorder.writer is None:
-        return  # it never began
-    status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
-    details = {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
-    recorder.finish(status, model.trainer.update_index, str(error), None if status == "stopped" else details)
-
-
-def how_to_go_on(settings: TrainSettings, folder: RunFolder) -> str:
-    """Return the command that continues an interrupted run from its weights."""
-    weights = folder.path / "weights"
-    again = {key: value for key, value in settings.changed().items() if key in NOT_IN_CFG} | dict(settings.extra)
-    if (weights / "last.weights").exists():
-        start = {"cfg": weights / "model.cfg", "weights": weights / "last.weights"}
-        again.update(seen="keep", schedule="exact")
-    else:
-        start = {"model": weights / "last.pt"}
-    pairs = {**start, **({"data": settings.data} if settings.data else {}), **again}
-    typed = [
-        f"{key}={','.join(map(show, value)) if isinstance(value, list) else show(value)}"
-        for key, value in pairs.items()
-    ]
-    return f"stopped; the weights are in {weights}; go on with:\n  yolo-subbatch train {shlex.join(typed)}"

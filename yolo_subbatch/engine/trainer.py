@@ -13,16 +13,16 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import DEFAULT_CFG, DEFAULT_CFG_DICT, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
-from yolo_subbatch.darknet.augment import Augmentation, exact_random_size, random_size
+from yolo_subbatch.darknet.augment import Augmentation, exact_random_size, largest_random_size, random_size
 from yolo_subbatch.darknet.optimizer import darknet_sgd, set_rate
 from yolo_subbatch.darknet.parser import parse_cfg, read_cfg, write_cfg
 from yolo_subbatch.darknet.plan import Plan, plan_run
 from yolo_subbatch.darknet.schedule import learning_rate
 from yolo_subbatch.darknet.sections import Cfg, Yolo
 from yolo_subbatch.darknet.shapes import largest_stride
-from yolo_subbatch.darknet.weights import save_weights
+from yolo_subbatch.darknet.weights import save_weights, write_atomically
 from yolo_subbatch.engine import LOGGER
-from yolo_subbatch.engine.arguments import SUBBATCH_DEFAULTS, describe_batch, describe_clip
+from yolo_subbatch.engine.arguments import AUTO, SUBBATCH_DEFAULTS, describe_batch, describe_clip
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, size_of
 from yolo_subbatch.engine.model import DarknetModel, image_size, load_darknet_weights, rebuilt
@@ -84,15 +84,15 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     """
 
     own_defaults = DARKNET_DEFAULTS
+    additive_loss = True
 
     def __init__(
         self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: dict[str, Any] | None = None
     ) -> None:
-        given = dict(overrides or {})
-        # A process of a run on several devices gets the complete arguments of the one that started it.
-        complete = "given" in given
-        given = given if complete else _canonical(given)
-        self.source = read_source(given)
+        given = self.begin(_canonical(dict(overrides or {})))
+        # A run that is taken up, or a process of one on several devices, gets complete arguments.
+        complete = bool(given.get("complete"))
+        self.source = read_source(given) if self.resumed is None else self._own_source(given)
         given = given if complete else _with_defaults(given, self.source)
         self.plan: Plan | None = None
         self.seen_before: tuple[int, int | None] = (0, None)  # images and iteration of the weights at the start
@@ -102,13 +102,25 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         if fault:
             raise SettingsError(fault)
 
+    def _own_source(self, given: dict[str, Any]) -> Cfg:
+        """Return the cfg that the run was begun with, whatever became of its file."""
+        assert self.resumed is not None
+        return with_keys(parse_cfg(self.resumed["extra"]["source"], str(given.get("model"))), given)
+
+    def multiply_batch(self, devices: int) -> None:
+        """Take the cfg's batch and rate as those of one device."""
+        super().multiply_batch(devices)
+        rate = self.source.net.learning_rate * devices
+        self.args.learning_rate, self.args.lr0 = rate, min(1.0, rate)
+        self.source = with_keys(self.source, {"learning_rate": rate, "batch": self.args.batch})
+
     # --- data -------------------------------------------------------------------------------------------------------
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
         """Build the data set of one split, with Darknet's augmentation for training."""
         training = mode == "train"
         return build_dataset(
-            self.args, img_path, self.args.batch if training else batch, self.data, size=self.size,
+            self.args, img_path, self.args.batch, self.data, size=self.size,
             fit=self.args.letterbox, stride=largest_stride(self.cfg), training=training,
             augmentation=self.augmentation() if training and self.args.augmentation == "darknet" else None,
         )  # fmt: skip
@@ -145,6 +157,14 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             return exact_random_size(iteration, self.plan.iterations, self.size, stride, factor, seed, flavour)
         return random_size(iteration, self.size, stride, factor, seed)
 
+    def largest_size(self) -> tuple[int, int]:
+        """Return width and height of the largest input that the run may draw."""
+        factor, exact = self.cfg.heads[-1].random, self.args.schedule == "exact"
+        if not factor:
+            return self.size
+        flavour = self.plain_model.network.flavour
+        return largest_random_size(self.size, largest_stride(self.cfg), factor, exact, flavour)
+
     # --- network and optimizer --------------------------------------------------------------------------------------
 
     @property
@@ -156,7 +176,8 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> DarknetModel:
         """Build the network, load weights, and fit the heads to the data set's classes."""
         names: dict[int, str] = dict(self.data["names"])
-        if weights is None and self.args.weights:
+        torch.manual_seed(self.args.seed)
+        if weights is None and self.args.weights and self.resumed is None:
             weights = load_darknet_weights(self.source, self.args.weights, self.args.flavour, partial=True)
         own = self.source.heads[0].classes
         model = DarknetModel(self.source, self.args.flavour)
@@ -191,7 +212,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         """Build the loaders; with the number of images known, the length of the run is."""
         super()._build_train_pipeline()
         if self.plan is None:
-            self._plan_run(self.epoch_images())
+            self._plan_run(self.train_loader.images)
 
     def _plan_run(self, images: int) -> None:
         given = self.args.given
@@ -202,6 +223,8 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         self.epochs = self.args.epochs = self.plan.epochs
         self.plain_model.set_net(self.plan.net)
         if self.args.seen == "keep":
+            if self.resumed is not None:
+                self.load_extra_state(self.resumed["extra"])
             self.seen, iteration = self.seen_before
             self.update_index = self.seen // self.args.batch if iteration is None else iteration
             if self.update_index >= self.plan.iterations:
@@ -216,24 +239,27 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         """Say in a few lines what will happen."""
         assert self.plan is not None
         plan = self.plan
-        lines = [
-            f"{describe_batch(self.args)}; {plan.updates_per_epoch} updates per epoch; "
-            f"{plan.iterations} iterations, {plan.epochs} epochs; {describe_clip(self.args)}; "
-            f"learning rate {plan.net.learning_rate:g} ({plan.net.policy}, burn-in {plan.net.burn_in}); "
-            f"flavour {self.plain_model.network.flavour}",
-            plan.note,
-        ]
-        return "\n".join(line for line in lines if line)
+        said = [
+            describe_batch(self.args, self.world_size), f"{plan.updates_per_epoch} updates per epoch",
+            f"{plan.iterations} iterations, {plan.epochs} epochs", describe_clip(self.args),
+            f"learning rate {plan.net.learning_rate:g} ({plan.net.policy}, burn-in {plan.net.burn_in})",
+            f"flavour {self.plain_model.network.flavour}", *self.describe_norm(),
+        ]  # fmt: skip
+        return "\n".join(line for line in ("; ".join(said), plan.note) if line)
 
     def set_rates(self, update_index: int) -> None:
         """Set the cfg's learning rate of this iteration."""
         assert self.plan is not None
         set_rate(self.optimizer, learning_rate(self.plan.net, update_index + 1))
 
+    def is_over(self) -> bool:
+        """Tell whether the run has made its last iteration."""
+        return super().is_over() or (self.plan is not None and self.update_index >= self.plan.iterations)
+
     def run_callbacks(self, event: str) -> None:
         """Run callbacks; end the run with its last iteration: only here does ``time=`` leave ``stop`` alone."""
         super().run_callbacks(event)
-        if event == "on_train_batch_end" and self.plan is not None and self.update_index >= self.plan.iterations:
+        if event == "on_train_batch_end" and self.is_over():
             self.stop = True
 
     # --- what is kept -----------------------------------------------------------------------------------------------
@@ -243,15 +269,35 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         self.ema.ema.seen, self.ema.ema.iteration = self.seen, self.update_index
         saved = super().save_model()
         network = self.plain_model.network
-        save_weights(network, self.wdir / "last.weights", self.seen)
+        self.save_last_weights()
         if self.best_fitness == self.fitness:
             save_weights(self.ema.ema.network, self.wdir / "best.weights", self.seen)
-        (self.wdir / "model.cfg").write_text(write_cfg(network.cfg), encoding="utf-8")
+        write_atomically(self.wdir / "model.cfg", write_cfg(network.cfg).encode())
         return saved
+
+    def save_last_weights(self) -> None:
+        """Write the weights of the last update."""
+        save_weights(self.plain_model.network, self.wdir / "last.weights", self.seen)
+
+    def save_state(self) -> None:
+        """Keep the exact state, and in the middle of an epoch Darknet's weights too."""
+        super().save_state()
+        if self.windows_done and self.args.save and RANK in {-1, 0}:
+            self.save_last_weights()
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return the cfg, and where the first weights stood in their schedule."""
+        return {"source": write_cfg(self.source), "seen_before": list(self.seen_before)}
+
+    def load_extra_state(self, extra: dict[str, Any]) -> None:
+        """Take up where the first weights stood."""
+        self.seen_before = tuple(extra["seen_before"])
 
 
 def _canonical(given: dict[str, Any]) -> dict[str, Any]:
-    """Give every setting its Darknet name; None is as good as not given."""
+    """Give every setting its Darknet name; None is as good as not given, complete arguments are that already."""
+    if given.get("complete"):
+        return given
     given = {key: value for key, value in given.items() if value is not None}
     for key in given:
         if key not in KNOWN:
@@ -289,7 +335,7 @@ def read_source(given: dict[str, Any]) -> Cfg:
 def with_keys(cfg: Cfg, given: dict[str, Any]) -> Cfg:
     """Return the cfg with the values that a user gave for keys of ``[net]`` and ``[yolo]``."""
     names = {**{key: key for key in (*NET_KEYS, "batch", "subdivisions", "momentum")}, "step_scale": "scale"}
-    net = {names[key]: _tupled(given[key]) for key in names if given.get(key) is not None}
+    net = {names[key]: _tupled(given[key]) for key in names if given.get(key) not in (None, AUTO)}
     head = {key: given[key] for key in HEAD_KEYS if given.get(key) is not None}
     if given.get("imgsz") is not None:
         net["width"], net["height"] = size_of(given["imgsz"])
@@ -310,7 +356,8 @@ def _with_defaults(given: dict[str, Any], cfg: Cfg) -> dict[str, Any]:
         )
     made = {**HOST_DEFAULTS, **given}
     made["given"] = sorted(key for key, value in given.items() if value is not None and key != "given")
-    made["batch"], made["subdivisions"] = cfg.net.batch, cfg.net.subdivisions
+    made["batch"] = cfg.net.batch
+    made["subdivisions"] = AUTO if given.get("subdivisions") == AUTO else cfg.net.subdivisions
     if "batch" in given and "subdivisions" not in given and isinstance(made["batch"], int):
         made["subdivisions"] = math.gcd(made["batch"], made["subdivisions"])  # the cfg's own, as far as it divides
     made["imgsz"] = image_size(cfg)

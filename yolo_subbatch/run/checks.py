@@ -68,6 +68,9 @@ def _fault(value: Any, rule: Mapping[str, Any]) -> str | None:
     choices = rule.get("choices")
     if choices and value not in choices:
         return f"unknown; use one of {', '.join(map(show, choices))}"
+    words = rule.get("words")
+    if words and isinstance(value, str) and value not in words:
+        return f"give a whole number or {' or '.join(words)}"
     items = value if isinstance(value, tuple) else (value,)
     numbers = [each for each in items if isinstance(each, (int, float)) and not isinstance(each, bool)]
     return next((fault for fault in (number_fault(each, rule) for each in numbers) if fault), None)

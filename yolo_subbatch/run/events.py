@@ -62,8 +62,9 @@ class RunStarted(Event):
 class Step(Event):
     """One weight update, ``step`` counted from 1; losses are means per image over the whole batch.
 
-    ``gnorm`` is the gradient's norm before clipping, ``ips`` images per second, ``images`` the images of this update,
-    ``seen`` all images so far, ``imgsz`` the input's width and height, ``mem_mb`` the memory in MiB.
+    ``gnorm`` is the gradient's norm before clipping; ``skipped`` says that it or the loss was no finite number, and
+    that the weights stayed as they were. ``ips`` is images per second, ``images`` those of this update, ``seen`` all
+    so far, ``imgsz`` the input's width and height, ``mem_mb`` the memory in MiB.
     """
 
     type: ClassVar[str] = "step"
@@ -74,6 +75,7 @@ class Step(Event):
     lr: float | None
     gnorm: float | None
     clipped: bool = False
+    skipped: bool = False
     ips: float | None = None
     images: int = 0
     seen: int = 0
@@ -163,42 +165,37 @@ class EventWriter:
         last = last_event(path)
         self.sequence = 0 if last is None else last.seq + 1
         self.file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
-        self.faulty = False  # the update before was not finite: its successors are not news
         if not _ends_whole(path):
             self.file.write("\n")  # a process died in the middle of a line; keep our first event out of it
 
     def write(self, event: Event) -> None:
-        """Write one event; numbers that JSON cannot hold become null, and a warning says so once."""
+        """Write one event; numbers that JSON cannot hold become null."""
         values = dataclasses.asdict(event)
         values.update(seq=self.sequence, t=round(time.time(), 3))
-        clean, faults = _finite(values)
+        clean = _finite(values)
         self.sequence += 1
         document = {"v": VERSION, "type": event.type, **clean}
         self.file.write(json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=float) + "\n")
-        if isinstance(event, Step):
-            news, self.faulty = bool(faults) and not self.faulty, bool(faults)
-            if news:
-                code = "nan_loss" if any("loss" in fault for fault in faults) else "nan_gradient"
-                self.write(Warned(code=code, text=f"update {event.step}: {', '.join(faults)} not a finite number"))
+
+    def position(self) -> int:
+        """Return the file's size in bytes, with everything so far on the disk."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return os.fstat(self.file.fileno()).st_size
 
     def close(self) -> None:
         """Close the file."""
         self.file.close()
 
 
-def _finite(value: Any, name: str = "") -> tuple[Any, list[str]]:
-    """Replace NaN and infinities by None; return the value and the names of what was replaced."""
+def _finite(value: Any) -> Any:
+    """Return a value with None for every NaN and infinity in it."""
     if isinstance(value, Real) and not isinstance(value, Integral):
         value = float(value)  # numpy's numbers too
-    if isinstance(value, float) and not math.isfinite(value):
-        return None, [name]
+        return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        parts = {key: _finite(each, f"{name}.{key}".lstrip(".")) for key, each in value.items()}
-        return {key: each for key, (each, _) in parts.items()}, [fault for _, more in parts.values() for fault in more]
-    if isinstance(value, (list, tuple)):
-        items = [_finite(each, name) for each in value]
-        return [each for each, _ in items], [fault for _, more in items for fault in more]
-    return value, []
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _ends_whole(path: Path) -> bool:

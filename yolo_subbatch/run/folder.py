@@ -220,6 +220,21 @@ class RunFolder:
             self.write_process(process.pid)
         return process
 
+    def begin_again(self, size: int) -> None:
+        """Prepare the folder of a run that goes on: an old request to stop is taken back, and events after its state.
+
+        Args:
+            size: The size of the events file in bytes when the state was kept.
+        """
+        self.cut_events(size)
+        (self.path / "control" / "stop").unlink(missing_ok=True)
+
+    def cut_events(self, size: int) -> None:
+        """Cut the events file to its first bytes; one that is shorter stays as it is."""
+        with suppress(FileNotFoundError):
+            if self.events.stat().st_size > size:
+                os.truncate(self.events, size)
+
     def request_stop(self) -> None:
         """Ask the run to stop after its current update."""
         control = self.path / "control"

@@ -64,9 +64,13 @@ class TrainSettings:
         choices=LETTERBOXES, advanced=True,
     )  # fmt: skip
     batch: int | None = setting(None, "Batch", "Batch", "Images per weight update.", min=1, max=2**20)
-    subdivisions: int | None = setting(
-        None, "Batch", "Subdivisions", "Parts in which a batch is computed; more of them need less memory.",
-        min=1, max=2**20,
+    subdivisions: int | str | None = setting(
+        None, "Batch", "Subdivisions", "Parts in which a batch is computed; auto: as few as fit into memory.",
+        min=1, max=2**20, words=("auto",),
+    )  # fmt: skip
+    memory: str | None = setting(
+        None, "Batch", "Memory", "What subdivisions=auto may use, such as 8GB; all that is free if not given.",
+        advanced=True,
     )  # fmt: skip
     max_norm: float = setting(
         20.0, "Batch", "Clip", "Largest norm of a batch's gradient; 0 or inf: not clipped.", min=0, infinite=True
@@ -74,6 +78,17 @@ class TrainSettings:
     norm_type: float = setting(
         2.0, "Batch", "Norm", "Kind of that norm.", choices=(2.0, math.inf), infinite=True, advanced=True
     )
+    bn: str = setting(
+        "sub-batch", "Batch", "BatchNorm", "Its statistics: of each sub-batch as in Darknet, frozen, or gathered.",
+        choices=("sub-batch", "frozen", "cross"), advanced=True,
+    )  # fmt: skip
+    exact_norm: bool = setting(
+        False, "Batch", "Exact normaliser", "Make Ultralytics' own losses independent of subdivisions.", advanced=True
+    )
+    batch_per_gpu: bool = setting(
+        False, "Batch", "Batch per GPU", "Darknet's way: batch and learning rate are multiplied by the GPUs.",
+        advanced=True,
+    )  # fmt: skip
     epochs: int | None = setting(
         None, "Length", "Epochs", "Passes over the data; what max_batches means if not given.", min=1
     )
@@ -81,6 +96,10 @@ class TrainSettings:
     patience: int | None = setting(
         None, "Length", "Patience", "Stop after so many epochs without a better mAP; 0: never.", min=0, advanced=True
     )
+    max_skipped: int | None = setting(
+        None, "Length", "Bad updates", "Stop after so many updates in a row without finite numbers; 0: never.",
+        min=0, advanced=True,
+    )  # fmt: skip
     schedule: str = setting(
         "scaled", "Length", "Schedule", "Fit the cfg's schedule to the length of the run, or keep its exact numbers.",
         choices=("scaled", "exact"),
@@ -160,6 +179,14 @@ class TrainSettings:
     seed: int | None = setting(None, "Run", "Seed", "Start of every random number.", min=0, max=2**32 - 1)
     project: str = setting("runs", "Run", "Project", "Folder that holds the runs.", kind="folder")
     name: str = setting("train", "Run", "Name", "Name of the run's folder; a taken one gets a number.")
+    resume: str | None = setting(
+        None, "Run", "Resume", "Go on with the run in this folder as if it had never ended.",
+        kind="folder", advanced=True,
+    )  # fmt: skip
+    save_iterations: int | None = setting(
+        None, "Run", "Save every", "Iterations after which resume can go on, besides every epoch; 0: epochs only.",
+        min=0, advanced=True,
+    )  # fmt: skip
     run_dir: str | None = setting(
         None, "Run", "Prepared folder", "Use this folder and the settings.json in it, alone.",
         kind="folder", advanced=True,
@@ -189,7 +216,7 @@ class TrainSettings:
 
         A model that is not described by a cfg gets Ultralytics' names for what both worlds have.
         """
-        left = {"cfg", "model", "weights", "project", "name", "run_dir", "extra"}
+        left = {"cfg", "model", "weights", "project", "name", "run_dir", "resume", "extra"}
         made = {name: value for name, value in self.changed().items() if name not in left}
         if self.cfg is None and self.model is not None:
             for theirs, ours in ALIASES.items():

@@ -25,6 +25,7 @@ from yolo_subbatch.run.checks import (
 from yolo_subbatch.run.data import check_data
 from yolo_subbatch.run.find import YAML, find_cfg, is_built_in
 from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.run.values import memory_bytes
 
 #: Settings that mean something for a Darknet network only.
 DARKNET_ONLY = (
@@ -60,7 +61,7 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
         cfg = attempt("cfg", problems, lambda: _usable_cfg(settings.cfg))
     elif settings.model:
         darknet = attempt("model", problems, lambda: _is_darknet(Path(settings.model or ""), problems)) is not False
-    problems += [*_check_schedule(settings, cfg), *_check_extra(settings, darknet)]
+    problems += [*_check_schedule(settings, cfg), *_check_extra(settings, darknet), *_check_memory(settings, darknet)]
     splits = ("train", str(settings.extra.get("split", "val")))
     if cfg is not None:
         problems += [*_check_network(settings, cfg), *_check_batch(settings, cfg, cfg.net.batch, cfg.net.subdivisions)]
@@ -128,6 +129,19 @@ def _check_schedule(settings: TrainSettings, cfg: Cfg | None) -> Iterator[Proble
         yield error("policy", "policy=steps: no steps; give steps= and scales=")
 
 
+def _check_memory(settings: TrainSettings, darknet: bool) -> Iterator[Problem]:
+    """Check what goes with other keys only."""
+    if settings.memory is not None:
+        problems: list[Problem] = []
+        attempt("memory", problems, lambda: memory_bytes(settings.memory or ""))
+        yield from problems
+        if settings.subdivisions != "auto":
+            text = f"memory={settings.memory}: has no effect without subdivisions=auto"
+            yield warning("memory", text)
+    if settings.exact_norm and darknet:
+        yield warning("exact_norm", "exact_norm: has no effect on a Darknet network, whose loss is a sum over images")
+
+
 def _check_batch(settings: TrainSettings, cfg: Cfg | None, batch: int, parts: int) -> Iterator[Problem]:
     """Check that the batch can be divided, given what holds without the user's keys."""
     if cfg and settings.batch is None and batch == 1:
@@ -135,7 +149,7 @@ def _check_batch(settings: TrainSettings, cfg: Cfg | None, batch: int, parts: in
         yield warning("batch", f"{found}: give batch=64 subdivisions=16")
     if settings.batch is not None:
         batch, parts = settings.batch, 1  # where only the batch is given, the engine chooses parts that fit
-    parts = settings.subdivisions if settings.subdivisions is not None else parts
+    parts = settings.subdivisions if isinstance(settings.subdivisions, int) else parts
     if batch < 1 or parts < 1 or batch % parts == 0:
         return
     near = sorted((each for each in range(1, batch + 1) if batch % each == 0), key=lambda each: abs(each - parts))[:3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import math
+import re
 import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -24,12 +25,12 @@ REFUSED = {
     "mode": "the command says it",
     "save_dir": "use project= and name=",
     "exist_ok": "an existing run folder is never used again",
-    "resume": "go on from a run's last weights: cfg=RUN/weights/model.cfg weights=RUN/weights/last.weights seen=keep",
     "pretrained": "use weights= with cfg=, or model= with a .pt",
     "width": "use imgsz=HEIGHT,WIDTH",
     "height": "use imgsz=HEIGHT,WIDTH",
     "max_batch": "use max_batches=",
 }
+NOTHING_IF_FALSE = frozenset({"resume"})  # a folder here, True or False for Ultralytics
 TEXT_TOO = frozenset({"cache", "compile"})  # keys of Ultralytics that are true, false or a word such as ram
 WORDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False", tuple: "numbers with commas"}
 TRUE, FALSE, NONE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}, {"none", "null", ""}
@@ -89,6 +90,8 @@ def make(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
             key = given
         if key != given and key in values:
             raise SettingsError(f"{given}, {key}: one setting under two names; give one of them")
+        if key in NOTHING_IF_FALSE and str(value).lower() in FALSE:
+            value = None
         if key in hints:
             made[key] = convert(given, value, hints[key])
         else:
@@ -193,6 +196,19 @@ def _literal(text: str) -> Any:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
     return value if isinstance(value, (int, float, bool, tuple, list)) else text
+
+
+def memory_bytes(text: str) -> int:
+    """Return the bytes of a size such as ``8GB``, ``512MB`` or ``1.5 GiB``; a thousand is 1024 here.
+
+    Raises:
+        SettingsError: If it is no such size.
+    """
+    found = re.fullmatch(r"([\d.]+)\s*([KMGT])i?B?", text.strip(), re.IGNORECASE)
+    with suppress(ValueError):
+        if found and float(found[1]) > 0:
+            return int(float(found[1]) * 2 ** (10 * (1 + "KMGT".index(found[2].upper()))))
+    raise SettingsError(f"memory={text}: not a size; write for example memory=8GB")
 
 
 def defaults(kind: type) -> dict[str, Any]:

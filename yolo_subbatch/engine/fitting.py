@@ -1,0 +1,133 @@
+"""``subdivisions=auto``: as few sub-batches as fit into memory, found before the training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import torch
+from torch.nn import functional as F
+from ultralytics.utils.torch_utils import autocast
+
+from yolo_subbatch.engine.shortage import Snapshot, is_shortage
+from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.values import memory_bytes
+
+if TYPE_CHECKING:
+    from yolo_subbatch.engine.subbatch import SubbatchMixin
+
+SHARE = 0.9  # of the free memory, where no budget is given: fragments and other programs need some
+
+
+def fewest_subdivisions(trainer: SubbatchMixin) -> int:
+    """Return the smallest number of subdivisions that fits.
+
+    On the CPU, memory is reckoned from what one image leaves for the backward pass. On a GPU, a sub-batch is really
+    computed, beside as much memory as the optimizer will take, and the next number is tried if it does not fit.
+
+    Raises:
+        SettingsError: If not even one image at a time fits.
+    """
+    batch, devices = trainer.args.batch, trainer.processes
+    fitting = [parts for parts in range(1, batch + 1) if batch % (parts * devices) == 0]
+    cuda = trainer.device.type == "cuda"
+    with _undone(trainer):
+        free = _free_bytes(trainer)
+        image, largest = _image_bytes(trainer)
+        constant = _constant_bytes(trainer)
+        for parts in fitting:
+            images = batch // parts // devices
+            if constant + images * (image + 2 * largest) > free:
+                continue
+            if not cuda or _fits(trainer, images, free):
+                return parts
+    need = (constant + image + 2 * largest) / 2**20
+    raise SettingsError(
+        f"subdivisions=auto: one image at a time needs about {need:.0f} MiB, {max(0, free) / 2**20:.0f} MiB are free; "
+        "give a larger memory=, a smaller imgsz or a smaller network"
+    )
+
+
+def _free_bytes(trainer: SubbatchMixin) -> float:
+    """Return what the training may still take: of the budget, or of what is free."""
+    cuda = trainer.device.type == "cuda"
+    budget = memory_bytes(trainer.args.memory) if trainer.args.memory else math.inf
+    if cuda:
+        free = torch.cuda.mem_get_info(trainer.device)[0] + torch.cuda.memory_reserved(trainer.device)
+        used = torch.cuda.memory_allocated(trainer.device)
+        return min(budget, free * SHARE) - used
+    return min(budget - psutil.Process().memory_info().rss, psutil.virtual_memory().available * SHARE)
+
+
+def _constant_bytes(trainer: SubbatchMixin) -> int:
+    """Return what is needed whatever the sub-batch: gradients, their sum with the decay, the optimizer's memory."""
+    weights = sum(each.numel() * each.element_size() for each in trainer.plain_model.parameters())
+    return 4 * weights if "Adam" in type(trainer.optimizer).__name__ else 3 * weights
+
+
+def _image_bytes(trainer: SubbatchMixin) -> tuple[int, int]:
+    """Return the bytes that one image leaves for the backward pass, and the largest map among them."""
+    model = trainer.plain_model
+    own = {each.untyped_storage().data_ptr() for each in [*model.parameters(), *model.buffers()]}
+    kept: dict[int, int] = {}
+
+    def note(saved: torch.Tensor) -> torch.Tensor:
+        storage = saved.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda saved: saved):
+        loss = _loss(trainer, 1)
+    found = sum(kept.values()), max(kept.values(), default=0)
+    del loss
+    return found
+
+
+def _loss(trainer: SubbatchMixin, images: int) -> torch.Tensor:
+    """Return the loss of some training images at the largest size that the run will have."""
+    loader = trainer.train_loader
+    batch = loader.collate_fn([loader.dataset[place % len(loader.dataset)] for place in range(images)])
+    precision = torch.bfloat16 if trainer.args.amp == "bf16" else trainer.amp
+    with autocast(precision, device=trainer.device.type):
+        batch = trainer.preprocess_batch(batch)
+        width, height = trainer.largest_size()
+        if tuple(batch["img"].shape[2:]) != (height, width):
+            batch["img"] = F.interpolate(batch["img"], (height, width), mode="bilinear", align_corners=False)
+        loss, _ = trainer.plain_model(batch)
+        total: torch.Tensor = loss.sum()
+        return total
+
+
+def _fits(trainer: SubbatchMixin, images: int, free: float) -> bool:
+    """Compute a sub-batch beside what the optimizer will take, and tell whether it went."""
+    try:
+        beside = torch.empty(_constant_bytes(trainer) // 3, dtype=torch.uint8, device=trainer.device)
+        torch.cuda.reset_peak_memory_stats(trainer.device)
+        before = torch.cuda.memory_allocated(trainer.device)
+        _loss(trainer, images).backward()  # type: ignore[no-untyped-call]
+        peak = torch.cuda.max_memory_allocated(trainer.device) - before + beside.numel()
+        return peak <= free
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error):
+            raise
+        return False
+    finally:
+        trainer.optimizer.zero_grad()
+        trainer._clear_memory()
+
+
+@contextmanager
+def _undone(trainer: Any) -> Iterator[None]:
+    """Leave the statistics of the network as they were."""
+    snapshot = Snapshot(trainer.plain_model)
+    snapshot.take()
+    trainer._model_train()
+    try:
+        yield
+    finally:
+        snapshot.put_back()
+        trainer.optimizer.zero_grad()

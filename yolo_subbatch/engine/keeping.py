@@ -1,0 +1,114 @@
+"""When the exact state of a training is kept, and how a run goes back to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from ultralytics.utils import RANK
+
+from yolo_subbatch.engine import LOGGER, processes, state
+from yolo_subbatch.run.events import Warned
+from yolo_subbatch.run.resume import STATE
+
+if TYPE_CHECKING:
+    from yolo_subbatch.engine.update import Updates
+
+    Base: Any = Updates
+else:
+    Base = object
+
+
+class KeepsState(Base):
+    """The part of the trainer that keeps its state, and takes it up again."""
+
+    resumed: dict[str, Any] | None = None  # the state of the run that is taken up
+
+    def begin(self, overrides: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the arguments to begin with; those of an earlier run where one is taken up again."""
+        given = dict(overrides or {})
+        place = given.pop("resume", None)
+        if place:
+            file = state.find_state(place)
+            self.resumed = state.load(file)
+            given = state.merged(self.resumed, given, file.parent.parent)
+        if processes.launched() and not given.get("device") and torch.cuda.is_available():
+            given["device"] = processes.local_devices()
+        return given
+
+    def check_resume(self, overrides: Any) -> None:
+        """Leave nothing to Ultralytics, which would go on from half-precision averages of the weights."""
+        self.resume = False
+
+    def resume_training(self, ckpt: Any) -> None:
+        """Leave the taking up to ``_setup_train``, when everything exists."""
+
+    @property
+    def state_file(self) -> Path:
+        """Where the exact state is kept."""
+        return Path(self.wdir) / STATE
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return what a trainer has to keep besides; numbers, texts and tensors."""
+        return {}
+
+    def load_extra_state(self, extra: dict[str, Any]) -> None:
+        """Take up what :meth:`extra_state` returned."""
+
+    def keep_state(self) -> None:
+        """Save the state after an update, every so often and before a stop."""
+        every = self.args.save_iterations
+        if self.stopping or self.is_over() or (every and self.update_index % every == 0):
+            self.save_state()
+
+    def is_over(self) -> bool:
+        """Tell whether the run has made its last update."""
+        return bool(self.epoch + 1 >= self.epochs and self.windows_done >= self.updates_per_epoch)
+
+    def save_state(self) -> None:
+        """Write everything that the next update depends on, whole or not at all."""
+        if RANK in {-1, 0} and self.args.save:
+            state.save(self.state_file, state.capture(self))
+            if self.recorder is not None and self.update_index:
+                self.recorder.report_state(self)
+
+    def can_rewind(self) -> bool:
+        """Tell whether there is a state in this epoch to go back to."""
+        return (
+            self.args.save
+            and self.state_file.is_file()
+            and state.load(self.state_file, peek=True)["epoch"] == self.epoch
+        )
+
+    def rewind(self) -> None:
+        """Go back to the last state, after a failure in the middle of an update."""
+        reason = self.shortage
+        self._free()
+        kept = state.load(self.state_file)
+        state.restore(self, kept)
+        if self.recorder is not None:
+            self.recorder.rewind(kept["events"])
+        self.reset_window()
+        self.cut_finer(reason or "")
+        self.train_loader.go_to(self.epoch, self.windows_done)
+
+    def stop_wanted(self) -> bool:
+        """Tell whether someone asked for the end of the run."""
+        return self.recorder is not None and self.recorder.stop_wanted()
+
+    def epoch_is_done(self) -> None:
+        """Keep the state after an epoch, its validation and everything that was reported of it."""
+        if self.stop:
+            return  # the state was kept after the last update: whoever goes on has this epoch's validation before him
+        self.epoch += 1
+        self.windows_done = 0
+        self.save_state()
+        self.epoch -= 1
+
+    def warn(self, code: str, text: str) -> None:
+        """Tell the user and whoever reads the events."""
+        if RANK in {-1, 0}:
+            LOGGER.warning(text)
+        if self.recorder is not None:
+            self.recorder.emit(Warned(code=code, text=text))

@@ -1,0 +1,96 @@
+"""What to do when memory runs out: nothing may be lost but time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from yolo_subbatch.errors import SettingsError
+
+#: What the messages of torch, CUDA and its libraries have in common when an allocation failed.
+SIGNS = (
+    "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_failed",
+    "cudnn_status_internal_error", "unable to find an engine", "std::bad_alloc",
+)  # fmt: skip
+ABSENT = object()
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
+
+
+def finer(batch: int, subdivisions: int, processes: int = 1) -> int:
+    """Return the next number of subdivisions, about twice as many.
+
+    Raises:
+        SettingsError: If every sub-batch is one image a process already.
+    """
+    fitting = [each for each in range(subdivisions + 1, batch + 1) if batch % (each * processes) == 0]
+    if not fitting:
+        raise SettingsError(
+            f"subdivisions={subdivisions}: memory is short even for one image at a time; "
+            "use a smaller imgsz or network, or free some memory, and go on with resume="
+        )
+    return next((each for each in fitting if each >= 2 * subdivisions), fitting[-1])
+
+
+def once(owner: Any, name: str, stand_in: Callable[..., Any]) -> None:
+    """Have the next call of ``owner.name`` go to ``stand_in``, which gets the method that it stands for first.
+
+    The method is back in its place before the stand-in runs: a copy of the owner, or an error, never meets it.
+    """
+    original, own = getattr(owner, name), owner.__dict__.get(name, ABSENT)
+
+    def call(*args: Any, **keywords: Any) -> Any:
+        if own is ABSENT:
+            del owner.__dict__[name]
+        else:
+            owner.__dict__[name] = own
+        return stand_in(original, *args, **keywords)
+
+    owner.__dict__[name] = call
+
+
+class Backward:
+    """Stands for a loss whose ``backward()`` may run out of memory."""
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self.backward = run
+
+
+class Snapshot:
+    """The running statistics of a network before a window, to be put back if it is given up.
+
+    Args:
+        model: The network; all its buffers of floating point or whole numbers are kept.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.live = [each for each in model.buffers() if each.numel()]
+        self.kept = [torch.empty_like(each) for each in self.live]
+
+    def take(self) -> None:
+        """Copy the buffers."""
+        _copy(self.kept, self.live)
+
+    def put_back(self) -> None:
+        """Undo every change since :meth:`take`."""
+        _copy(self.live, self.kept)
+
+
+def _copy(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:
+    if targets:
+        with torch.no_grad():
+            torch._foreach_copy_(targets, sources)
+
+
+def versions(optimizer: torch.optim.Optimizer) -> list[int]:
+    """Return how often every weight and every tensor of the optimizer's state was changed in place."""
+    tensors = [weight for group in optimizer.param_groups for weight in group["params"]]
+    tensors += [each for state in optimizer.state.values() for each in state.values() if isinstance(each, torch.Tensor)]
+    return [each._version for each in tensors]

@@ -1,0 +1,221 @@
+"""The exact state of a training, written so that it can be taken up again after any kind of end.
+
+Ultralytics' own checkpoints hold half-precision averages of the weights; going on from them is another training. This
+file holds everything that the next update depends on, in full precision. What is drawn at random needs no place in it:
+that depends on seed, epoch, image and iteration alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from ultralytics.utils import RANK
+
+from yolo_subbatch.darknet.weights import write_atomically
+from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.resume import MAY_CHANGE, MAY_CHANGE_TOO, STATE, run_of
+
+if TYPE_CHECKING:
+    from yolo_subbatch.engine.subbatch import SubbatchMixin
+
+VERSION = 1
+#: Arguments that Ultralytics adds on its own, or that the run's folder decides.
+NOT_ASKED = frozenset({
+    "resume", "mode", "task", "model", "data", "pretrained", "project", "name", "exist_ok", "save_dir", "single_cls",
+    "complete", "cfg", "weights", "given",
+})  # fmt: skip
+
+
+def capture(trainer: SubbatchMixin) -> dict[str, Any]:
+    """Return everything that the next update of a training depends on."""
+    model, criterion = trainer.plain_model, getattr(trainer.plain_model, "criterion", None)
+    recorder = trainer.recorder
+    return {
+        "version": VERSION,
+        "args": plain(trainer.asked),
+        "host": host_class(type(trainer)),
+        "yaml": plain(getattr(model, "yaml", {})),
+        "images": fingerprint(trainer.train_loader.dataset),
+        "processes": trainer.processes,
+        "iteration": trainer.update_index,
+        "seen": trainer.seen,
+        "epoch": trainer.epoch,
+        "window": trainer.windows_done,
+        "skipped": trainer.skipped,
+        "in_a_row": trainer.in_a_row,
+        "losses": trainer.epoch_losses.state(),
+        "loss_names": list(trainer.loss_names),
+        "model": model.state_dict(),
+        "ema": trainer.ema.ema.state_dict() if trainer.ema else None,
+        "ema_updates": trainer.ema.updates if trainer.ema else 0,
+        "optimizer": trainer.optimizer.state_dict(),
+        "scaler": trainer.scaler.state_dict(),
+        "criterion_updates": getattr(criterion, "updates", None),
+        "best_fitness": number(trainer.best_fitness),
+        "fitness": number(trainer.fitness),
+        "stopper": {"best_fitness": number(trainer.stopper.best_fitness), "best_epoch": trainer.stopper.best_epoch},
+        "csv": trainer.csv.read_text(encoding="utf-8") if trainer.csv.is_file() else "",
+        "events": recorder.position() if recorder else 0,
+        "best": recorder.best if recorder else None,
+        "extra": trainer.extra_state(),
+    }
+
+
+def save(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a state: the file is the old one or the new one, whole, whatever happens."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load(path: Path, peek: bool = False) -> dict[str, Any]:
+    """Read a state.
+
+    Args:
+        path: The file.
+        peek: Leave the tensors in the file, which costs next to nothing.
+
+    Raises:
+        SettingsError: If the file is missing, damaged or of a later version.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=peek)
+        version = state["version"]
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise SettingsError(f"{path}: not a state to go on from ({reason}); start a new run with weights=") from error
+    if version != VERSION:
+        raise SettingsError(f"{path}: written by another version of this program; go on with that one")
+    found: dict[str, Any] = state
+    return found
+
+
+def restore(trainer: SubbatchMixin, state: Mapping[str, Any]) -> None:
+    """Put a training back to where its state was captured; everything of it exists already.
+
+    Raises:
+        SettingsError: If the data set is not the one that the run was begun with.
+    """
+    check_images(state["images"], fingerprint(trainer.train_loader.dataset), str(trainer.args.data))
+    trainer.plain_model.load_state_dict(state["model"])
+    for saved, group in zip(state["optimizer"]["param_groups"], trainer.optimizer.param_groups, strict=True):
+        saved["fused"] = group.get("fused")  # the device of today decides about the kernel
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    if trainer.scaler.is_enabled() and state["scaler"]:
+        trainer.scaler.load_state_dict(state["scaler"])
+    if trainer.ema and state["ema"] is not None:
+        trainer.ema.ema.load_state_dict(state["ema"])
+        trainer.ema.updates = state["ema_updates"]
+    _restore_criterion(trainer.plain_model, state["criterion_updates"])
+    trainer.update_index, trainer.seen = state["iteration"], state["seen"]
+    trainer.skipped, trainer.in_a_row = state["skipped"], state["in_a_row"]
+    trainer.windows_done = state["window"]
+    trainer.best_fitness, trainer.fitness = state["best_fitness"], state["fitness"]
+    trainer.stopper.best_epoch = state["stopper"]["best_epoch"]
+    if state["stopper"]["best_fitness"] is not None:
+        trainer.stopper.best_fitness = state["stopper"]["best_fitness"]
+    trainer.epoch_losses.load(state["losses"])
+    trainer.loss_names = tuple(state["loss_names"])
+    # Ultralytics looks at the last sub-batch's losses when it validates, and an epoch may be taken up at its end.
+    trainer.loss = torch.zeros((), device=trainer.device)
+    trainer.loss_items = {name: torch.zeros((), device=trainer.device) for name in trainer.loss_names}
+    trainer.load_extra_state(state["extra"])
+    if RANK in {-1, 0} and state["csv"]:
+        write_atomically(trainer.csv, state["csv"].encode())
+    elif RANK in {-1, 0}:
+        trainer.csv.unlink(missing_ok=True)  # Ultralytics writes the heading into a file that is not there yet
+
+
+def _restore_criterion(model: Any, updates: int | None) -> None:
+    """Bring a loss whose weights change with every epoch to its place."""
+    if updates:
+        model.criterion = model.criterion or model.init_criterion()
+        model.criterion.updates = updates - 1
+        model.criterion.update()
+
+
+def number(value: Any) -> float | None:
+    """Return a plain number of what may be one of numpy's or torch's."""
+    return None if value is None else float(value)
+
+
+def plain(value: Any) -> Any:
+    """Return a value made of what a restricted unpickler accepts: numbers, texts, lists, dictionaries."""
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(each) for each in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def fingerprint(dataset: Any) -> tuple[int, str]:
+    """Return the number of images of a data set and a hash of their names, which does not know where they lie."""
+    files = getattr(dataset, "im_files", None) or [str(sample[0]) for sample in getattr(dataset, "samples", [])]
+    names = "\n".join(Path(file).name for file in files)
+    return len(dataset), hashlib.sha256(names.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def check_images(then: Any, now: tuple[int, str], data: str) -> None:
+    """Refuse to go on with other images: every later update would hold other ones.
+
+    Raises:
+        SettingsError: If the two fingerprints differ.
+    """
+    if tuple(then) == now:
+        return
+    what = f"{now[0]} training images, {then[0]} when the run began" if then[0] != now[0] else "other training images"
+    raise SettingsError(f"{data}: {what}; put the data set back as it was, or start a new run with weights=")
+
+
+def host_class(kind: type) -> str:
+    """Return ``module:name`` of the trainer class that a run can be taken up with."""
+    generated = kind.__module__ == "yolo_subbatch.engine.subbatch" and kind.__name__ != "SubbatchTrainer"
+    shown = kind.__bases__[1] if generated else kind  # subbatch(X) is made from (SubbatchMixin, X)
+    return f"{shown.__module__}:{shown.__qualname__}"
+
+
+def find_state(place: str | Path) -> Path:
+    """Return the state file of a run, given by its folder, its weights folder or one of its checkpoints.
+
+    Raises:
+        SettingsError: If there is none.
+    """
+    found = run_of(place).weights / STATE
+    if not found.is_file():
+        raise SettingsError(
+            f"resume={place}: no {STATE} in its weights folder: the run is finished, or never began; "
+            "start a new one with weights="
+        )
+    return found
+
+
+def merged(state: Mapping[str, Any], asked: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the arguments of a run that goes on: its own, with what may change.
+
+    Args:
+        state: The state to go on from.
+        asked: What the user gives now; None is as good as not given.
+        folder: The run's folder, wherever it lies today.
+
+    Raises:
+        SettingsError: If something is asked for that would make it another training.
+    """
+    own = dict(state["args"])
+    changes = {key: value for key, value in asked.items() if value is not None and key not in NOT_ASKED}
+    for key, value in changes.items():
+        if key not in (*MAY_CHANGE, *MAY_CHANGE_TOO) and plain(value) != own.get(key):
+            raise SettingsError(
+                f"{key}={value}: cannot change when a run goes on ({key}={own.get(key)} so far), the training would be "
+                "another one; leave it out, or start a new run with weights="
+            )
+    before, here = str(own.get("save_dir", "")), str(folder)
+    if before and str(own.get("data", "")).startswith(before):
+        own["data"] = here + str(own["data"])[len(before) :]
+    own.update({key: value for key, value in changes.items() if key in (*MAY_CHANGE, *MAY_CHANGE_TOO)})
+    own.update(project=str(folder.parent), name=folder.name, exist_ok=True, save_dir=here, resume=False)
+    return own

@@ -1,0 +1,361 @@
+"""One weight update from the sub-batches of a window, whatever happens on the way to it.
+
+A window ends in one of three ways. Usually the weights are updated. If the loss or the gradient is no finite number,
+the update is left out. If memory runs out, everything that the window has moved is put back, and the same images come
+again in smaller sub-batches.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn.utils import clip_grad_norm_
+from ultralytics.nn.tasks import ClassificationModel, RTDETRDetectionModel
+from ultralytics.utils import RANK
+
+from yolo_subbatch.darknet.cross_norm import begin_batch
+from yolo_subbatch.engine.processes import exchange
+from yolo_subbatch.engine.shortage import Backward, Snapshot, finer, is_shortage, once, versions
+from yolo_subbatch.engine.windows import WindowLoader, seed_all
+from yolo_subbatch.errors import TrainingError
+
+if TYPE_CHECKING:
+    from ultralytics.engine.trainer import BaseTrainer
+
+    from yolo_subbatch.engine.exact_norm import ExactNorm
+
+    Base: Any = BaseTrainer
+else:
+    Base = object
+
+#: Networks whose loss is a mean over the images that it is given; all others return a sum.
+MEAN_LOSSES = (ClassificationModel, RTDETRDetectionModel)
+MOST_LOSSES = 16  # whose sums processes exchange: each must know the length before it has seen a loss
+SMALLEST_SCALE = 1.0  # of half precision's gradients: below it, they are not finite for another reason
+
+
+class Updates(Base):
+    """The part of the trainer that turns sub-batches into updates."""
+
+    args: Any
+    model: Any
+    plain_model: Any
+    device: Any
+    loss: torch.Tensor
+    train_loader: WindowLoader
+    recorder: Any
+    processes: int
+    batch_size: int
+    exact: ExactNorm | None = None
+
+    def reset_counts(self) -> None:
+        """Start at iteration 0."""
+        self.update_index = self.seen = 0
+        self.windows_done = 0  # of the epoch
+        self.skipped = self.in_a_row = 0  # updates left out, and how many of them one after the other
+        self.grad_norm = 0.0
+        self.clipped = False
+        self.update_images = 0
+        self.update_losses: dict[str, float] = {}
+        self.begun = self.stepped = 0  # sub-batches, to see that Ultralytics calls what it should
+        self.shortage: str | None = None  # what memory ran out for, in the open window
+        self.stopping = False  # the run ends after the update that was done last
+        self.snapshot: Snapshot | None = None
+        self.reset_window()
+
+    def reset_window(self) -> None:
+        """Forget the sub-batches of an update that is done or given up."""
+        self.sub_index = self.window_images = 0
+        self.shortage = None
+        self.window_losses: dict[str, Any] = {}
+
+    # --- a sub-batch ------------------------------------------------------------------------------------------------
+
+    def before_sub_batch(self) -> None:
+        """Seed what is drawn at random, and stand in for the calls that may run out of memory."""
+        self.check_host()
+        self.begun += 1
+        if self.train_loader.part.first:
+            self.begin_window()
+        self.seed_sub_batch(self.train_loader.part.index)
+        once(self, "preprocess_batch", self._preprocess)
+        once(self.model, "forward", self._forward)
+        if self.args.compile:
+            once(self.plain_model, "loss", self._forward)
+        once(self.scaler, "scale", self._scale)
+
+    def check_host(self) -> None:
+        """Make sure that every sub-batch so far has come to ``optimizer_step``.
+
+        Raises:
+            TrainingError: If Ultralytics' loop does not call it after each.
+        """
+        if self.begun != self.stepped:
+            from ultralytics import __version__
+
+            raise TrainingError(
+                f"ultralytics {__version__}: its training loop calls optimizer_step for {self.stepped} of {self.begun} "
+                "sub-batches, so updates would be wrong; install ultralytics>=8.4,<8.5"
+            )
+
+    def begin_window(self) -> None:
+        """Note what this window may move and would have to be put back."""
+        self.optimizer.zero_grad()
+        if self.snapshot is None:
+            self.snapshot = Snapshot(self.plain_model)
+        self.snapshot.take()
+        begin_batch(self.plain_model)
+        if self.exact is not None:
+            self.begin_exact(self.exact)
+
+    def begin_exact(self, exact: ExactNorm) -> None:
+        """Have the losses of the sub-batches add up to that of the whole window."""
+        exact.end()
+        parts = self.train_loader.parts(self.windows_done)
+        self.adding_up = self.processes > 1 or len(parts) > 1  # a single sub-batch is the whole window
+        if not self.adding_up:
+            return
+        exact.begin()
+        if exact.two_pass:
+            self.measure_window(exact)
+            begin_batch(self.plain_model)
+        elif not parts[0].images:
+            exact.end()  # a borrowed image adds nothing to the sums
+
+    def seed_sub_batch(self, index: int) -> None:
+        """Seed by iteration, so that nothing depends on what came before.
+
+        All sub-batches draw the same input size (``multi_scale``); what layers draw differs from one to the next.
+        """
+        seed_all(self.args.seed, self.update_index, 0, 0)
+        numbers = (self.args.seed, self.update_index, 1 + index, max(0, RANK))
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
+
+    def _preprocess(self, original: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        return self.attempt(lambda: original(batch), batch)
+
+    def _forward(self, original: Any, *args: Any, **keywords: Any) -> Any:
+        """Run the network; where memory is short, return a loss that asks for nothing."""
+        nothing: tuple[torch.Tensor, dict[str, torch.Tensor]] = (
+            torch.zeros(1, device=self.device, requires_grad=True), {},
+        )  # fmt: skip
+        return self.attempt(lambda: original(*args, **keywords), nothing)
+
+    def _scale(self, original: Any, loss: torch.Tensor) -> Backward:
+        def backward() -> None:
+            self.attempt(lambda: original(loss * self.loss_weight()).backward(), None)
+
+        return Backward(backward)
+
+    def loss_weight(self) -> float:
+        """Return the factor on a sub-batch's loss that makes plain sums right.
+
+        Ultralytics multiplies the loss by the number of processes, whose gradients it expects to be averaged. A loss
+        that is a mean over the images counts as often as there are images.
+        """
+        part = self.train_loader.part
+        weight = float(part.images) if self.mean_loss else float(part.images > 0)
+        return weight / self.world_size if RANK != -1 else weight
+
+    def attempt(self, work: Any, otherwise: Any) -> Any:
+        """Do some work of the open window, unless memory has run out in it; if it does now, note that."""
+        if self.shortage is not None:
+            return otherwise
+        try:
+            return work()
+        except (RuntimeError, MemoryError) as error:
+            if not is_shortage(error):
+                raise
+            self.shortage = str(error).splitlines()[0] if str(error) else type(error).__name__
+            return otherwise
+
+    def optimizer_step(self) -> None:
+        """Count the sub-batch; complete the update if it was the window's last."""
+        self.stepped += 1
+        self.sub_index += 1
+        part = self.train_loader.part
+        if self.shortage is None and part.images:
+            self.window_images += part.images
+            for name, value in self.loss_items.items():
+                self.window_losses[name] = self.window_losses.get(name, 0.0) + value.detach() * part.images
+        self.run_callbacks("on_sub_batch_end")
+        if self.shortage is not None or part.last:
+            self.complete_window()
+
+    # --- a window ---------------------------------------------------------------------------------------------------
+
+    def complete_window(self) -> None:
+        """Update the weights, or do the window again if memory ran out, here or in another process."""
+        names, sums, images, short = self.gather()
+        if short:
+            self.give_up_window(finer_parts=True)
+            return
+        at, before = self.update_index, versions(self.optimizer)
+        try:
+            self.update(names, sums, images)
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not is_shortage(error) or self.processes > 1:
+                raise
+            whole = self.update_index == at and versions(self.optimizer) == before
+            self.shortage = str(error)
+            if not whole and not self.can_rewind():
+                raise
+        if whole:
+            self.give_up_window(finer_parts=True)
+        else:
+            self.rewind()
+
+    def gather(self) -> tuple[list[str], torch.Tensor, int, bool]:
+        """Return the names of the losses, their sums, the images of the window, and whether memory ran out.
+
+        Where there are several processes, they sum their gradients and these numbers in one exchange, and agree on
+        whether to stop.
+        """
+        names = list(self.window_losses)
+        sums = torch.stack([self.window_losses[name] for name in names]) if names else torch.zeros(0)
+        if self.processes == 1:
+            self.stopping = self.stop_wanted()
+            return names, sums, self.window_images, self.shortage is not None
+        extras = torch.zeros(3 + MOST_LOSSES, device=self.device)
+        extras[0], extras[1] = self.window_images, float(self.shortage is not None)
+        extras[2], extras[3 : 3 + len(names)] = float(self.stop_wanted()), sums
+        if self.exact is not None:
+            extras = torch.cat((extras, self.exact.totals))
+        trained = [each for each in self.plain_model.parameters() if each.requires_grad]
+        extras = exchange(trained, extras)
+        images, short, stop = extras[:3].tolist()
+        self.stopping = stop > 0
+        names = names or list(self.loss_names)
+        self.exact_totals = extras[3 + MOST_LOSSES :]
+        return names, extras[3 : 3 + len(names)], round(images), short > 0
+
+    def update(self, names: list[str], sums: torch.Tensor, images: int) -> None:
+        """Update the weights with the gradient of all the images of a window.
+
+        Unscaled once, divided by the images that were really seen, clipped once, stepped once.
+        """
+        self.set_rates(self.update_index)
+        self.run_callbacks("optimizer_step")
+        self.scaler.unscale_(self.optimizer)
+        if self.exact is not None and self.adding_up:
+            totals = self.exact.totals if self.processes == 1 else self.exact_totals
+            factor = self.exact.gradient_factor(totals, images)
+            scale_gradients(self.model, factor)
+            sums = sums * factor
+        if self.args.grad_reduction == "mean" or self.mean_loss:
+            scale_gradients(self.model, 1.0 / images)
+        norm = clip_grad_norm_(self.model.parameters(), self.args.max_norm or math.inf, float(self.args.norm_type))
+        # One transfer an update, not one a value: each would wait for the device.
+        self.grad_norm, *values = torch.cat((norm.reshape(1).float(), sums.to(norm).float())).tolist()
+        self.update_images, self.clipped = images, 0 < self.args.max_norm < self.grad_norm
+        self.update_losses = {name: value / images for name, value in zip(names, values, strict=True)}
+        if all(map(math.isfinite, values)) and math.isfinite(self.grad_norm):
+            self._step()
+        elif all(map(math.isfinite, values)) and self._overflowed():
+            return
+        else:
+            self._skip()
+        self._done()
+
+    def _step(self) -> None:
+        self.scaler.step(self.optimizer)
+        self.update_index += 1  # from here on, the window cannot simply be done again
+        self.scaler.update()
+        if self.ema:
+            self.ema.update(self.model)
+        self.in_a_row = 0
+
+    def _overflowed(self) -> bool:
+        """Do the window again if half precision could not hold its gradient: the scale is smaller then."""
+        if not self.scaler.is_enabled() or self.scaler.get_scale() <= SMALLEST_SCALE:
+            return False
+        self.scaler.step(self.optimizer)  # which sees the infinity and does nothing
+        self.give_up_window(finer_parts=False)
+        return True
+
+    def _skip(self) -> None:
+        """Leave out an update that would spoil the weights; it counts as an iteration."""
+        self.update_index += 1
+        self.skipped += 1
+        self.in_a_row += 1
+        if self.snapshot is not None:
+            self.snapshot.put_back()
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        self.loss = torch.zeros_like(self.loss)  # else Ultralytics would go back to its last checkpoint
+        bad = [name for name, value in self.update_losses.items() if not math.isfinite(value)]
+        what, code = (f"loss ({', '.join(bad)})", "nan_loss") if bad else ("gradient", "nan_gradient")
+        self.warn(code, f"iteration {self.update_index}: the {what} is not a finite number; no update was made")
+
+    def _done(self) -> None:
+        """Close the window."""
+        self.run_callbacks("on_before_zero_grad")
+        self.optimizer.zero_grad()
+        self.seen += self.update_images
+        self.windows_done += 1
+        if not self.in_a_row:
+            self.epoch_losses.add(self.update_losses, self.update_images)
+        self.run_callbacks("on_optimizer_step")
+        self.reset_window()
+        self.stopping = self.stopping and not self.is_over()
+        if self.args.max_skipped and self.in_a_row >= self.args.max_skipped:
+            raise TrainingError(
+                f"iteration {self.update_index}: {self.in_a_row} updates in a row had no finite loss or gradient; "
+                "lower the learning rate, lengthen burn_in, or look for damaged labels (max_skipped=0 never stops)"
+            )
+        self.keep_state()
+
+    # --- going back -------------------------------------------------------------------------------------------------
+
+    def give_up_window(self, finer_parts: bool) -> None:
+        """Put back everything that the open window has moved, and have its images come again.
+
+        Args:
+            finer_parts: Cut it into smaller sub-batches, because memory is short.
+        """
+        self._free()
+        if self.scaler.is_enabled():
+            if finer_parts:
+                self.scaler.update(self.scaler.get_scale())  # forget that gradients were unscaled
+            else:
+                self.scaler.update()
+        if self.snapshot is not None:
+            self.snapshot.put_back()
+        reason = self.shortage or ""
+        self.reset_window()
+        if finer_parts:
+            self.cut_finer(reason)
+        self.train_loader.go_to(self.epoch, self.windows_done)
+
+    def cut_finer(self, reason: str) -> None:
+        """Raise ``subdivisions``; the batch stays."""
+        args = self.args
+        args.subdivisions = finer(args.batch, args.subdivisions, self.processes)
+        self.batch_size = self.train_loader.size = args.batch // args.subdivisions
+        text = (
+            f"memory is short: batch {args.batch} stays, subdivisions={args.subdivisions} from now on "
+            f"({self.batch_size} images at a time); iteration {self.update_index + 1} is done again"
+        )
+        if args.bn == "sub-batch" and any(isinstance(each, torch.nn.BatchNorm2d) for each in self.model.modules()):
+            text += f"; batch normalisation now averages over {self.batch_size // self.processes} images"
+        self.warn("oom_retry", f"{text} [{reason}]" if reason else text)
+
+    def _free(self) -> None:
+        """Let go of whatever the open window holds in memory."""
+        self.optimizer.zero_grad()
+        self.loss = torch.zeros((), device=self.device)
+        self.loss_items = {name: value.detach() for name, value in getattr(self, "loss_items", {}).items()}
+        gc.collect()
+        self._clear_memory()
+
+
+def scale_gradients(model: torch.nn.Module, factor: Any) -> None:
+    """Multiply every gradient in place."""
+    gradients = [each.grad for each in model.parameters() if each.grad is not None]
+    torch._foreach_mul_(gradients, factor)

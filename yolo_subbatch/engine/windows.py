@@ -1,0 +1,269 @@
+"""Which images make up which update, and in which parts they are computed.
+
+A window is the images of one update: a run of ``batch`` places in the order of the epoch. How a window is cut into
+sub-batches, and who loads them, changes neither the window nor what is drawn at random for an image: order and
+augmentation depend on the seed, the epoch and the image alone.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, RandomSampler
+from ultralytics.data.build import InfiniteDataLoader
+
+from yolo_subbatch.darknet.iteration import split
+
+SHUFFLE_SEED = 6148914691236517205 - 1  # what Ultralytics adds to the seed, in a run of one process
+
+
+class EpochOrder:
+    """The order of the images in every epoch, the same as Ultralytics' own shuffling gives in one process.
+
+    Args:
+        images: How many there are.
+        seed: The seed of the run.
+        shuffle: False keeps their order.
+    """
+
+    def __init__(self, images: int, seed: int, shuffle: bool = True) -> None:
+        self.images, self.seed, self.shuffle = images, seed, shuffle
+        self._drawn: dict[int, list[int]] = {}
+        self._sampler: RandomSampler | None = None
+
+    def __len__(self) -> int:
+        return self.images
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.images))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing: Ultralytics calls this where it has several processes, and the epoch is asked for here."""
+
+    def __call__(self, epoch: int) -> list[int]:
+        """Return the image at every place of an epoch, counted from 0."""
+        if not self.shuffle:
+            return list(range(self.images))
+        if epoch not in self._drawn:
+            self._draw(epoch)
+        return self._drawn[epoch]
+
+    def _draw(self, epoch: int) -> None:
+        """Draw epochs until this one; each continues the random numbers of the one before."""
+        last = max(self._drawn, default=-1)
+        if self._sampler is None or epoch < last:
+            generator = torch.Generator()
+            generator.manual_seed((SHUFFLE_SEED + self.seed) % 2**64)
+            torch.empty((), dtype=torch.int64).random_(generator=generator)  # a loader draws its own seed first
+            self._sampler, last = RandomSampler(range(self.images), generator=generator), -1
+        for number in range(last + 1, epoch + 1):
+            order = list(self._sampler)
+            # A loader reads ahead into the next epoch: the one before may still be asked for.
+            self._drawn = {key: value for key, value in self._drawn.items() if key == number - 1} | {number: order}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be drawn again: a loader's process gets a copy."""
+        return {**self.__dict__, "_drawn": {}, "_sampler": None}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One sub-batch of a window, as one of the processes computes it.
+
+    ``places`` are those in the order of the epoch. A process without an image in the whole window borrows one, whose
+    ``images`` count as 0: so all processes come to the update. ``index`` is that of the sub-batch in its window.
+    """
+
+    places: range
+    images: int
+    index: int
+    last: bool
+    first: bool
+
+
+def parts_of(places: range, size: int, processes: int = 1, rank: int = 0) -> list[Part]:
+    """Cut a window into the sub-batches of one process.
+
+    Args:
+        places: The window's places in the order of the epoch.
+        size: Images of a sub-batch, over all processes.
+        processes: How many share each sub-batch.
+        rank: Which of them this is.
+    """
+    shares = []
+    for start in range(0, len(places), size):
+        sub_batch = places[start : start + size]
+        shares.append(sub_batch[list(split(len(sub_batch), processes))[rank]])
+    own = [(index, share) for index, share in enumerate(shares) if share]
+    if not own:
+        return [Part(places[:1], 0, 0, last=True, first=True)]
+    ends = own[0][0], own[-1][0]
+    return [Part(share, len(share), index, last=index == ends[1], first=index == ends[0]) for index, share in own]
+
+
+def seed_all(*numbers: int) -> None:
+    """Seed every generator of random numbers on the CPU."""
+    drawn = np.random.SeedSequence(numbers).generate_state(3, np.uint64)
+    random.seed(int(drawn[0]))
+    np.random.seed(int(drawn[1] % 2**32))
+    torch.default_generator.manual_seed(int(drawn[2] >> 1))
+
+
+class KeyedImages(Dataset[Any]):
+    """A data set whose items depend on epoch and place alone, whoever loads them and whatever was loaded before.
+
+    Ultralytics' mosaic draws its other images from those that the same process has loaded lately. Here it draws them
+    from the images before this one in the order of the epoch, as many as Ultralytics would keep.
+
+    Args:
+        images: Ultralytics' data set; all its attributes can be reached through this one.
+        order: The order of the images.
+    """
+
+    def __init__(self, images: Any, order: EpochOrder) -> None:
+        recent = int(getattr(images, "max_buffer_length", 0))
+        self.__dict__.update(images=images, order=order, recent=recent, held=OrderedDict())
+        if recent:
+            images.max_buffer_length = sys.maxsize  # what is kept in memory is decided here
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "images" or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.images, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.images, name, value)
+
+    def __getitem__(self, key: int) -> Any:
+        """Return the item of a key, which is the epoch times the number of images plus the place."""
+        epoch, place = divmod(key, len(self.order))
+        order = self.order(epoch)
+        index = order[place]
+        seed_all(self.order.seed, epoch, index)
+        if not self.recent:
+            return self.images[index]
+        self.images.buffer = [order[place - back] for back in range(self.recent)]
+        item = self.images[index]
+        self._forget(index, self.images.buffer[self.recent :])
+        return item
+
+    def _forget(self, index: int, loaded: list[int]) -> None:
+        """Bound the number of images in memory; the item's own may have been changed in place and goes at once."""
+        for each in loaded:
+            self.held[each] = True
+            self.held.move_to_end(each)
+        dropped = [index] if self.held.pop(index, None) else []
+        while len(self.held) > self.recent:
+            dropped.append(self.held.popitem(last=False)[0])
+        if self.images.cache != "ram":
+            for each in dropped:
+                self.images.ims[each] = self.images.im_hw0[each] = self.images.im_hw[each] = None
+
+
+class WindowLoader(InfiniteDataLoader):
+    """Gives the sub-batches of an epoch, window by window, and can be sent back.
+
+    Args:
+        stock: The loader that Ultralytics built; how it loads is kept.
+        order: The order of the images.
+        batch: Images of a window.
+        size: Images of a sub-batch, over all processes; may be changed between sub-batches, with :meth:`go_to`.
+        processes: How many share each sub-batch.
+        rank: Which of them this is.
+
+    Attributes:
+        part: The sub-batch that was given last.
+        whole_window: Load all sub-batches of a window before the first is given; ``held`` are these.
+        epoch, window: Where it is, each from 0.
+    """
+
+    iterator: Any
+
+    def __init__(self, stock: Any, order: EpochOrder, batch: int, size: int, processes: int = 1, rank: int = 0) -> None:
+        self.batch, self.size, self.processes, self.rank = batch, size, processes, rank
+        self.epoch = self.window = 0
+        self.part = Part(range(0), 0, 0, True, True)
+        self.sent_back = self.whole_window = False
+        self.held: list[Any] = []
+        self.whole_only = stock.drop_last  # with compile=True Ultralytics leaves out a smaller last sub-batch
+        names = ["num_workers", "prefetch_factor", "pin_memory", "collate_fn", "worker_init_fn", "timeout"]
+        how = {name: getattr(stock, name) for name in names}
+        if stock.pin_memory_device:
+            how["pin_memory_device"] = stock.pin_memory_device
+        super().__init__(
+            dataset=KeyedImages(stock.dataset, order), batch_size=max(1, size // processes), sampler=order, **how
+        )
+        object.__setattr__(self, "batch_sampler", _ReadAhead(self))
+
+    @property
+    def images(self) -> int:
+        """Images of an epoch."""
+        every = len(self.sampler)
+        return every - every % self.size if self.whole_only and every > self.size else every
+
+    @property
+    def windows(self) -> int:
+        """Updates of an epoch."""
+        return -(-self.images // self.batch)
+
+    def parts(self, window: int) -> list[Part]:
+        """Return this process's sub-batches of a window."""
+        places = range(window * self.batch, min((window + 1) * self.batch, self.images))
+        return parts_of(places, self.size, self.processes, self.rank)
+
+    def __len__(self) -> int:
+        whole, last = self.parts(0), self.parts(self.windows - 1)
+        return len(whole) * (self.windows - 1) + len(last)
+
+    def go_to(self, epoch: int, window: int) -> None:
+        """Continue with the first sub-batch of a window, whatever was read ahead."""
+        if (epoch, window) != (self.epoch, self.window) or self.iterator is not None:
+            self.reset()
+        self.epoch, self.window, self.sent_back = epoch, window, True
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give what is left of the epoch."""
+        while self.window < self.windows:
+            self.sent_back = False
+            parts = self.parts(self.window)
+            # A window that is gone through twice is loaded whole, otherwise each sub-batch when it is its turn.
+            self.held = [self._load() for _ in parts] if self.whole_window else []
+            for index, part in enumerate(parts):
+                self.part = part
+                yield self.held[index] if self.held else self._load()
+                if self.sent_back:
+                    break
+            else:
+                self.window += 1
+        self.epoch, self.window = self.epoch + 1, 0
+
+    def _load(self) -> Any:
+        if self.iterator is None:
+            self.iterator = self._get_iterator()
+        return next(self.iterator)
+
+
+class _ReadAhead:
+    """The keys of every sub-batch from a loader's place on, without end: loaders read into the next epoch."""
+
+    def __init__(self, loader: WindowLoader) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[list[int]]:
+        loader = self.loader
+        epoch, first = loader.epoch, loader.window
+        while True:
+            for window in range(first, loader.windows):
+                for part in loader.parts(window):
+                    yield [epoch * len(loader.sampler) + place for place in part.places]
+            epoch, first = epoch + 1, 0

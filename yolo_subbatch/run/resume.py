@@ -1,0 +1,68 @@
+"""Which run is to go on, and whether it can: checked before anything of it is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.checks import check_ranges, raise_errors
+from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.settings import TrainSettings
+
+STATE = "state.pt"  # in the run's weights folder
+#: Keys that say where and how a run is computed, not what: they may change when it goes on.
+MAY_CHANGE = ("subdivisions", "memory", "device", "workers", "save_iterations")
+MAY_CHANGE_TOO = ("cache", "plots", "save_period", "verbose")  # of Ultralytics
+
+
+def run_of(place: str | Path) -> RunFolder:
+    """Return the run that a folder, its weights folder or one of its checkpoints belongs to.
+
+    Raises:
+        SettingsError: If there is none.
+    """
+    path = Path(place).absolute()
+    if not path.exists():
+        raise SettingsError(f"resume={place}: no such folder or file; give the folder of a run")
+    for folder in (path, path.parent, path.parent.parent):
+        if any((folder / name).is_file() for name in ("run.json", "events.jsonl", f"weights/{STATE}")):
+            return RunFolder(folder)
+    raise SettingsError(f"resume={place}: not the folder of a run; give the folder that holds its events.jsonl")
+
+
+def check_resume(settings: TrainSettings, first: bool = True) -> tuple[RunFolder, dict[str, Any]]:
+    """Return the run that is to go on, and the arguments that change.
+
+    Args:
+        settings: What the user gives.
+        first: This is the run's only process, or the first of several: another one finds it running already.
+
+    Raises:
+        SettingsError: If it is running or finished, or if something is asked for that would make it another training.
+    """
+    folder = run_of(settings.resume or "")
+    asked = {key: value for key, value in settings.changed().items() if key not in {"resume", "extra"}}
+    asked |= dict(settings.extra)
+    for key, value in asked.items():
+        if key not in (*MAY_CHANGE, *MAY_CHANGE_TOO):
+            raise SettingsError(
+                f"{key}={value}: cannot be given with resume=, the training would be another one; leave it out "
+                f"({', '.join(MAY_CHANGE)} may change), or start a new run with weights="
+            )
+    raise_errors(check_ranges(settings))
+    if first and folder.alive():
+        raise SettingsError(f"resume={settings.resume}: this run is still running; stop it first")
+    if folder.status() == "completed":
+        raise SettingsError(
+            f"resume={settings.resume}: this run is finished, nothing is left to train; "
+            "start a new one with weights= or model="
+        )
+    if not has_state(folder) and not folder.settings.is_file():
+        raise SettingsError(f"resume={settings.resume}: neither a state nor settings in it; start a new run")
+    return folder, asked
+
+
+def has_state(folder: RunFolder) -> bool:
+    """Tell whether a run has kept a state; one that was ended while it got ready has not, and begins again."""
+    return (folder.weights / STATE).is_file()
