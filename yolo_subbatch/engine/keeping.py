@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ from ultralytics.utils import RANK
 from yolo_subbatch.engine import LOGGER, processes, state
 from yolo_subbatch.run.events import Warned
 from yolo_subbatch.run.resume import STATE
+
+SHORT = 0.3  # seconds that keeping the state may take after every epoch, however short that is
+WORTH = 20  # times as long as keeping the state takes has to be lost before it is kept after an epoch: 5 % of the time
 
 if TYPE_CHECKING:
     from yolo_subbatch.engine.update import Updates
@@ -24,6 +28,7 @@ class KeepsState(Base):
     """The part of the trainer that keeps its state, and takes it up again."""
 
     resumed: dict[str, Any] | None = None  # the state of the run that is taken up
+    kept_at = keeping_took = 0.0  # when the state was kept last, and how long that took, in seconds
 
     def begin(self, overrides: dict[str, Any] | None) -> dict[str, Any]:
         """Return the arguments to begin with; those of an earlier run where one is taken up again."""
@@ -69,7 +74,10 @@ class KeepsState(Base):
     def save_state(self) -> None:
         """Write everything that the next update depends on, whole or not at all."""
         if RANK in {-1, 0} and self.args.save:
+            begin = time.monotonic()
             state.save(self.state_file, state.capture(self))
+            self.kept_at = time.monotonic()
+            self.keeping_took = self.kept_at - begin
             if self.recorder is not None and self.update_index:
                 self.recorder.report_state(self)
 
@@ -101,8 +109,10 @@ class KeepsState(Base):
         """Keep the state after an epoch, its validation and everything that was reported of it."""
         if self.stop:
             return  # the state was kept after the last update: whoever goes on has this epoch's validation before him
-        self.epoch += 1
         self.windows_done = 0
+        if self.keeping_took > SHORT and time.monotonic() - self.kept_at < WORTH * self.keeping_took:
+            return  # epochs of seconds: an older state is as exact, and costs less
+        self.epoch += 1
         self.save_state()
         self.epoch -= 1
 

@@ -27,6 +27,7 @@ from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
 from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.run.find import find_cfg
 from yolo_subbatch.run.folder import recorded_iteration
+from yolo_subbatch.run.resume import run_of
 
 LOSS_NAMES = ("box_loss", "obj_loss", "cls_loss")
 
@@ -226,10 +227,16 @@ class Darknet(Model):
     def train(self, trainer: Any = None, **keywords: Any) -> Any:
         """Train with Darknet's batch, subdivisions and schedule; keys as on the command line.
 
-        Without ``data`` the built-in data set ``shapes`` is used.
+        Without ``data`` the built-in data set ``shapes`` is used. ``resume`` goes on with a run that was ended, given
+        by its folder, or by True where this model is a checkpoint of it.
         """
-        from yolo_subbatch.engine.trainer import prepare_keywords
+        from yolo_subbatch.engine.keys import prepare_keywords
 
+        if keywords.get("resume"):
+            place = self.ckpt_path if keywords["resume"] is True else keywords["resume"]
+            metrics = super().train(trainer, **{**keywords, "resume": str(run_of(place or "").path)})
+            self._use_own_size()
+            return metrics
         metrics = super().train(trainer, **prepare_keywords(keywords))
         self._use_own_size()
         return metrics

@@ -59,7 +59,7 @@ def once(owner: Any, name: str, stand_in: Callable[..., Any]) -> None:
 class Backward:
     """Stands for a loss whose ``backward()`` may run out of memory."""
 
-    def __init__(self, run: Callable[[], None]) -> None:
+    def __init__(self, run: Callable[[], Any]) -> None:
         self.backward = run
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from copy import copy, deepcopy
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +20,11 @@ from ultralytics.cfg import cfg2dict
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import ClassificationModel
 from ultralytics.utils import DEFAULT_CFG, LOCAL_RANK, RANK
-from ultralytics.utils.torch_utils import autocast, torch_distributed_zero_first, unwrap_model
+from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
 from yolo_subbatch.darknet.cross_norm import gather_over_batch
 from yolo_subbatch.engine import LOGGER, launch, processes, state, use_all_cores
+from yolo_subbatch.engine.adding_up import AddsUp
 from yolo_subbatch.engine.arguments import (
     AUTO,
     SUBBATCH_DEFAULTS,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer
 
 
-class SubbatchMixin(KeepsState, Validates, Updates):
+class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
     """Put this before a trainer class: ``class T(SubbatchMixin, SegmentationTrainer)``, or call :func:`subbatch`.
 
     ``args.batch`` keeps the number of images of one update; the loader gives ``batch / subdivisions`` images at a time.
@@ -90,6 +91,8 @@ class SubbatchMixin(KeepsState, Validates, Updates):
         # With nominal batch = batch, Ultralytics neither rescales the decay nor misjudges the number of updates.
         self.args.nbs = self.args.batch
         self.asked = deepcopy(vars(self.args))
+        if self.resumed is not None:
+            self.args.resume = str(self.save_dir)  # for the processes that this one may start
         if RANK in {-1, 0} and not self.ddp:
             RunRecorder().register(self)
 
@@ -327,23 +330,6 @@ class SubbatchMixin(KeepsState, Validates, Updates):
         if (loader.epoch, loader.window) != (self.epoch, window):
             loader.go_to(self.epoch, window)
         self.reset_window()
-
-    def measure_window(self, exact: ExactNorm) -> None:
-        """Run all sub-batches of a window without gradients, for the sums that the losses are divided by."""
-        seeds = self.train_loader.parts(self.windows_done)
-        precision = torch.bfloat16 if self.args.amp == "bf16" else self.amp
-        for part, held in zip(seeds, self.train_loader.held, strict=True):
-            if not part.images:
-                continue
-            self.seed_sub_batch(part.index)
-            with exact.measuring(), torch.no_grad(), autocast(precision, device=self.device.type):
-                self.attempt(lambda held=held: self.model(self.preprocess_batch(copy(held))), None)
-        totals = exact.totals
-        images = sum(part.images for part in seeds)
-        if self.processes > 1:
-            found = processes.sum_over(torch.cat((totals, totals.new_tensor([float(images)]))))
-            totals, images = found[:-1], round(float(found[-1]))
-        exact.use(totals, images)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Move a sub-batch to the device."""

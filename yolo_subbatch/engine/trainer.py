@@ -3,78 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 from ultralytics.models.yolo.detect import DetectionTrainer
-from ultralytics.utils import DEFAULT_CFG, DEFAULT_CFG_DICT, RANK
+from ultralytics.utils import DEFAULT_CFG, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from yolo_subbatch.darknet.augment import Augmentation, exact_random_size, largest_random_size, random_size
 from yolo_subbatch.darknet.optimizer import darknet_sgd, set_rate
-from yolo_subbatch.darknet.parser import parse_cfg, read_cfg, write_cfg
+from yolo_subbatch.darknet.parser import parse_cfg, write_cfg
 from yolo_subbatch.darknet.plan import Plan, plan_run
 from yolo_subbatch.darknet.schedule import learning_rate
-from yolo_subbatch.darknet.sections import Cfg, Yolo
+from yolo_subbatch.darknet.sections import Cfg
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.darknet.weights import save_weights, write_atomically
 from yolo_subbatch.engine import LOGGER
-from yolo_subbatch.engine.arguments import AUTO, SUBBATCH_DEFAULTS, describe_batch, describe_clip
+from yolo_subbatch.engine.arguments import describe_batch, describe_clip
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, size_of
+from yolo_subbatch.engine.keys import DARKNET_DEFAULTS, canonical, read_source, with_defaults, with_keys
 from yolo_subbatch.engine.model import DarknetModel, image_size, load_darknet_weights, rebuilt
 from yolo_subbatch.engine.subbatch import SubbatchMixin
-from yolo_subbatch.errors import SettingsError, WeightsError
+from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.checks import size_fault
-from yolo_subbatch.run.host import nearest
-from yolo_subbatch.run.values import ALIASES
-
-#: Keys of [net] that a user's key replaces; ``None`` keeps the cfg's value.
-NET_KEYS = (
-    "learning_rate", "learning_rate_min", "decay", "burn_in", "power", "policy", "step", "gamma", "steps", "scales",
-    "hue", "saturation", "exposure", "flip", "angle",
-)  # fmt: skip
-#: Keys of every [yolo] section that a user's key replaces.
-HEAD_KEYS = ("random", "jitter", "ignore_thresh", "truth_thresh")
-DARKNET_DEFAULTS: dict[str, Any] = {
-    **SUBBATCH_DEFAULTS,
-    "grad_reduction": "mean",
-    **dict.fromkeys((*NET_KEYS, *HEAD_KEYS)),
-    "step_scale": None,  # [net] scale; Ultralytics has another key of that name
-    "weights": None,
-    "flavour": "auto",
-    "max_batches": None,
-    "schedule": "scaled",  # exact: keep the cfg's own numbers
-    "seen": "reset",  # keep: go on at the iteration that the weights file has reached
-    "augmentation": "darknet",  # ultralytics: its own transforms
-    "letterbox": "ultralytics",
-    "given": (),  # the keys that the user gave himself
-}
-#: What differs from Ultralytics' defaults for a Darknet network, unless the user says otherwise.
-HOST_DEFAULTS = {
-    "mosaic": 0.0, "close_mosaic": 0, "patience": 0, "amp": False, "optimizer": "SGD", "warmup_epochs": 0.0,
-}  # fmt: skip
-KNOWN = frozenset({*DARKNET_DEFAULTS, *DEFAULT_CFG_DICT, "save_dir", "augmentations", "session"})
-
-
-def prepare_keywords(keywords: dict[str, Any]) -> dict[str, Any]:
-    """Complete the keywords of ``Darknet.train``: the data set, and a run folder below the working directory."""
-    made = dict(keywords)
-    if made.get("data") is None:
-        from yolo_subbatch.shapes import shapes_data
-
-        made["data"] = str(shapes_data())
-        LOGGER.info(f"no data given: training on the built-in data set shapes ({made['data']})")
-        if not any(made.get(key) for key in ("epochs", "max_batches")):
-            made["epochs"] = 10
-            LOGGER.info("no length given: training for 10 epochs; epochs= or max_batches= changes that")
-    # Ultralytics would put a relative project below its own runs folder and the task's name.
-    made["project"] = str(Path(made.get("project") or "runs").absolute())
-    made.setdefault("name", "train")
-    return made
 
 
 class DarknetTrainer(SubbatchMixin, DetectionTrainer):
@@ -89,11 +42,11 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def __init__(
         self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: dict[str, Any] | None = None
     ) -> None:
-        given = self.begin(_canonical(dict(overrides or {})))
+        given = self.begin(canonical(dict(overrides or {})))
         # A run that is taken up, or a process of one on several devices, gets complete arguments.
         complete = bool(given.get("complete"))
         self.source = read_source(given) if self.resumed is None else self._own_source(given)
-        given = given if complete else _with_defaults(given, self.source)
+        given = given if complete else with_defaults(given, self.source)
         self.plan: Plan | None = None
         self.seen_before: tuple[int, int | None] = (0, None)  # images and iteration of the weights at the start
         self.size = size_of(given["imgsz"])
@@ -292,78 +245,6 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def load_extra_state(self, extra: dict[str, Any]) -> None:
         """Take up where the first weights stood."""
         self.seen_before = tuple(extra["seen_before"])
-
-
-def _canonical(given: dict[str, Any]) -> dict[str, Any]:
-    """Give every setting its Darknet name; None is as good as not given, complete arguments are that already."""
-    if given.get("complete"):
-        return given
-    given = {key: value for key, value in given.items() if value is not None}
-    for key in given:
-        if key not in KNOWN:
-            near = nearest(key, KNOWN)
-            raise SettingsError(
-                f"{key}: unknown key; {f'did you mean {near}?' if near else 'see Ultralytics for its keys'}"
-            )
-    for theirs, ours in ALIASES.items():
-        if theirs in given:
-            if ours in given:
-                raise SettingsError(f"{theirs}, {ours}: one setting under two names; give one of them")
-            given[ours] = given.pop(theirs)
-    if "scale" in given:  # for a Darknet network the cfg's meaning holds: the factor of policy=step
-        given["step_scale"] = given.pop("scale")
-    return given
-
-
-def read_source(given: dict[str, Any]) -> Cfg:
-    """Read the cfg of ``model``, a ``.cfg`` or a checkpoint, and put the user's values into it."""
-    path = str(given.get("model"))
-    if path.endswith(".pt"):
-        from ultralytics.nn.tasks import load_checkpoint
-
-        model, _ = load_checkpoint(path)
-        if not isinstance(model, DarknetModel):
-            raise WeightsError(f"{path}: holds no Darknet network; train it with SubbatchTrainer")
-        cfg = parse_cfg(model.yaml["darknet"], path)
-    else:
-        cfg = read_cfg(path)
-    for warning in cfg.warnings:
-        LOGGER.warning(warning)
-    return with_keys(cfg, given)
-
-
-def with_keys(cfg: Cfg, given: dict[str, Any]) -> Cfg:
-    """Return the cfg with the values that a user gave for keys of ``[net]`` and ``[yolo]``."""
-    names = {**{key: key for key in (*NET_KEYS, "batch", "subdivisions", "momentum")}, "step_scale": "scale"}
-    net = {names[key]: _tupled(given[key]) for key in names if given.get(key) not in (None, AUTO)}
-    head = {key: given[key] for key in HEAD_KEYS if given.get(key) is not None}
-    if given.get("imgsz") is not None:
-        net["width"], net["height"] = size_of(given["imgsz"])
-    sections = tuple(replace(each, **head) if isinstance(each, Yolo) else each for each in cfg.sections)
-    return replace(cfg, net=replace(cfg.net, **net), sections=sections)
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _with_defaults(given: dict[str, Any], cfg: Cfg) -> dict[str, Any]:
-    """Fill in what the cfg says and what differs from Ultralytics for a Darknet network."""
-    if cfg.net.batch == 1 and "batch" not in given:
-        LOGGER.warning(
-            f"{cfg.path}: batch=1, Darknet's lines for testing; every image will be an update: "
-            "give batch=64 subdivisions=16"
-        )
-    made = {**HOST_DEFAULTS, **given}
-    made["given"] = sorted(key for key, value in given.items() if value is not None and key != "given")
-    made["batch"] = cfg.net.batch
-    made["subdivisions"] = AUTO if given.get("subdivisions") == AUTO else cfg.net.subdivisions
-    if "batch" in given and "subdivisions" not in given and isinstance(made["batch"], int):
-        made["subdivisions"] = math.gcd(made["batch"], made["subdivisions"])  # the cfg's own, as far as it divides
-    made["imgsz"] = image_size(cfg)
-    made["momentum"], made["weight_decay"] = cfg.net.momentum, cfg.net.decay
-    made["lr0"] = min(1.0, cfg.net.learning_rate)  # Ultralytics refuses more; every update sets the rate anyway
-    return made
 
 
 def _filters(cfg: Cfg) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,20 +113,6 @@ class Updates(Base):
         if self.exact is not None:
             self.begin_exact(self.exact)
 
-    def begin_exact(self, exact: ExactNorm) -> None:
-        """Have the losses of the sub-batches add up to that of the whole window."""
-        exact.end()
-        parts = self.train_loader.parts(self.windows_done)
-        self.adding_up = self.processes > 1 or len(parts) > 1  # a single sub-batch is the whole window
-        if not self.adding_up:
-            return
-        exact.begin()
-        if exact.two_pass:
-            self.measure_window(exact)
-            begin_batch(self.plain_model)
-        elif not parts[0].images:
-            exact.end()  # a borrowed image adds nothing to the sums
-
     def seed_sub_batch(self, index: int) -> None:
         """Seed by iteration, so that nothing depends on what came before.
 
@@ -136,20 +123,16 @@ class Updates(Base):
         torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
 
     def _preprocess(self, original: Any, batch: dict[str, Any]) -> dict[str, Any]:
-        return self.attempt(lambda: original(batch), batch)
+        return self.attempt(lambda: original(batch), lambda: batch)
 
     def _forward(self, original: Any, *args: Any, **keywords: Any) -> Any:
         """Run the network; where memory is short, return a loss that asks for nothing."""
-        nothing: tuple[torch.Tensor, dict[str, torch.Tensor]] = (
-            torch.zeros(1, device=self.device, requires_grad=True), {},
-        )  # fmt: skip
-        return self.attempt(lambda: original(*args, **keywords), nothing)
+        return self.attempt(
+            lambda: original(*args, **keywords), lambda: (torch.zeros(1, device=self.device, requires_grad=True), {})
+        )
 
     def _scale(self, original: Any, loss: torch.Tensor) -> Backward:
-        def backward() -> None:
-            self.attempt(lambda: original(loss * self.loss_weight()).backward(), None)
-
-        return Backward(backward)
+        return Backward(lambda: self.attempt(lambda: original(loss * self.loss_weight()).backward(), lambda: None))
 
     def loss_weight(self) -> float:
         """Return the factor on a sub-batch's loss that makes plain sums right.
@@ -161,17 +144,17 @@ class Updates(Base):
         weight = float(part.images) if self.mean_loss else float(part.images > 0)
         return weight / self.world_size if RANK != -1 else weight
 
-    def attempt(self, work: Any, otherwise: Any) -> Any:
+    def attempt(self, work: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
         """Do some work of the open window, unless memory has run out in it; if it does now, note that."""
         if self.shortage is not None:
-            return otherwise
+            return otherwise()
         try:
             return work()
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
                 raise
             self.shortage = str(error).splitlines()[0] if str(error) else type(error).__name__
-            return otherwise
+        return otherwise()
 
     def optimizer_step(self) -> None:
         """Count the sub-batch; complete the update if it was the window's last."""
@@ -199,12 +182,15 @@ class Updates(Base):
             self.update(names, sums, images)
             return
         except (RuntimeError, MemoryError) as error:
-            if not is_shortage(error) or self.processes > 1:
+            if not is_shortage(error):
                 raise
             whole = self.update_index == at and versions(self.optimizer) == before
             self.shortage = str(error)
-            if not whole and not self.can_rewind():
-                raise
+            if self.processes > 1 or not (whole or self.can_rewind()):
+                raise TrainingError(
+                    f"iteration {at + 1}: memory ran out in the middle of an update ({self.shortage}); free some, and "
+                    "go on with resume= from the state that was kept last"
+                ) from error
         if whole:
             self.give_up_window(finer_parts=True)
         else:
@@ -231,7 +217,7 @@ class Updates(Base):
         images, short, stop = extras[:3].tolist()
         self.stopping = stop > 0
         names = names or list(self.loss_names)
-        self.exact_totals = extras[3 + MOST_LOSSES :]
+        self.summed_totals = extras[3 + MOST_LOSSES :]
         return names, extras[3 : 3 + len(names)], round(images), short > 0
 
     def update(self, names: list[str], sums: torch.Tensor, images: int) -> None:
@@ -243,8 +229,7 @@ class Updates(Base):
         self.run_callbacks("optimizer_step")
         self.scaler.unscale_(self.optimizer)
         if self.exact is not None and self.adding_up:
-            totals = self.exact.totals if self.processes == 1 else self.exact_totals
-            factor = self.exact.gradient_factor(totals, images)
+            factor = self.exact_factor(self.exact, images)
             scale_gradients(self.model, factor)
             sums = sums * factor
         if self.args.grad_reduction == "mean" or self.mean_loss:
