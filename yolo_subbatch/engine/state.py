@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from yolo_subbatch.engine.subbatch import SubbatchMixin
 
 VERSION = 1
+STOPPER = ("best_fitness", "best_epoch", "possible_stop")  # what Ultralytics' early stopping remembers
 #: Arguments that Ultralytics adds on its own, or that the run's folder decides.
 NOT_ASKED = frozenset({
     "resume", "mode", "task", "model", "data", "pretrained", "project", "name", "exist_ok", "save_dir", "single_cls",
@@ -58,7 +60,7 @@ def capture(trainer: SubbatchMixin) -> dict[str, Any]:
         "criterion_updates": getattr(criterion, "updates", None),
         "best_fitness": number(trainer.best_fitness),
         "fitness": number(trainer.fitness),
-        "stopper": {"best_fitness": number(trainer.stopper.best_fitness), "best_epoch": trainer.stopper.best_epoch},
+        "stopper": {name: plain(getattr(trainer.stopper, name)) for name in STOPPER},
         "csv": trainer.csv.read_text(encoding="utf-8") if trainer.csv.is_file() else "",
         "events": recorder.position() if recorder else 0,
         "best": recorder.best if recorder else None,
@@ -116,9 +118,7 @@ def restore(trainer: SubbatchMixin, state: Mapping[str, Any]) -> None:
     trainer.skipped, trainer.in_a_row = state["skipped"], state["in_a_row"]
     trainer.windows_done = state["window"]
     trainer.best_fitness, trainer.fitness = state["best_fitness"], state["fitness"]
-    trainer.stopper.best_epoch = state["stopper"]["best_epoch"]
-    if state["stopper"]["best_fitness"] is not None:
-        trainer.stopper.best_fitness = state["stopper"]["best_fitness"]
+    trainer.stopper.__dict__.update(state["stopper"])
     trainer.epoch_losses.load(state["losses"])
     trainer.loss_names = tuple(state["loss_names"])
     # Ultralytics looks at the last sub-batch's losses when it validates, and an epoch may be taken up at its end.
@@ -150,7 +150,9 @@ def plain(value: Any) -> Any:
         return {key: plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(each) for each in value]
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    return float(value) if isinstance(value, Real) else str(value)  # numpy's numbers are of their own type
 
 
 def fingerprint(dataset: Any) -> tuple[int, str]:

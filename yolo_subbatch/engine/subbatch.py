@@ -65,7 +65,6 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
     own_defaults = SUBBATCH_DEFAULTS
     additive_loss = False  # the loss is a sum over images already
     amp: Any
-    resumed: dict[str, Any] | None = None  # the state of the run that is taken up
 
     def __init__(
         self,
@@ -83,7 +82,7 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
         super().__init__({**self.own_defaults, **cfg2dict(cfg)}, given, _callbacks)
         use_all_cores(self.device)
         self.processes = processes.launched() or 1
-        if self.processes > 1:
+        if processes.launched():
             self.world_size = self.processes
         self._complete_arguments(given)
         check_arguments(self.args)
@@ -189,6 +188,8 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
         self.epoch = self.start_epoch
         if RANK in {-1, 0}:
             LOGGER.info(self.start_line())
+            if self.resumed is not None:
+                LOGGER.info(f"going on after iteration {self.update_index}, in epoch {self.epoch + 1}")
 
     def _fit_memory(self) -> None:
         """Find the number of subdivisions, where it was left to the program."""
@@ -254,7 +255,7 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
         """Build loaders and optimizer, then have ``optimizer_step`` called after every sub-batch."""
         if hasattr(self, "updates_per_epoch"):  # Ultralytics met a shortage of memory where it is not looked for here
             self.shortage = "in Ultralytics' loop"
-            self.args.batch = self.args.nbs
+            self.args.batch, self.stepped = self.args.nbs, self.begun
             self.give_up_window(finer_parts=True)
             return
         try:
