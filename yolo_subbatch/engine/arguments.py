@@ -68,7 +68,8 @@ def sub_batch_size(args: Any, devices: int) -> int:
         raise SettingsError(
             f"subdivisions={parts}: does not divide batch={batch}"
             + (f" on {devices} devices" if devices > 1 else "")
-            + f"; use one of {', '.join(map(str, sorted(near))) or 'a batch that is a multiple of the devices'}"
+            + "; use "
+            + (f"one of {', '.join(map(str, sorted(near)))}" if near else "a batch that is a multiple of the devices")
         )
     return batch // parts
 

@@ -186,13 +186,13 @@ class RunRecorder:
         status = "stopped" if trainer.stopping else "completed"
         self.finish(status, trainer.update_index)
 
-    def fail(self, step: int, error: BaseException) -> None:
+    def fail(self, step: int, error: BaseException, reason: str) -> None:
         """Leave the reason why a run ended in its folder; one that never began leaves nothing."""
         if self.writer is None:
             return
         stopped = isinstance(error, KeyboardInterrupt)
         details = {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
-        self.finish("stopped" if stopped else "failed", step, str(error), None if stopped else details)
+        self.finish("stopped" if stopped else "failed", step, reason, None if stopped else details)
 
     def finish(self, status: str, step: int, reason: str = "", error: dict[str, str] | None = None) -> None:
         """Write the last event, once."""

@@ -28,6 +28,7 @@ class KeepsState(Base):
     """The part of the trainer that keeps its state, and takes it up again."""
 
     resumed: dict[str, Any] | None = None  # the state of the run that is taken up
+    stop_asked = False  # by a signal to this process, which is not the first
     kept_at = keeping_took = 0.0  # when the state was kept last, and how long that took, in seconds
 
     def begin(self, overrides: dict[str, Any] | None) -> dict[str, Any]:
@@ -103,7 +104,7 @@ class KeepsState(Base):
 
     def stop_wanted(self) -> bool:
         """Tell whether someone asked for the end of the run."""
-        return self.recorder is not None and self.recorder.stop_wanted()
+        return self.stop_asked or (self.recorder is not None and self.recorder.stop_wanted())
 
     def epoch_is_done(self) -> None:
         """Keep the state after an epoch, its validation and everything that was reported of it."""

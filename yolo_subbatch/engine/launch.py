@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from yolo_subbatch.engine.subbatch import SubbatchMixin
 
 POLL = 0.2  # seconds between two looks at the events
-GRACE = 30.0  # seconds that processes get to end after they were asked to
+GRACE = 60.0  # seconds that processes get to end after they were asked to; torchrun gives its own 30
 
 
 def run_processes(trainer: SubbatchMixin) -> None:
@@ -37,6 +37,8 @@ def run_processes(trainer: SubbatchMixin) -> None:
     folder = RunFolder(Path(trainer.save_dir))
     listeners: list[Callable[[Event], None]] = list(trainer.callbacks.get("on_event", []))
     with _pickled(trainer) as command:
+        if trainer.resumed is not None:
+            folder.begin_again(trainer.resumed["events"])  # as the first process does: all that follows is new
         tail = EventTail(folder.events)
         tail.read()  # a run that goes on has been told before
         process = subprocess.Popen(command, start_new_session=True)

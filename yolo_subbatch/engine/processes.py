@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from yolo_subbatch.errors import YoloSubbatchError
 
 WAIT = timedelta(hours=3)  # as Ultralytics: the others wait while one validates or reads its labels
 
@@ -33,23 +36,27 @@ def exchange(parameters: list[Tensor], extras: Tensor) -> Tensor:
     """Sum all gradients, and some numbers, over all processes in a single all-reduce.
 
     Args:
-        parameters: The weights that are trained; one without a gradient adds nothing and gets none.
+        parameters: The weights that are trained; one that has no gradient in any process gets none.
         extras: ``(n,)`` numbers to be summed along, in the precision of the gradients.
 
     Returns:
         ``(n,)``: the sums of the extras. The sums of the gradients are in the parameters.
     """
-    pieces = [extras.to(parameters[0])] + [
+    there = extras.new_tensor([float(each.grad is not None) for each in parameters])
+    pieces = [torch.cat((extras, there)).to(parameters[0])] + [
         torch.zeros_like(each) if each.grad is None else each.grad for each in parameters
     ]
     flat = torch.cat([each.reshape(-1) for each in pieces])
     dist.all_reduce(flat)
     sums = torch.split(flat, [each.numel() for each in pieces])
+    found, there = torch.split(sums[0], [len(extras), len(parameters)])
     with torch.no_grad():
-        for parameter, total in zip(parameters, sums[1:], strict=True):
+        for parameter, total, processes in zip(parameters, sums[1:], there.tolist(), strict=True):
+            if parameter.grad is None and processes:  # else only the others would update it
+                parameter.grad = torch.zeros_like(parameter)
             if parameter.grad is not None:
                 parameter.grad.copy_(total.view(parameter.shape))
-    return sums[0]
+    return found
 
 
 def sum_over(values: Tensor) -> Tensor:
@@ -76,10 +83,35 @@ def same_everywhere(model: torch.nn.Module) -> None:
                 each.copy_(dense)
 
 
+def first_failure(error: BaseException) -> str:
+    """Return why the run ends: the first process that fails leaves it for the others, whom it only cuts off."""
+    if isinstance(error, (YoloSubbatchError, KeyboardInterrupt)) or not dist.is_initialized():
+        return str(error)  # which all of them meet, or which needs no reason
+    mine = str(error) if dist.get_rank() == 0 else f"process {dist.get_rank()}: {type(error).__name__}: {error}"
+    try:
+        return bytes(dist.distributed_c10d._get_default_store().compare_set("failure", "", mine)).decode()
+    except (RuntimeError, UnicodeDecodeError):
+        return mine  # whoever kept it is gone
+
+
 def leave() -> None:
     """End the exchange of this process."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+
+
+def share(file: Path, wanted: bool = True) -> None:
+    """Give every process a file that the first has written: on torchrun, each has a folder of its own.
+
+    Args:
+        file: Where it is, or will be.
+        wanted: The first process decides whether it is needed at all.
+    """
+    here = dist.get_rank() == 0 and wanted and file.is_file()
+    place, content = told_by_first((str(file), file.read_bytes()) if here else (str(file), None))
+    if content is not None and place != str(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
 
 
 def told_by_first(value: Any) -> Any:

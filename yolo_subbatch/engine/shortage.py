@@ -39,21 +39,37 @@ def finer(batch: int, subdivisions: int, processes: int = 1) -> int:
     return next((each for each in fitting if each >= 2 * subdivisions), fitting[-1])
 
 
+def reason_of(error: BaseException) -> str:
+    """Return what an error says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+class StandIn:
+    """Takes one call of a method, and is out of the way before it answers it."""
+
+    def __init__(self, owner: Any, name: str, stand_in: Callable[..., Any]) -> None:
+        before = owner.__dict__.get(name, ABSENT)
+        waiting = isinstance(before, StandIn)  # its call never came: what it stood for counts
+        self.original: Callable[..., Any] = before.original if waiting else getattr(owner, name)
+        self.own: Any = before.own if waiting else before
+        self.owner, self.name, self.answer = owner, name, stand_in
+        owner.__dict__[name] = self
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        """Put the method back in its place, then answer."""
+        if self.own is ABSENT:
+            del self.owner.__dict__[self.name]
+        else:
+            self.owner.__dict__[self.name] = self.own
+        return self.answer(self.original, *args, **keywords)
+
+
 def once(owner: Any, name: str, stand_in: Callable[..., Any]) -> None:
     """Have the next call of ``owner.name`` go to ``stand_in``, which gets the method that it stands for first.
 
     The method is back in its place before the stand-in runs: a copy of the owner, or an error, never meets it.
     """
-    original, own = getattr(owner, name), owner.__dict__.get(name, ABSENT)
-
-    def call(*args: Any, **keywords: Any) -> Any:
-        if own is ABSENT:
-            del owner.__dict__[name]
-        else:
-            owner.__dict__[name] = own
-        return stand_in(original, *args, **keywords)
-
-    owner.__dict__[name] = call
+    StandIn(owner, name, stand_in)
 
 
 class Backward:

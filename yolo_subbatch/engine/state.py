@@ -50,7 +50,7 @@ def capture(trainer: SubbatchMixin) -> dict[str, Any]:
         "window": trainer.windows_done,
         "skipped": trainer.skipped,
         "in_a_row": trainer.in_a_row,
-        "losses": trainer.epoch_losses.state(),
+        "losses": trainer.epoch_losses.state() if trainer.windows_done else {},
         "loss_names": list(trainer.loss_names),
         "model": model.state_dict(),
         "ema": trainer.ema.ema.state_dict() if trainer.ema else None,

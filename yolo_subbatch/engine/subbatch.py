@@ -144,8 +144,9 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
         try:
             super().train()
         except BaseException as error:
+            reason = processes.first_failure(error)
             if self.recorder is not None:
-                self.recorder.fail(self.update_index, error)
+                self.recorder.fail(self.update_index, error, reason)
             raise
         finally:
             processes.leave()
@@ -293,6 +294,13 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
+    def _setup_scheduler(self) -> None:
+        """Plan the rates; with ``time=`` every process would reckon with epochs of its own."""
+        if self.processes > 1 and self.args.time:
+            self.args.epochs = processes.told_by_first(self.epochs)
+            self.epochs = self.args.epochs
+        super()._setup_scheduler()
+
     def _get_warmup_iterations(self, num_batches: int) -> int:
         """Turn off the loop's warm-up, which counts sub-batches: ``set_rates`` counts updates."""
         return 0
@@ -311,7 +319,11 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
             self._before_epoch = self.update_index, self.seen
             self._find_place()
         elif event == "on_train_batch_start":
+            # Ultralytics would look at the clock after every sub-batch, and leave the loop in the middle of a window.
+            self.hours, self.args.time = self.args.time, None
             self.before_sub_batch()
+        elif event == "on_train_batch_end":
+            self.args.time = self.hours
         elif event == "on_train_epoch_end":
             self.check_host()
         super().run_callbacks(event)
@@ -319,7 +331,7 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
             self.save_state()
         elif event == "on_train_end" and not self.stopping:
             self.state_file.unlink(missing_ok=True)  # there is nothing left to go on with
-        elif event == "on_train_batch_end" and self.stopping and not self.sub_index:
+        elif event == "on_train_batch_end" and (self.stopping or self.time_is_up) and not self.sub_index:
             self.stop = True
         elif event == "on_fit_epoch_end" and not self.finishing:
             self.epoch_is_done()

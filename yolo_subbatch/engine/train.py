@@ -13,6 +13,7 @@ from typing import Any
 
 from ultralytics import YOLO
 from ultralytics.engine.model import Model
+from ultralytics.utils import RANK
 from ultralytics.utils.callbacks import get_default_callbacks
 
 from yolo_subbatch.engine import LOGGER, state
@@ -87,7 +88,8 @@ def _train(work: Callable[[], Any], trainer: Callable[[], Any], folder: RunFolde
     with stop_on_signal(trainer, folder) as stop:
         work()
     if stop.is_set():
-        LOGGER.info(f"stopped; go on with:\n  yolo-subbatch train {shlex.join([f'resume={folder.path}'])}")
+        if RANK in {-1, 0}:
+            LOGGER.info(f"stopped; go on with:\n  yolo-subbatch train {shlex.join([f'resume={folder.path}'])}")
         return INTERRUPTED
     return 0
 
@@ -129,6 +131,11 @@ def stop_on_signal(trainer: Callable[[], Any], folder: RunFolder) -> Iterator[th
     def handler(number: int, frame: Any) -> None:
         recorder: RunRecorder | None = getattr(trainer(), "recorder", None)
         launching = getattr(trainer(), "ddp", False)
+        if RANK > 0 and not asked.is_set():
+            asked.set()
+            if trainer() is not None:
+                trainer().stop_asked = True  # all learn of it with the next update
+            return
         if asked.is_set() or not (launching or (recorder is not None and recorder.writer is not None)):
             raise KeyboardInterrupt
         asked.set()

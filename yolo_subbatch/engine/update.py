@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import math
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from ultralytics.utils import RANK
 
 from yolo_subbatch.darknet.cross_norm import begin_batch
 from yolo_subbatch.engine.processes import exchange
-from yolo_subbatch.engine.shortage import Backward, Snapshot, finer, is_shortage, once, versions
+from yolo_subbatch.engine.shortage import Backward, Snapshot, finer, is_shortage, once, reason_of, versions
 from yolo_subbatch.engine.windows import WindowLoader, seed_all
 from yolo_subbatch.errors import TrainingError
 
@@ -35,6 +36,7 @@ else:
 
 #: Networks whose loss is a mean over the images that it is given; all others return a sum.
 MEAN_LOSSES = (ClassificationModel, RTDETRDetectionModel)
+AGREED = 4  # images, shortage, stop, end of the time
 MOST_LOSSES = 16  # whose sums processes exchange: each must know the length before it has seen a loss
 SMALLEST_SCALE = 1.0  # of half precision's gradients: below it, they are not finite for another reason
 
@@ -51,6 +53,8 @@ class Updates(Base):
     recorder: Any
     processes: int
     batch_size: int
+    epochs: int
+    train_time_start: float
     exact: ExactNorm | None = None
 
     def reset_counts(self) -> None:
@@ -65,6 +69,8 @@ class Updates(Base):
         self.begun = self.stepped = 0  # sub-batches, to see that Ultralytics calls what it should
         self.shortage: str | None = None  # what memory ran out for, in the open window
         self.stopping = False  # the run ends after the update that was done last
+        self.time_is_up = False
+        self.hours: float | None = None  # that the run may take
         self.snapshot: Snapshot | None = None
         self.reset_window()
 
@@ -153,7 +159,7 @@ class Updates(Base):
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
                 raise
-            self.shortage = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self.shortage = reason_of(error)
         return otherwise()
 
     def optimizer_step(self) -> None:
@@ -185,7 +191,7 @@ class Updates(Base):
             if not is_shortage(error):
                 raise
             whole = self.update_index == at and versions(self.optimizer) == before
-            self.shortage = str(error)
+            self.shortage = reason_of(error)
             if self.processes > 1 or not (whole or self.can_rewind()):
                 raise TrainingError(
                     f"iteration {at + 1}: memory ran out in the middle of an update ({self.shortage}); free some, and "
@@ -205,20 +211,25 @@ class Updates(Base):
         names = list(self.window_losses)
         sums = torch.stack([self.window_losses[name] for name in names]) if names else torch.zeros(0)
         if self.processes == 1:
-            self.stopping = self.stop_wanted()
+            self.stopping, self.time_is_up = self.stop_wanted(), self.hours_are_over()
             return names, sums, self.window_images, self.shortage is not None
-        extras = torch.zeros(3 + MOST_LOSSES, device=self.device)
+        extras = torch.zeros(AGREED + MOST_LOSSES, device=self.device)
         extras[0], extras[1] = self.window_images, float(self.shortage is not None)
-        extras[2], extras[3 : 3 + len(names)] = float(self.stop_wanted()), sums
+        extras[2], extras[3] = float(self.stop_wanted()), float(RANK == 0 and self.hours_are_over())
+        extras[AGREED : AGREED + len(names)] = sums
         if self.exact is not None:
             extras = torch.cat((extras, self.exact.totals))
         trained = [each for each in self.plain_model.parameters() if each.requires_grad]
         extras = exchange(trained, extras)
-        images, short, stop = extras[:3].tolist()
-        self.stopping = stop > 0
+        images, short, stop, late = extras[:AGREED].tolist()
+        self.stopping, self.time_is_up = stop > 0, late > 0
         names = names or list(self.loss_names)
-        self.summed_totals = extras[3 + MOST_LOSSES :]
-        return names, extras[3 : 3 + len(names)], round(images), short > 0
+        self.summed_totals = extras[AGREED + MOST_LOSSES :]
+        return names, extras[AGREED : AGREED + len(names)], round(images), short > 0
+
+    def hours_are_over(self) -> bool:
+        """Tell whether the run has taken as long as it may."""
+        return time.time() - self.train_time_start > (self.hours or math.inf) * 3600
 
     def update(self, names: list[str], sums: torch.Tensor, images: int) -> None:
         """Update the weights with the gradient of all the images of a window.
@@ -335,7 +346,8 @@ class Updates(Base):
         """Let go of whatever the open window holds in memory."""
         self.optimizer.zero_grad()
         self.loss = torch.zeros((), device=self.device)
-        self.loss_items = {name: value.detach() for name, value in getattr(self, "loss_items", {}).items()}
+        kept = getattr(self, "loss_items", None) or {}
+        self.loss_items = {name: value.detach() for name, value in kept.items()}
         gc.collect()
         self._clear_memory()
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from ultralytics.utils import LOCAL_RANK
+from ultralytics.utils import LOCAL_RANK, RANK
 
 from yolo_subbatch.darknet.cross_norm import plain_norm
 from yolo_subbatch.engine import LOGGER
-from yolo_subbatch.engine.shortage import is_shortage
+from yolo_subbatch.engine.processes import share
+from yolo_subbatch.engine.shortage import is_shortage, reason_of
+from yolo_subbatch.errors import SettingsError
 
 if TYPE_CHECKING:
     from yolo_subbatch.engine.update import Updates
@@ -48,37 +52,60 @@ class Validates(Base):
         return found
 
     def _validated(self) -> Any:
-        """Validate, with fewer images at a time where memory is short."""
+        """Validate; on the CPU, several processes do not average their losses in a way that only GPUs know."""
         shared = self.world_size
         if self.processes > 1 and self.device.type == "cpu":
-            self.world_size = 1  # Ultralytics would average the losses in a way that only GPUs know
+            self.world_size = 1
         try:
-            return super().validate()
-        except (RuntimeError, MemoryError) as error:
-            size = self.test_loader.batch_size
-            if not is_shortage(error) or size == 1 or self.processes > 1:
-                raise
+            return self._with_fewer_images(super().validate)
         finally:
             self.world_size = shared
-        self._clear_memory()
-        smaller = size // 2
-        self.warn("oom_validation", f"memory is short in validation: {smaller} images at a time from now on")
-        self.test_loader = self.get_dataloader(self.data[self.args.split], smaller, LOCAL_RANK, "val")
-        self.validator.dataloader = self.test_loader
-        return self._validated()
+
+    def _with_fewer_images(self, work: Callable[[], Any]) -> Any:
+        """Do some validation again and again, with fewer images at a time, until memory suffices.
+
+        Raises:
+            SettingsError: If it does not for a single image.
+        """
+        while True:
+            try:
+                return work()
+            except (RuntimeError, MemoryError) as error:
+                if not is_shortage(error) or self.processes > 1:
+                    raise
+                reason = reason_of(error)
+            size = self.test_loader.batch_size
+            if size == 1:
+                raise SettingsError(
+                    f"imgsz={self.args.imgsz}: memory is short in validation even for one image at a time ({reason}); "
+                    "use a smaller imgsz or network, or free some memory, and go on with resume="
+                )
+            self._clear_memory()
+            self.test_loader = self.get_dataloader(self.data[self.args.split], size // 2, LOCAL_RANK, "val")
+            self.validator.dataloader = self.test_loader
+            fewer = self.test_loader.batch_size
+            self.warn(
+                "oom_validation", f"memory is short in validation: {fewer} images at a time from now on [{reason}]"
+            )
 
     def final_eval(self) -> None:
         """Validate the best weights, unless the user wants to stop now."""
         if self.stopping:
             return
         self.finishing = True
+        if self.processes > 1:
+            share(self.best)  # each validates its images with them
         if self.processes > 1 and self.device.type == "cpu":
-            LOGGER.info("several processes on the CPU: the best weights are not validated once more")
+            if RANK == 0:
+                LOGGER.info("several processes on the CPU: the best weights are not validated once more")
             return
-        super().final_eval()
+        self._with_fewer_images(super().final_eval)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         """Recover as Ultralytics does; the epoch is done again from the iteration at which it began."""
+        if self.processes > 1:
+            bad = self.fitness is not None and not math.isfinite(self.fitness)
+            share(self.last, bad or not bool(self.loss.isfinite()))
         recovered = bool(super()._handle_nan_recovery(epoch))
         if recovered:
             self.update_index, self.seen = self._before_epoch

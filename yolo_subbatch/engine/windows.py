@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,18 @@ def seed_all(*numbers: int) -> None:
     torch.default_generator.manual_seed(int(drawn[2] >> 1))
 
 
+class Candidates(list[int]):
+    """The images that a mosaic may draw from; those that are really loaded are noted beside, and change nothing."""
+
+    def __init__(self, images: Iterable[int]) -> None:
+        super().__init__(images)
+        self.loaded: list[int] = []
+
+    def append(self, index: int) -> None:
+        """Note an image that Ultralytics has loaded into memory."""
+        self.loaded.append(index)
+
+
 class KeyedImages(Dataset[Any]):
     """A data set whose items depend on epoch and place alone, whoever loads them and whatever was loaded before.
 
@@ -152,9 +164,9 @@ class KeyedImages(Dataset[Any]):
         seed_all(self.order.seed, epoch, index)
         if not self.recent:
             return self.images[index]
-        self.images.buffer = [order[place - back] for back in range(self.recent)]
+        self.images.buffer = Candidates(order[place - back] for back in range(self.recent))
         item = self.images[index]
-        self._forget(index, self.images.buffer[self.recent :])
+        self._forget(index, self.images.buffer.loaded)
         return item
 
     def _forget(self, index: int, loaded: list[int]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
+from yolo_subbatch.run.values import memory_bytes
 
 Found = TypeVar("Found")
 DEVICE = re.compile(r"cpu|mps|cuda|(cuda:)?\d+(,(cuda:)?\d+)*")
@@ -117,6 +118,17 @@ def check_place(settings: Any) -> Iterator[Problem]:
         yield error("project", f"project={project}: this is a file; give a folder")
     if settings.device is not None and not DEVICE.fullmatch(settings.device):
         yield error("device", f"device={settings.device}: unknown; give cpu, 0 or 0,1")
+
+
+def check_memory(settings: Any) -> Iterator[Problem]:
+    """Check the budget of memory, which ``subdivisions=auto`` alone uses."""
+    if settings.memory is None:
+        return
+    problems: list[Problem] = []
+    attempt("memory", problems, lambda: memory_bytes(settings.memory))
+    yield from problems
+    if settings.subdivisions != "auto":
+        yield warning("memory", f"memory={settings.memory}: has no effect without subdivisions=auto")
 
 
 def check_weights(settings: Any) -> Iterator[Problem]:

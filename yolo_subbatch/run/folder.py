@@ -228,6 +228,8 @@ class RunFolder:
         """
         self.cut_events(size)
         (self.path / "control" / "stop").unlink(missing_ok=True)
+        for half in self.weights.glob(".*"):  # what was being written when the process died
+            half.unlink()
 
     def cut_events(self, size: int) -> None:
         """Cut the events file to its first bytes; one that is shorter stays as it is."""

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.checks import check_ranges, raise_errors
+from yolo_subbatch.run.checks import check_memory, check_place, check_ranges, raise_errors
+from yolo_subbatch.run.events import Step, last_event
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.settings import TrainSettings
 
 STATE = "state.pt"  # in the run's weights folder
 #: Keys that say where and how a run is computed, not what: they may change when it goes on.
 MAY_CHANGE = ("subdivisions", "memory", "device", "workers", "save_iterations")
+FILES = ("run.json", "settings.json", "events.jsonl", f"weights/{STATE}")  # one of them tells the folder of a run
 MAY_CHANGE_TOO = ("cache", "plots", "save_period", "verbose")  # of Ultralytics
 
 
@@ -26,7 +28,7 @@ def run_of(place: str | Path) -> RunFolder:
     if not path.exists():
         raise SettingsError(f"resume={place}: no such folder or file; give the folder of a run")
     for folder in (path, path.parent, path.parent.parent):
-        if any((folder / name).is_file() for name in ("run.json", "events.jsonl", f"weights/{STATE}")):
+        if any((folder / name).is_file() for name in FILES):
             return RunFolder(folder)
     raise SettingsError(f"resume={place}: not the folder of a run; give the folder that holds its events.jsonl")
 
@@ -50,7 +52,7 @@ def check_resume(settings: TrainSettings, first: bool = True) -> tuple[RunFolder
                 f"{key}={value}: cannot be given with resume=, the training would be another one; leave it out "
                 f"({', '.join(MAY_CHANGE)} may change), or start a new run with weights="
             )
-    raise_errors(check_ranges(settings))
+    raise_errors([*check_ranges(settings), *check_place(settings), *check_memory(settings)])
     if first and folder.alive():
         raise SettingsError(f"resume={settings.resume}: this run is still running; stop it first")
     if folder.status() == "completed":
@@ -58,9 +60,21 @@ def check_resume(settings: TrainSettings, first: bool = True) -> tuple[RunFolder
             f"resume={settings.resume}: this run is finished, nothing is left to train; "
             "start a new one with weights= or model="
         )
-    if not has_state(folder) and not folder.settings.is_file():
-        raise SettingsError(f"resume={settings.resume}: neither a state nor settings in it; start a new run")
+    if not has_state(folder):
+        _check_beginning(folder, settings)
     return folder, asked
+
+
+def _check_beginning(folder: RunFolder, settings: TrainSettings) -> None:
+    """Make sure that a run without a state may begin again: it has settings, and nothing to lose."""
+    if not folder.settings.is_file():
+        raise SettingsError(f"resume={settings.resume}: neither a state nor settings in it; start a new run")
+    trained = last_event(folder.events, Step) is not None
+    if trained or any(not each.name.startswith(".") for each in folder.weights.glob("*")):
+        raise SettingsError(
+            f"resume={settings.resume}: it has been trained, but no {STATE} is in its weights folder; start a new run "
+            "with weights= or model= from the weights that are there"
+        )
 
 
 def has_state(folder: RunFolder) -> bool:

@@ -14,6 +14,7 @@ from yolo_subbatch.run.checks import (
     Problem,
     attempt,
     check_either,
+    check_memory,
     check_place,
     check_ranges,
     check_weights,
@@ -25,7 +26,6 @@ from yolo_subbatch.run.checks import (
 from yolo_subbatch.run.data import check_data
 from yolo_subbatch.run.find import YAML, find_cfg, is_built_in
 from yolo_subbatch.run.settings import TrainSettings
-from yolo_subbatch.run.values import memory_bytes
 
 #: Settings that mean something for a Darknet network only.
 DARKNET_ONLY = (
@@ -61,7 +61,10 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
         cfg = attempt("cfg", problems, lambda: _usable_cfg(settings.cfg))
     elif settings.model:
         darknet = attempt("model", problems, lambda: _is_darknet(Path(settings.model or ""), problems)) is not False
-    problems += [*_check_schedule(settings, cfg), *_check_extra(settings, darknet), *_check_memory(settings, darknet)]
+    problems += [*_check_schedule(settings, cfg), *_check_extra(settings, darknet), *check_memory(settings)]
+    if settings.exact_norm and darknet:
+        text = "exact_norm: has no effect on a Darknet network, whose loss is a sum over images"
+        problems.append(warning("exact_norm", text))
     splits = ("train", str(settings.extra.get("split", "val")))
     if cfg is not None:
         problems += [*_check_network(settings, cfg), *_check_batch(settings, cfg, cfg.net.batch, cfg.net.subdivisions)]
@@ -127,19 +130,6 @@ def _check_schedule(settings: TrainSettings, cfg: Cfg | None) -> Iterator[Proble
         yield error("steps", f"steps={','.join(map(str, steps))}: not in rising order; sort them")
     if settings.policy == "steps" and steps is not None and not steps:
         yield error("policy", "policy=steps: no steps; give steps= and scales=")
-
-
-def _check_memory(settings: TrainSettings, darknet: bool) -> Iterator[Problem]:
-    """Check what goes with other keys only."""
-    if settings.memory is not None:
-        problems: list[Problem] = []
-        attempt("memory", problems, lambda: memory_bytes(settings.memory or ""))
-        yield from problems
-        if settings.subdivisions != "auto":
-            text = f"memory={settings.memory}: has no effect without subdivisions=auto"
-            yield warning("memory", text)
-    if settings.exact_norm and darknet:
-        yield warning("exact_norm", "exact_norm: has no effect on a Darknet network, whose loss is a sum over images")
 
 
 def _check_batch(settings: TrainSettings, cfg: Cfg | None, batch: int, parts: int) -> Iterator[Problem]:

@@ -205,7 +205,7 @@ def memory_bytes(text: str) -> int:
         SettingsError: If it is no such size.
     """
     found = re.fullmatch(r"([\d.]+)\s*([KMGT])i?B?", text.strip(), re.IGNORECASE)
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         if found and float(found[1]) > 0:
             return int(float(found[1]) * 2 ** (10 * (1 + "KMGT".index(found[2].upper()))))
     raise SettingsError(f"memory={text}: not a size; write for example memory=8GB")
