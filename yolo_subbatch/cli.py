@@ -89,7 +89,11 @@ def _execute(name: str, pairs: list[str]) -> int:
     command = _command(name)
     from yolo_subbatch.run.values import make, parse_pairs
 
-    return command.run(make(_load(command.settings), parse_pairs(pairs)))
+    given = parse_pairs(pairs)
+    settings = make(_load(command.settings), given)
+    if getattr(settings, "resume", None) is not None:
+        _load("run.resume:refuse_given")(given)
+    return command.run(settings)
 
 
 def _command(name: str) -> Command:
@@ -150,7 +154,7 @@ def _run_beside(settings: TrainSettings) -> int:
     """Train in one of several processes that torchrun started; the first one keeps the folder and tells the user."""
     from yolo_subbatch.run.checks import raise_errors
     from yolo_subbatch.run.folder import RunFolder
-    from yolo_subbatch.run.resume import check_resume, has_state
+    from yolo_subbatch.run.resume import check_resume, has_state, with_changes
     from yolo_subbatch.run.validate import validate
 
     if settings.run_dir is not None:
@@ -161,7 +165,7 @@ def _run_beside(settings: TrainSettings) -> int:
         folder = RunFolder(Path(place) / "run")
         if settings.resume is not None:
             run, changes = check_resume(settings, first=False)
-            what = dataclasses.replace(run.read_settings(), **changes) if not has_state(run) else changes
+            what = with_changes(run.read_settings(), changes) if not has_state(run) else changes
             entry, folder = ("continue_training", run) if has_state(run) else (entry, folder)
         if entry == "run_training":
             raise_errors(validate(what))
@@ -173,13 +177,13 @@ def _run_beside(settings: TrainSettings) -> int:
 
 def _go_on(settings: TrainSettings, progress: TerminalProgress) -> int:
     """Go on with a run; one that was ended before its first state begins again, in the same folder."""
-    from yolo_subbatch.run.resume import check_resume, has_state
+    from yolo_subbatch.run.resume import check_resume, has_state, with_changes
 
     folder, changes = check_resume(settings)
     check_device(settings.device)
     if has_state(folder):
         return _in_folder(folder, lambda: _run_in(folder, progress, "continue_training", changes), keep=True)
-    ready = _checked(dataclasses.replace(folder.read_settings(), **changes), progress)
+    ready = _checked(with_changes(folder.read_settings(), changes), progress)
     folder.begin_again(0)
     return _in_folder(folder, lambda: _run(ready, folder, progress), keep=True)
 

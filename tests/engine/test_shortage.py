@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gc
+import math
 import re
 from copy import deepcopy
 from itertools import pairwise
@@ -481,6 +482,24 @@ def test_a_shortage_while_the_state_is_written(cfgs, data, tmp_path, monkeypatch
     assert "iteration 5 is done again" in warning.text, "the state after iteration 4 was whole"
 
 
+def test_a_shortage_after_an_update_that_was_left_out(cfgs, data, tmp_path, monkeypatch):
+    """It counts as an iteration, though no weight shows it."""
+
+    class NotFinite(DarknetTrainer):
+        def preprocess_batch(self, batch):
+            batch = super().preprocess_batch(batch)
+            batch["img"] = batch["img"] * (math.nan if self.update_index == 3 else 1)
+            return batch
+
+    given = {"trainer": NotFinite, "subdivisions": 2, "save_iterations": 1}
+    wanted = train(cfgs("plain"), data, tmp_path, **given)
+    found = train(cfgs("plain"), data, tmp_path, in_saving, Trap(3), monkeypatch, **given)
+    assert distance(found, wanted) < 1e-6
+    assert (found.seen, found.update_index, found.skipped, wanted.skipped) == (20, 6, 1, 1)
+    assert [told(step) for step in events(found, Step)] == [told(step) for step in events(wanted, Step)]
+    assert [event.code for event in events(found, Warned)] == ["oom_retry", "nan_loss"]
+
+
 def test_loading_processes_load_the_window_again(cfgs, data, tmp_path, monkeypatch, undisturbed):
     trap = Trap(4, 1)
     found = train(cfgs("plain"), data, tmp_path, in_loss, trap, monkeypatch, subdivisions=2, workers=2)
@@ -608,13 +627,14 @@ def in_validation(epoch, call, final=False):
     """Lay the trap into one batch of the validation after an epoch, or into that of the best weights."""
 
     def place(trap, patch, trainer):
-        original, calls = DarknetModel._predict_once, []
+        original, trap.calls = DarknetModel._predict_once, []
+        calls = trap.calls
 
-        def predict(self, *args, **keywords):
-            found = original(self, *args, **keywords)
-            if not self.training and trainer.epoch == epoch and trainer.finishing == final and trap.left:
-                calls.append(1)
-                if len(calls) >= call:
+        def predict(self, images, *args, **keywords):
+            found = original(self, images, *args, **keywords)
+            if not self.training and trainer.epoch == epoch and trainer.finishing == final:
+                calls.append(len(images))
+                if len(calls) >= call and trap.left:
                     trap.left -= 1
                     raise trap.error
             return found
@@ -639,6 +659,7 @@ def test_a_validation_goes_on_with_fewer_images(
     (warning,) = events(found, Warned)
     assert warning.code == "oom_validation"
     assert f"{now} images at a time" in warning.text
+    assert trap.calls == [before] * call + [now] * (4 // now), "the second attempt is made with fewer"
     figures = [[(each.step, each.epoch, each.best) for each in events(run, Val)] for run in (found, wanted)]
     assert figures[0] == figures[1] == [(3, 1, figures[1][0][2]), (6, 2, figures[1][1][2])]
     for one, other in zip(events(found, Val), events(wanted, Val), strict=True):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import torch
 from ultralytics.utils import RANK
 
 from yolo_subbatch.engine import LOGGER, processes, state
+from yolo_subbatch.engine.arguments import check_arguments, sub_batch_size
+from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Warned
+from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.resume import STATE
 
 SHORT = 0.3  # seconds that keeping the state may take after every epoch, however short that is
@@ -37,11 +42,26 @@ class KeepsState(Base):
         place = given.pop("resume", None)
         if place:
             file = state.find_state(place)
+            self._refuse_running(RunFolder(file.parent.parent))
             self.resumed = state.load(file)
+            if ("darknet" in self.resumed["yaml"]) != ("flavour" in self.own_defaults):
+                raise SettingsError(
+                    f"resume={place}: a run of {self.resumed['host'].partition(':')[2]}, this is a "
+                    f"{type(self).__name__}; go on with it by yolo-subbatch train resume={place}"
+                )
             given = state.merged(self.resumed, given, file.parent.parent)
+            args = SimpleNamespace(**given)  # from here on, files of the run are written
+            check_arguments(args)
+            sub_batch_size(args, processes.launched() or 1)
         if processes.launched() and not given.get("device") and torch.cuda.is_available():
             given["device"] = processes.local_devices()
         return given
+
+    def _refuse_running(self, folder: RunFolder) -> None:
+        """Leave a run alone that another process goes on with; those that started this one are no other."""
+        running, here = folder.process(), psutil.Process()
+        if RANK in {-1, 0} and running is not None and running not in (here, *here.parents()):
+            raise SettingsError(f"resume={folder.path}: this run is still running; stop it first")
 
     def check_resume(self, overrides: Any) -> None:
         """Leave nothing to Ultralytics, which would go on from half-precision averages of the weights."""

@@ -105,7 +105,11 @@ def read_source(given: dict[str, Any]) -> Cfg:
 def with_keys(cfg: Cfg, given: dict[str, Any]) -> Cfg:
     """Return the cfg with the values that a user gave for keys of ``[net]`` and ``[yolo]``."""
     names = {**{key: key for key in (*NET_KEYS, "batch", "subdivisions", "momentum")}, "step_scale": "scale"}
-    net = {names[key]: _tupled(given[key]) for key in names if given.get(key) not in (None, AUTO)}
+    # Complete arguments hold Ultralytics' own value of the one key that means something else there.
+    foreign = {"angle"} - set(given["given"]) if given.get("complete") else set()
+    net = {
+        names[key]: _tupled(given[key]) for key in names if given.get(key) not in (None, AUTO) and key not in foreign
+    }
     head = {key: given[key] for key in HEAD_KEYS if given.get(key) is not None}
     if given.get("imgsz") is not None:
         net["width"], net["height"] = size_of(given["imgsz"])

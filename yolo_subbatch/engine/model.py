@@ -163,6 +163,7 @@ class Darknet(Model):
     """
 
     predictor: Any
+    overrides: dict[str, Any]
 
     def __init__(
         self, model: str | Path = "yolov3.cfg", weights: str | Path | None = None, flavour: str = "auto",
@@ -234,7 +235,13 @@ class Darknet(Model):
 
         if keywords.get("resume"):
             place = self.ckpt_path if keywords["resume"] is True else keywords["resume"]
-            metrics = super().train(trainer, **{**keywords, "resume": str(run_of(place or "").path)})
+            before, folder = self.overrides, run_of(place or "").path
+            self.overrides = {key: before[key] for key in ("model", "task")}  # the size is the run's
+            try:
+                metrics = super().train(trainer, **{**keywords, "resume": str(folder)})
+            except BaseException:
+                self.overrides = before
+                raise
             self._use_own_size()
             return metrics
         metrics = super().train(trainer, **prepare_keywords(keywords))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Mapping
 from numbers import Real
 from pathlib import Path
@@ -39,7 +40,8 @@ def capture(trainer: SubbatchMixin) -> dict[str, Any]:
     recorder = trainer.recorder
     return {
         "version": VERSION,
-        "args": plain(trainer.asked),
+        # Memory may have been short: with batch normalisation, other sub-batches would be another training.
+        "args": plain({**trainer.asked, "subdivisions": trainer.args.subdivisions}),
         "host": host_class(type(trainer)),
         "yaml": plain(getattr(model, "yaml", {})),
         "images": fingerprint(trainer.train_loader.dataset),
@@ -60,6 +62,7 @@ def capture(trainer: SubbatchMixin) -> dict[str, Any]:
         "criterion_updates": getattr(criterion, "updates", None),
         "best_fitness": number(trainer.best_fitness),
         "fitness": number(trainer.fitness),
+        "metrics": plain(trainer.metrics),
         "stopper": {name: plain(getattr(trainer.stopper, name)) for name in STOPPER},
         "csv": trainer.csv.read_text(encoding="utf-8") if trainer.csv.is_file() else "",
         "events": recorder.position() if recorder else 0,
@@ -119,11 +122,15 @@ def restore(trainer: SubbatchMixin, state: Mapping[str, Any]) -> None:
     trainer.windows_done = state["window"]
     trainer.best_fitness, trainer.fitness = state["best_fitness"], state["fitness"]
     trainer.stopper.__dict__.update(state["stopper"])
+    if state["metrics"]:
+        trainer.metrics = state["metrics"]
     trainer.epoch_losses.load(state["losses"])
     trainer.loss_names = tuple(state["loss_names"])
     # Ultralytics looks at the last sub-batch's losses when it validates, and an epoch may be taken up at its end.
     trainer.loss = torch.zeros((), device=trainer.device)
     trainer.loss_items = {name: torch.zeros((), device=trainer.device) for name in trainer.loss_names}
+    if RANK in {-1, 0} and trainer.whole_best.is_file():
+        os.replace(trainer.whole_best, trainer.best)
     trainer.load_extra_state(state["extra"])
     if RANK in {-1, 0} and state["csv"]:
         write_atomically(trainer.csv, state["csv"].encode())
@@ -132,9 +139,13 @@ def restore(trainer: SubbatchMixin, state: Mapping[str, Any]) -> None:
 
 
 def _restore_criterion(model: Any, updates: int | None) -> None:
-    """Bring a loss whose weights change with every epoch to its place."""
+    """Have a loss, and bring one whose weights change with every epoch to its place.
+
+    Ultralytics makes it for the first sub-batch and asks for it after the last; an epoch may be taken up at its end.
+    """
+    if getattr(model, "criterion", None) is None:
+        model.criterion = model.init_criterion()
     if updates:
-        model.criterion = model.criterion or model.init_criterion()
         model.criterion.updates = updates - 1
         model.criterion.update()
 
@@ -216,8 +227,9 @@ def merged(state: Mapping[str, Any], asked: Mapping[str, Any], folder: Path) -> 
                 "another one; leave it out, or start a new run with weights="
             )
     before, here = str(own.get("save_dir", "")), str(folder)
-    if before and str(own.get("data", "")).startswith(before):
-        own["data"] = here + str(own["data"])[len(before) :]
+    data = Path(str(own.get("data")))
+    if before and data.is_relative_to(before):
+        own["data"] = str(folder / data.relative_to(before))
     own.update({key: value for key, value in changes.items() if key in (*MAY_CHANGE, *MAY_CHANGE_TOO)})
-    own.update(project=str(folder.parent), name=folder.name, exist_ok=True, save_dir=here, resume=False)
+    own.update(project=str(folder.parent), name=folder.name, exist_ok=True, save_dir=here, resume=here)
     return own

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn import BatchNorm2d
-from torch.utils.data import RandomSampler
+from torch.utils.data import RandomSampler, SequentialSampler
 from ultralytics.cfg import cfg2dict
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import ClassificationModel
@@ -133,6 +134,8 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
         """Read the data description; a Darknet ``.data`` file is written as a YAML into the run folder first."""
         if str(self.args.data).endswith(".data"):
             self.args.data = str(ultralytics_yaml(self.args.data, self.save_dir / "data"))
+        elif Path(str(self.args.data)).exists():
+            self.args.data = str(Path(str(self.args.data)).absolute())  # a run may go on from another working directory
         data: dict[str, Any] = super().get_dataset()
         return data
 
@@ -286,7 +289,12 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
         if mode != "train":
             # Images of one shape come in groups of the batch, which the loader may not mix.
             fitting = next(size for size in range(min(each, self.args.batch), 0, -1) if self.args.batch % size == 0)
-            return super().get_dataloader(dataset_path, fitting, rank, mode)
+            loader = super().get_dataloader(dataset_path, fitting, rank, mode)
+            if isinstance(loader.sampler, RandomSampler):
+                # A classifier's. Its loss would hang on how often this process has validated.
+                loader.batch_sampler.sampler.sampler = SequentialSampler(loader.dataset)
+                loader.reset()
+            return loader
         with torch_distributed_zero_first(LOCAL_RANK):  # one process of a machine reads the labels, the others its file
             stock = super().get_dataloader(dataset_path, each, -1, mode)
         order = EpochOrder(len(stock.dataset), self.args.seed, isinstance(stock.sampler, RandomSampler))
@@ -312,6 +320,8 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
             for layer in self.plain_model.modules():
                 if isinstance(layer, BatchNorm2d):
                     layer.eval()
+        if self.windows_done:  # an epoch is taken up: the scheduler has just set the rates of its beginning
+            self.set_rates(self.update_index - 1)
 
     def run_callbacks(self, event: str) -> None:
         """Run callbacks; what has to happen at the start and the end of epochs and sub-batches happens here."""

@@ -58,7 +58,8 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def _own_source(self, given: dict[str, Any]) -> Cfg:
         """Return the cfg that the run was begun with, whatever became of its file."""
         assert self.resumed is not None
-        return with_keys(parse_cfg(self.resumed["extra"]["source"], str(given.get("model"))), given)
+        source = parse_cfg(self.resumed["extra"]["source"], str(given.get("model")))
+        return with_keys(source, {"subdivisions": given.get("subdivisions")})
 
     def multiply_batch(self, devices: int) -> None:
         """Take the cfg's batch and rate as those of one device."""

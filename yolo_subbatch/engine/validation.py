@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import copy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultralytics.utils import LOCAL_RANK, RANK
 
 from yolo_subbatch.darknet.cross_norm import plain_norm
+from yolo_subbatch.darknet.weights import write_atomically
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.processes import share
 from yolo_subbatch.engine.shortage import is_shortage, reason_of
@@ -88,6 +90,11 @@ class Validates(Base):
                 "oom_validation", f"memory is short in validation: {fewer} images at a time from now on [{reason}]"
             )
 
+    @property
+    def whole_best(self) -> Path:
+        """Where the best weights are kept while they are written over: no other epoch could write them again."""
+        return Path(self.wdir) / f"{self.best.name}.whole"
+
     def final_eval(self) -> None:
         """Validate the best weights, unless the user wants to stop now."""
         if self.stopping:
@@ -99,7 +106,10 @@ class Validates(Base):
             if RANK == 0:
                 LOGGER.info("several processes on the CPU: the best weights are not validated once more")
             return
+        if RANK in {-1, 0} and self.best.is_file() and not self.whole_best.is_file():
+            write_atomically(self.whole_best, self.best.read_bytes())  # Ultralytics writes over it in place
         self._with_fewer_images(super().final_eval)
+        self.whole_best.unlink(missing_ok=True)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         """Recover as Ultralytics does; the epoch is done again from the iteration at which it began."""

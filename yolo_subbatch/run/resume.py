@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from yolo_subbatch.run.checks import check_memory, check_place, check_ranges, ra
 from yolo_subbatch.run.events import Step, last_event
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.run.values import NONE
 
 STATE = "state.pt"  # in the run's weights folder
 #: Keys that say where and how a run is computed, not what: they may change when it goes on.
@@ -46,12 +49,7 @@ def check_resume(settings: TrainSettings, first: bool = True) -> tuple[RunFolder
     folder = run_of(settings.resume or "")
     asked = {key: value for key, value in settings.changed().items() if key not in {"resume", "extra"}}
     asked |= dict(settings.extra)
-    for key, value in asked.items():
-        if key not in (*MAY_CHANGE, *MAY_CHANGE_TOO):
-            raise SettingsError(
-                f"{key}={value}: cannot be given with resume=, the training would be another one; leave it out "
-                f"({', '.join(MAY_CHANGE)} may change), or start a new run with weights="
-            )
+    refuse_given(asked)
     raise_errors([*check_ranges(settings), *check_place(settings), *check_memory(settings)])
     if first and folder.alive():
         raise SettingsError(f"resume={settings.resume}: this run is still running; stop it first")
@@ -63,6 +61,27 @@ def check_resume(settings: TrainSettings, first: bool = True) -> tuple[RunFolder
     if not has_state(folder):
         _check_beginning(folder, settings)
     return folder, asked
+
+
+def refuse_given(keys: Mapping[str, Any]) -> None:
+    """Refuse keys that were given beside resume=, be it with their default values.
+
+    Raises:
+        SettingsError: If one may not change.
+    """
+    for key, value in keys.items():
+        if key not in (*MAY_CHANGE, *MAY_CHANGE_TOO, "resume") and str(value).lower() not in NONE:
+            raise SettingsError(
+                f"{key}={value}: cannot be given with resume=, the training would be another one; leave it out "
+                f"({', '.join(MAY_CHANGE)} may change), or start a new run with weights="
+            )
+
+
+def with_changes(settings: TrainSettings, changes: Mapping[str, Any]) -> TrainSettings:
+    """Return the settings of a run that begins again, with what changes."""
+    own = {each.name for each in dataclasses.fields(settings)}
+    extra = {**settings.extra, **{key: value for key, value in changes.items() if key not in own}}
+    return dataclasses.replace(settings, **{key: value for key, value in changes.items() if key in own}, extra=extra)
 
 
 def _check_beginning(folder: RunFolder, settings: TrainSettings) -> None:
