@@ -128,6 +128,16 @@ def test_losses_and_gradient_norms_are_the_same(darknet, subdivisions, workers):
     same_steps(darknet(subdivisions, workers), darknet())
 
 
+def test_the_table_has_the_means_over_the_images(darknet):
+    """A short window counts as what it is."""
+    steps, results = events(darknet(), Step), table(darknet())
+    for epoch in range(8):
+        own = [step for step in steps if step.epoch == epoch + 1]
+        for name in ("box", "obj", "cls"):
+            mean = sum(step.loss[name] * step.images for step in own) / sum(step.images for step in own)
+            assert results[f"train/{name}_loss"][epoch] == pytest.approx(mean, rel=1e-4)
+
+
 @MANY
 def test_the_table_of_results_is_the_same(darknet, subdivisions, workers):
     """Losses of training and of validation, figures and rates of every epoch."""

@@ -231,7 +231,7 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
         """Say what depends on the sub-batches, or is kept from it."""
         each = self.batch_size // self.processes
         said = []
-        if any(isinstance(layer, BatchNorm2d) for layer in self.plain_model.modules()):
+        if self.normalises():
             ways = {
                 "sub-batch": f"per sub-batch of {each} images" if each > 1 else "per image",
                 "cross": "over the sub-batches so far of each batch", "frozen": "frozen",
@@ -298,7 +298,12 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
         with torch_distributed_zero_first(LOCAL_RANK):  # one process of a machine reads the labels, the others its file
             stock = super().get_dataloader(dataset_path, each, -1, mode)
         order = EpochOrder(len(stock.dataset), self.args.seed, isinstance(stock.sampler, RandomSampler))
-        return WindowLoader(stock, order, self.args.batch, self.batch_size, self.processes, max(0, RANK))
+        single = self.args.bn != "sub-batch" or not self.normalises()
+        return WindowLoader(stock, order, self.args.batch, self.batch_size, self.processes, max(0, RANK), single)
+
+    def normalises(self) -> bool:
+        """Tell whether the network has batch normalisation."""
+        return any(isinstance(layer, BatchNorm2d) for layer in self.plain_model.modules())
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 

@@ -338,7 +338,7 @@ class Updates(Base):
             f"memory is short: batch {args.batch} stays, subdivisions={args.subdivisions} from now on "
             f"({self.batch_size} images at a time); iteration {self.update_index + 1} is done again"
         )
-        if args.bn == "sub-batch" and any(isinstance(each, torch.nn.BatchNorm2d) for each in self.model.modules()):
+        if args.bn == "sub-batch" and self.normalises():
             text += f"; batch normalisation now averages over {self.batch_size // self.processes} images"
         self.warn("oom_retry", f"{text} [{reason}]" if reason else text)
 

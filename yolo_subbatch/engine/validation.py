@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,9 +60,27 @@ class Validates(Base):
         if self.processes > 1 and self.device.type == "cpu":
             self.world_size = 1
         try:
-            return self._with_fewer_images(super().validate)
+            return self._with_fewer_images(partial(self._weighed, super().validate))
         finally:
             self.world_size = shared
+
+    def _weighed(self, work: Callable[[], Any]) -> Any:
+        """Validate with losses that are means over the images, however many of them come at a time.
+
+        Ultralytics forms the mean over the batches, in which a smaller last one weighs as much as any other.
+        """
+        model, loader = self.ema.ema, self.test_loader
+        original, each = model.loss, len(loader) / max(1, len(loader.sampler))
+
+        def loss(batch: dict[str, Any], preds: Any = None) -> tuple[Any, dict[str, Any]]:
+            total, items = original(batch, preds)
+            return total, {name: value * (len(batch["img"]) * each) for name, value in items.items()}
+
+        model.loss = loss
+        try:
+            return work()
+        finally:
+            del model.loss
 
     def _with_fewer_images(self, work: Callable[[], Any]) -> Any:
         """Do some validation again and again, with fewer images at a time, until memory suffices.

@@ -192,6 +192,7 @@ class WindowLoader(InfiniteDataLoader):
         size: Images of a sub-batch, over all processes; may be changed between sub-batches, with :meth:`go_to`.
         processes: How many share each sub-batch.
         rank: Which of them this is.
+        single: A sub-batch may be a single image of any size, because nothing is normalised over it.
 
     Attributes:
         part: The sub-batch that was given last.
@@ -201,7 +202,10 @@ class WindowLoader(InfiniteDataLoader):
 
     iterator: Any
 
-    def __init__(self, stock: Any, order: EpochOrder, batch: int, size: int, processes: int = 1, rank: int = 0) -> None:
+    def __init__(
+        self, stock: Any, order: EpochOrder, batch: int, size: int, processes: int = 1, rank: int = 0,
+        single: bool = False,
+    ) -> None:  # fmt: skip
         self.batch, self.size, self.processes, self.rank = batch, size, processes, rank
         self.epoch = self.window = 0
         self.part = Part(range(0), 0, 0, True, True)
@@ -212,9 +216,12 @@ class WindowLoader(InfiniteDataLoader):
         how = {name: getattr(stock, name) for name in names}
         if stock.pin_memory_device:
             how["pin_memory_device"] = stock.pin_memory_device
+        # Ultralytics refuses small images where a single one is left for the end, unless the loader drops it. Nothing
+        # hangs on `drop_last` but that: the batches come from this class.
         super().__init__(
-            dataset=KeyedImages(stock.dataset, order), batch_size=max(1, size // processes), sampler=order, **how
-        )
+            dataset=KeyedImages(stock.dataset, order), batch_size=max(1, size // processes), sampler=order,
+            drop_last=single, **how,
+        )  # fmt: skip
         object.__setattr__(self, "batch_sampler", _ReadAhead(self))
 
     @property
