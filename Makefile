@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/yolo-subbatch demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -q --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10
 
 slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow

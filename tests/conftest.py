@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,18 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _same_loggers() -> Iterator[None]:
+    """Put back where messages go: a command that ran in this process has sent them to its own progress display."""
+    loggers = [logging.getLogger(name) for name in ("yolo_subbatch", "ultralytics")]
+    before = [(list(each.handlers), each.level, each.propagate) for each in loggers]
+    yield
+    for each, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        each.propagate = propagate
+        if handlers:  # none: it was imported by this very test
+            each.handlers, each.level = handlers, level
 
 
 def golden_path(name: str) -> Path:

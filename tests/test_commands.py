@@ -194,7 +194,9 @@ def test_ctrl_c_keeps_the_weights_and_says_how_to_go_on(place):
     found = list(read_events(events))
     assert isinstance(found[-1], RunFinished)
     assert found[-1].status == "stopped"
-    line = next(line.strip() for line in output.splitlines() if line.strip().startswith("yolo-subbatch train "))
+    (line,) = [line.strip() for line in output.splitlines() if line.strip().startswith("yolo-subbatch train ")] or [
+        output
+    ]
     assert line == f"yolo-subbatch train resume={place / 'runs' / 'long'}"
     done = max(event.step for event in found if isinstance(event, Step))
     again = command(place, *line.split()[1:])

@@ -17,7 +17,7 @@ from yolo_subbatch.engine import data, inference, model, windows
 USED: dict[str, dict[str, tuple[str, ...] | None]] = {
     "ultralytics.engine.trainer:BaseTrainer": {
         "_build_train_pipeline": (), "_clear_memory": ("threshold",), "_do_train": (), "_get_warmup_iterations": ("num_batches",),
-        "_handle_nan_recovery": ("epoch",), "_model_train": (), "_setup_ddp": (), "_setup_train": (), "build_dataset": None,
+        "_handle_nan_recovery": ("epoch",), "_model_train": (), "_setup_ddp": (), "_setup_scheduler": (), "_setup_train": (), "build_dataset": None,
         "build_optimizer": ("model", "name", "lr", "momentum", "decay", "iterations"), "check_resume": ("overrides",),
         "final_eval": (), "get_dataloader": ("dataset_path", "batch_size", "rank", "mode"), "get_dataset": (),
         "get_model": ("cfg", "weights", "verbose"), "get_validator": (), "optimizer_step": (), "preprocess_batch": ("batch",),

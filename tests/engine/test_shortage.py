@@ -482,6 +482,16 @@ def test_a_shortage_while_the_state_is_written(cfgs, data, tmp_path, monkeypatch
     assert "iteration 5 is done again" in warning.text, "the state after iteration 4 was whole"
 
 
+@pytest.mark.parametrize("place", [in_forward, in_loss])
+def test_compiled_networks_lose_nothing_either(cfgs, data, tmp_path, monkeypatch, undisturbed, place):
+    """Network and loss are two calls then; the compiler itself is left out, which takes longer than all of these."""
+    monkeypatch.setattr("ultralytics.engine.trainer.attempt_compile", lambda model, **_: model)
+    wanted = undisturbed(subdivisions=2)
+    found = train(cfgs("plain"), data, tmp_path, place, Trap(4, 1), monkeypatch, subdivisions=2, compile=True)
+    check(found, wanted)
+    assert found.args.subdivisions == 4
+
+
 def test_a_shortage_after_an_update_that_was_left_out(cfgs, data, tmp_path, monkeypatch):
     """It counts as an iteration, though no weight shows it."""
 
