@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
+import torch
 
+from yolo_subbatch import engine
 from yolo_subbatch.shapes import Numbers, write_shapes
 
 HEAD = """
@@ -94,6 +97,23 @@ random=0
 
 def cfg_text(bn: bool = False) -> str:
     return HEAD + LAYERS.format(bn="batch_normalize=1\n" if bn else "")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_waiting():
+    """Leave out what takes most of the time of so small a training.
+
+    That is one thread waiting for another, and Ultralytics' collecting of garbage among everything that was imported.
+    """
+    before = torch.get_num_threads()
+    gc.collect()
+    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "CPU_THREADS", 1)
+        torch.set_num_threads(1)
+        yield
+    torch.set_num_threads(before)
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

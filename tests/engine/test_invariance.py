@@ -16,7 +16,7 @@ from ultralytics.models.yolo.classify import ClassificationTrainer
 from ultralytics.nn.tasks import load_checkpoint
 
 from tests.engine.conftest import cfg_text
-from tests.engine.test_shortage import Trap, distance, events, table, told, train, without_waiting  # noqa: F401
+from tests.engine.test_shortage import Trap, distance, events, table, told, train
 from yolo_subbatch import SubbatchTrainer, subbatch
 from yolo_subbatch.cli import main
 from yolo_subbatch.darknet.cross_norm import CrossBatchNorm2d

@@ -17,7 +17,7 @@ from torch import nn
 from ultralytics import YOLO
 from ultralytics.utils.torch_utils import ModelEMA
 
-from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer, engine
+from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer
 from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.engine import state, update
 from yolo_subbatch.engine.model import DarknetModel
@@ -25,24 +25,6 @@ from yolo_subbatch.engine.shortage import Backward, Snapshot, finer, is_shortage
 from yolo_subbatch.errors import SettingsError, TrainingError
 from yolo_subbatch.run.events import RunFinished, Step, Val, Warned, read_events
 from yolo_subbatch.run.values import memory_bytes
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_waiting():
-    """Leave out what takes most of the time of so small a training.
-
-    That is one thread waiting for another, and Ultralytics' collecting of garbage among everything that was imported.
-    """
-    before = torch.get_num_threads()
-    gc.collect()
-    gc.freeze()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "CPU_THREADS", 1)
-        torch.set_num_threads(1)
-        yield
-    torch.set_num_threads(before)
-    gc.unfreeze()
-
 
 # --- what counts as a shortage --------------------------------------------------------------------------------------
 
@@ -393,7 +375,7 @@ def check(found, wanted, exact=False):
         assert table(found)[key] == pytest.approx(column, rel=1e-4, abs=1e-6), key
     everything = list(read_events(Path(found.save_dir) / "events.jsonl"))
     assert [event.seq for event in everything] == list(range(len(everything)))
-    assert [(event.step, event.epoch) for event in everything if isinstance(event, Val)] == [(6, 2)]
+    assert [(event.step, event.epoch) for event in everything if isinstance(event, Val)] == [(wanted.update_index, 2)]
     assert isinstance(everything[-1], RunFinished)
     assert everything[-1].status == "completed"
 
@@ -486,8 +468,8 @@ def test_a_shortage_while_the_state_is_written(cfgs, data, tmp_path, monkeypatch
 def test_compiled_networks_lose_nothing_either(cfgs, data, tmp_path, monkeypatch, undisturbed, place):
     """Network and loss are two calls then; the compiler itself is left out, which takes longer than all of these."""
     monkeypatch.setattr("ultralytics.engine.trainer.attempt_compile", lambda model, **_: model)
-    wanted = undisturbed(subdivisions=2)
-    found = train(cfgs("plain"), data, tmp_path, place, Trap(4, 1), monkeypatch, subdivisions=2, compile=True)
+    wanted = undisturbed(subdivisions=2, compile=True)
+    found = train(cfgs("plain"), data, tmp_path, place, Trap(3, 1), monkeypatch, subdivisions=2, compile=True)
     check(found, wanted)
     assert found.args.subdivisions == 4
 

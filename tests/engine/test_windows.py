@@ -370,7 +370,7 @@ def loader_of(images=10, batch=4, size=2, workers=0, seed=3, compiled=False, **p
     init_seeds(seed, deterministic=False)
     stock = build_dataloader(Indices(images), size, workers, drop_last=compiled, device="cpu")
     assert stock.num_workers == workers
-    return WindowLoader(stock, EpochOrder(images, seed), batch, size, **places)
+    return WindowLoader(stock, EpochOrder(images, seed), batch, size, whole_only=compiled, **places)
 
 
 def numbers(group):

@@ -299,7 +299,16 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
             stock = super().get_dataloader(dataset_path, each, -1, mode)
         order = EpochOrder(len(stock.dataset), self.args.seed, isinstance(stock.sampler, RandomSampler))
         single = self.args.bn != "sub-batch" or not self.normalises()
-        return WindowLoader(stock, order, self.args.batch, self.batch_size, self.processes, max(0, RANK), single)
+        return WindowLoader(
+            stock,
+            order,
+            self.args.batch,
+            self.batch_size,
+            self.processes,
+            max(0, RANK),
+            single,
+            bool(self.args.compile),
+        )
 
     def normalises(self) -> bool:
         """Tell whether the network has batch normalisation."""

@@ -193,6 +193,7 @@ class WindowLoader(InfiniteDataLoader):
         processes: How many share each sub-batch.
         rank: Which of them this is.
         single: A sub-batch may be a single image of any size, because nothing is normalised over it.
+        whole_only: Leave out a last window that is smaller, as Ultralytics does with a compiled network.
 
     Attributes:
         part: The sub-batch that was given last.
@@ -204,14 +205,14 @@ class WindowLoader(InfiniteDataLoader):
 
     def __init__(
         self, stock: Any, order: EpochOrder, batch: int, size: int, processes: int = 1, rank: int = 0,
-        single: bool = False,
+        single: bool = False, whole_only: bool = False,
     ) -> None:  # fmt: skip
         self.batch, self.size, self.processes, self.rank = batch, size, processes, rank
         self.epoch = self.window = 0
         self.part = Part(range(0), 0, 0, True, True)
         self.sent_back = self.whole_window = False
         self.held: list[Any] = []
-        self.whole_only = stock.drop_last  # with compile=True Ultralytics leaves out a smaller last sub-batch
+        self.whole_only = whole_only
         names = ["num_workers", "prefetch_factor", "pin_memory", "collate_fn", "worker_init_fn", "timeout"]
         how = {name: getattr(stock, name) for name in names}
         if stock.pin_memory_device:
@@ -228,7 +229,7 @@ class WindowLoader(InfiniteDataLoader):
     def images(self) -> int:
         """Images of an epoch."""
         every = len(self.sampler)
-        return every - every % self.size if self.whole_only and every > self.size else every
+        return every - every % self.batch if self.whole_only and every > self.batch else every
 
     @property
     def windows(self) -> int:
