@@ -182,6 +182,8 @@ def _go_on(settings: TrainSettings, progress: TerminalProgress) -> int:
     folder, changes = check_resume(settings)
     check_device(settings.device)
     if has_state(folder):
+        if "RANK" in os.environ:  # torchrun's processes leave a request alone that comes from now on
+            folder.clear_request()
         return _in_folder(folder, lambda: _run_in(folder, progress, "continue_training", changes), keep=True)
     ready = _checked(with_changes(folder.read_settings(), changes), progress)
     folder.begin_again(0)

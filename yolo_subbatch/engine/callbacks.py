@@ -16,6 +16,7 @@ import psutil
 import torch
 from ultralytics import __version__ as ultralytics_version
 
+from yolo_subbatch.engine.processes import launched
 from yolo_subbatch.run.events import Checkpoint, Event, EventWriter, Image, Log, RunFinished, RunStarted, Step, Val
 from yolo_subbatch.run.folder import RunFolder
 
@@ -67,7 +68,10 @@ class RunRecorder:
         """Open the events file; everything that can be refused has been refused by now."""
         self.folder = RunFolder(Path(trainer.save_dir))
         if trainer.resumed is not None:
-            self.folder.begin_again(trainer.resumed["events"])
+            if launched():  # whoever started this process cleared old requests; a new one may be there
+                self.folder.cut_events(trainer.resumed["events"])
+            else:
+                self.folder.begin_again(trainer.resumed["events"])
             self.best = trainer.resumed["best"]
         self.writer = EventWriter(self.folder.events)
         plan = getattr(trainer, "plan", None)
@@ -177,7 +181,7 @@ class RunRecorder:
 
     def on_model_save(self, trainer: Any) -> None:
         """Report the checkpoint."""
-        kind = "best" if trainer.best_fitness == trainer.fitness else "last"
+        kind = "best" if trainer.best_fitness == trainer.fitness and trainer.fitness is not None else "last"
         path = trainer.best if kind == "best" else trainer.last
         self.emit(Checkpoint(step=trainer.update_index, path=str(Path(path).relative_to(trainer.save_dir)), kind=kind))
 

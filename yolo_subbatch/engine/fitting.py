@@ -12,13 +12,14 @@ import torch
 from torch.nn import functional as F
 from ultralytics.utils.torch_utils import autocast
 
-from yolo_subbatch.engine.shortage import Snapshot, is_shortage
+from yolo_subbatch.engine.shortage import Snapshot, is_shortage, reason_of
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.values import memory_bytes
 
 if TYPE_CHECKING:
     from yolo_subbatch.engine.subbatch import SubbatchMixin
 
+LESS = "give a larger memory=, a smaller imgsz or a smaller network"
 SHARE = 0.9  # of the free memory, where no budget is given: fragments and other programs need some
 
 
@@ -36,7 +37,14 @@ def fewest_subdivisions(trainer: SubbatchMixin) -> int:
     cuda = trainer.device.type == "cuda"
     with _undone(trainer):
         free = _free_bytes(trainer)
-        image, largest = _image_bytes(trainer)
+        try:
+            image, largest = _image_bytes(trainer)
+        except (RuntimeError, MemoryError) as error:
+            if not is_shortage(error):
+                raise
+            raise SettingsError(
+                f"subdivisions=auto: one image does not fit into memory ({reason_of(error)}); {LESS}"
+            ) from error
         constant = _constant_bytes(trainer)
         for parts in fitting:
             images = batch // parts // devices
@@ -47,7 +55,7 @@ def fewest_subdivisions(trainer: SubbatchMixin) -> int:
     need = (constant + image + 2 * largest) / 2**20
     raise SettingsError(
         f"subdivisions=auto: one image at a time needs about {need:.0f} MiB, {max(0, free) / 2**20:.0f} MiB are free; "
-        "give a larger memory=, a smaller imgsz or a smaller network"
+        + LESS
     )
 
 
@@ -105,7 +113,8 @@ def _loss(trainer: SubbatchMixin, images: int) -> torch.Tensor:
 def _fits(trainer: SubbatchMixin, images: int, free: float) -> bool:
     """Compute a sub-batch beside what the optimizer will take, and tell whether it went."""
     try:
-        beside = torch.empty(_constant_bytes(trainer) // 3, dtype=torch.uint8, device=trainer.device)
+        weights = sum(each.numel() * each.element_size() for each in trainer.plain_model.parameters())
+        beside = torch.empty(_constant_bytes(trainer) - 2 * weights, dtype=torch.uint8, device=trainer.device)
         torch.cuda.reset_peak_memory_stats(trainer.device)
         before = torch.cuda.memory_allocated(trainer.device)
         _loss(trainer, images).backward()  # type: ignore[no-untyped-call]

@@ -114,8 +114,14 @@ class KeepsState(Base):
         """Go back to the last state, after a failure in the middle of an update."""
         reason = self.shortage
         self._free()
+        self.forget_unscaled(1.0)
+        rates = [
+            {key: group[key] for key in ("lr", "momentum") if key in group} for group in self.optimizer.param_groups
+        ]
         kept = state.load(self.state_file)
         state.restore(self, kept)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group.update(rate)  # the state may be from before the scheduler's step into this epoch
         if self.recorder is not None:
             self.recorder.rewind(kept["events"])
         self.reset_window()

@@ -41,7 +41,8 @@ def run_processes(trainer: SubbatchMixin) -> None:
             folder.begin_again(trainer.resumed["events"])  # as the first process does: all that follows is new
         tail = EventTail(folder.events)
         tail.read()  # a run that goes on has been told before
-        process = subprocess.Popen(command, start_new_session=True)
+        group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows' way
+        process = subprocess.Popen(command, start_new_session=True, creationflags=group)
         try:
             _follow(process, tail, listeners)
         except BaseException:

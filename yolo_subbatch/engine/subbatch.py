@@ -104,6 +104,8 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
         if args.amp == "bf16" and self.device.type == "cpu":
             # Ultralytics knows bfloat16 on CUDA only, and raises elsewhere.
             args.amp, args.bf16_on_cpu = False, True
+        elif args.bf16_on_cpu and self.device.type != "cpu":
+            args.amp, args.bf16_on_cpu = "bf16", False  # a run that was begun on a CPU
         if args.batch_per_gpu and not args.complete and isinstance(args.batch, int):
             self.multiply_batch(max(1, self.world_size))
         args.complete = True
@@ -189,6 +191,8 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
             state.restore(self, self.resumed)
             self.start_epoch = self.resumed["epoch"]
             self.scheduler.last_epoch = self.start_epoch - 1
+            for key in ("model", "ema", "optimizer"):
+                del self.resumed[key]  # they have their place now
         self.epoch = self.start_epoch
         if RANK in {-1, 0}:
             LOGGER.info(self.start_line())
@@ -210,7 +214,10 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
 
     def largest_size(self) -> tuple[int, int]:
         """Return width and height of the largest input that the run may draw."""
-        side = int(self.args.imgsz * (1 + self.args.multi_scale)) // self.stride * self.stride
+        most = self.args.imgsz
+        if self.args.multi_scale:
+            most = int(most * (1 + self.args.multi_scale) + self.stride) - 1
+        side = most // self.stride * self.stride
         return side, side
 
     def _agree(self) -> None:

@@ -224,7 +224,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         saved = super().save_model()
         network = self.plain_model.network
         self.save_last_weights()
-        if self.best_fitness == self.fitness:
+        if self.best_fitness == self.fitness and self.fitness is not None:
             save_weights(self.ema.ema.network, self.wdir / "best.weights", self.seen)
         write_atomically(self.wdir / "model.cfg", write_cfg(network.cfg).encode())
         return saved

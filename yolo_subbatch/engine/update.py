@@ -11,6 +11,7 @@ import gc
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,6 +73,7 @@ class Updates(Base):
         self.time_is_up = False
         self.hours: float | None = None  # that the run may take
         self.snapshot: Snapshot | None = None
+        self.host_loss: torch.Tensor | None = None  # of the last forward pass
         self.reset_window()
 
     def reset_window(self) -> None:
@@ -133,9 +135,11 @@ class Updates(Base):
 
     def _forward(self, original: Any, *args: Any, **keywords: Any) -> Any:
         """Run the network; where memory is short, return a loss that asks for nothing."""
-        return self.attempt(
+        found = self.attempt(
             lambda: original(*args, **keywords), lambda: (torch.zeros(1, device=self.device, requires_grad=True), {})
         )
+        self.host_loss = found[0] if isinstance(found, tuple) and isinstance(found[0], torch.Tensor) else None
+        return found
 
     def _scale(self, original: Any, loss: torch.Tensor) -> Backward:
         return Backward(lambda: self.attempt(lambda: original(loss * self.loss_weight()).backward(), lambda: None))
@@ -270,7 +274,6 @@ class Updates(Base):
         """Do the window again if half precision could not hold its gradient: the scale is smaller then."""
         if not self.scaler.is_enabled() or self.scaler.get_scale() <= SMALLEST_SCALE:
             return False
-        self.scaler.step(self.optimizer)  # which sees the infinity and does nothing
         self.give_up_window(finer_parts=False)
         return True
 
@@ -281,9 +284,7 @@ class Updates(Base):
         self.in_a_row += 1
         if self.snapshot is not None:
             self.snapshot.put_back()
-        if self.scaler.is_enabled():
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+        self.forget_unscaled(1.0)
         self.loss = torch.zeros_like(self.loss)  # else Ultralytics would go back to its last checkpoint
         bad = [name for name, value in self.update_losses.items() if not math.isfinite(value)]
         what, code = (f"loss ({', '.join(bad)})", "nan_loss") if bad else ("gradient", "nan_gradient")
@@ -316,11 +317,7 @@ class Updates(Base):
             finer_parts: Cut it into smaller sub-batches, because memory is short.
         """
         self._free()
-        if self.scaler.is_enabled():
-            if finer_parts:
-                self.scaler.update(self.scaler.get_scale())  # forget that gradients were unscaled
-            else:
-                self.scaler.update()
+        self.forget_unscaled(1.0 if finer_parts else self.scaler.get_backoff_factor())
         if self.snapshot is not None:
             self.snapshot.put_back()
         reason = self.shortage or ""
@@ -328,6 +325,16 @@ class Updates(Base):
         if finer_parts:
             self.cut_finer(reason)
         self.train_loader.go_to(self.epoch, self.windows_done)
+
+    def forget_unscaled(self, factor: float) -> None:
+        """Have half precision's scaler forget the gradients of a window that makes no update.
+
+        Args:
+            factor: On the scale from now on.
+        """
+        # One that has scaled nothing yet has no scale to set.
+        if self.scaler.is_enabled() and self.scaler._scale is not None:
+            self.scaler.update(self.scaler.get_scale() * factor)
 
     def cut_finer(self, reason: str) -> None:
         """Raise ``subdivisions``; the batch stays."""
@@ -345,6 +352,9 @@ class Updates(Base):
     def _free(self) -> None:
         """Let go of whatever the open window holds in memory."""
         self.optimizer.zero_grad()
+        if self.host_loss is not None:
+            with suppress(RuntimeError):  # a view cannot be detached in place
+                self.host_loss.detach_()  # Ultralytics' loop holds it, and its graph, until the next pass is done
         self.loss = torch.zeros((), device=self.device)
         kept = getattr(self, "loss_items", None) or {}
         self.loss_items = {name: value.detach() for name, value in kept.items()}

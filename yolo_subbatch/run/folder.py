@@ -227,9 +227,14 @@ class RunFolder:
             size: The size of the events file in bytes when the state was kept.
         """
         self.cut_events(size)
+        self.clear_request()
+        for half in self.weights.glob(".*.????????"):  # what was being written when the process died
+            if half.is_file():
+                half.unlink()
+
+    def clear_request(self) -> None:
+        """Take back a request to stop."""
         (self.path / "control" / "stop").unlink(missing_ok=True)
-        for half in self.weights.glob(".*"):  # what was being written when the process died
-            half.unlink()
 
     def cut_events(self, size: int) -> None:
         """Cut the events file to its first bytes; one that is shorter stays as it is."""
