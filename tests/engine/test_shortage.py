@@ -822,3 +822,64 @@ def test_a_fitted_run_can_run_short_as_well(cfgs, data, tmp_path, monkeypatch, u
     found = train(cfgs("plain"), data, tmp_path, in_backward, Trap(0, 0), monkeypatch, subdivisions="auto")
     assert found.args.subdivisions == 2
     check(found, undisturbed(subdivisions=2))
+
+
+# --- half precision's scaler ----------------------------------------------------------------------------------------
+
+
+class Scaled(DarknetTrainer):
+    """With the scaler that float16 needs, which works on a CPU too."""
+
+    def _setup_train(self):
+        super()._setup_train()
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=1000)
+
+
+@pytest.mark.parametrize(
+    ("place", "index", "part"), [(in_forward, 0, 0), (in_backward, 3, 1), (in_clipping, 1, None), (after_step, 4, None)]
+)
+def test_a_shortage_with_a_scaler(cfgs, data, tmp_path, monkeypatch, undisturbed, place, index, part):
+    """In the very first pass, too, before anything was scaled; and after gradients were unscaled."""
+    wanted = undisturbed(subdivisions=2)
+    found = train(cfgs("plain"), data, tmp_path, place, Trap(index, part), monkeypatch, Scaled, subdivisions=2)
+    check(found, wanted)
+    assert found.scaler.get_scale() == 1024.0
+
+
+class Overflowing(Scaled):
+    """A gradient that half precision cannot hold, until the scale is an eighth."""
+
+    def loss_weight(self):
+        if self.update_index == 3 and self.scaler.get_scale() > 128:
+            return math.inf
+        return super().loss_weight()
+
+
+def test_a_gradient_that_overflows_is_computed_again(cfgs, data, tmp_path, undisturbed):
+    wanted = undisturbed(subdivisions=2)
+    found = train(cfgs("plain"), data, tmp_path, trainer=Overflowing, subdivisions=2)
+    check(found, wanted)
+    assert (found.scaler.get_scale(), found.skipped, found.args.subdivisions) == (128.0, 0, 2)
+
+
+class FiniteGradient(Scaled):
+    """A loss that is no number, with a gradient that is one."""
+
+    def optimizer_step(self):
+        if self.update_index == 3:
+            self.loss_items = {name: value * math.nan for name, value in self.loss_items.items()}
+        super().optimizer_step()
+
+
+def test_an_update_that_is_left_out_moves_nothing(cfgs, data, tmp_path):
+    moved = []
+
+    class Watched(FiniteGradient):
+        def update(self, *gathered):
+            before = [each.detach().clone() for each in self.plain_model.parameters()]
+            super().update(*gathered)
+            moved.append(any(not torch.equal(a, b) for a, b in zip(before, self.plain_model.parameters(), strict=True)))
+
+    found = train(cfgs("plain"), data, tmp_path, trainer=Watched, subdivisions=2)
+    assert moved == [True, True, True, False, True, True]
+    assert found.skipped == 1
