@@ -19,7 +19,7 @@ from ultralytics.utils.torch_utils import ModelEMA
 
 from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer
 from yolo_subbatch.darknet.network import Network
-from yolo_subbatch.engine import state, update
+from yolo_subbatch.engine import giving_up, state, update
 from yolo_subbatch.engine.model import DarknetModel
 from yolo_subbatch.engine.shortage import Backward, Snapshot, finer, is_shortage, once, versions
 from yolo_subbatch.errors import SettingsError, TrainingError
@@ -503,7 +503,7 @@ def test_loading_processes_load_the_window_again(cfgs, data, tmp_path, monkeypat
 def test_other_optimizers_lose_nothing_either(cfgs, data, tmp_path, monkeypatch, undisturbed, optimizer, place):
     """They divide by what may be tiny, so the window is cut as before."""
     given = {"subdivisions": 2, "optimizer": optimizer, "epochs": 1}
-    monkeypatch.setattr(update, "finer", lambda batch, parts, processes: parts)
+    monkeypatch.setattr(giving_up, "finer", lambda batch, parts, processes: parts)
     found = train(cfgs("plain"), data, tmp_path, place, Trap(1), monkeypatch, **given)
     assert distance(found, undisturbed(**given)) == 0
 
@@ -550,7 +550,7 @@ def test_smaller_groups_of_normalisation_are_told(cfgs, data, tmp_path, monkeypa
 def test_a_failed_attempt_leaves_no_trace(cfgs, data, tmp_path, monkeypatch, undisturbed, place, index, part, bn):
     """Cut as before, the window gives the same bits, running statistics and averages included."""
     wanted = undisturbed("bn", subdivisions=2, bn=bn)
-    monkeypatch.setattr(update, "finer", lambda batch, parts, processes: parts)
+    monkeypatch.setattr(giving_up, "finer", lambda batch, parts, processes: parts)
     found = train(cfgs("bn"), data, tmp_path, place, Trap(index, part), monkeypatch, subdivisions=2, bn=bn)
     check(found, wanted, exact=True)
     assert len(events(found, Warned)) == 1
@@ -605,7 +605,7 @@ def test_nor_does_one_of_exact_norm(tiny26, data, tmp_path, monkeypatch, undistu
     """With two passes, mosaics that draw from other images, and those closed in the second epoch."""
     wanted = undisturbed_26
     assert wanted.exact.two_pass
-    monkeypatch.setattr(update, "finer", lambda batch, parts, processes: parts)
+    monkeypatch.setattr(giving_up, "finer", lambda batch, parts, processes: parts)
     found = train_26(tiny26, data, tmp_path, place, Trap(index), monkeypatch)
     assert distance(found, wanted) == 0
     assert [told(step) for step in events(found, Step)] == [told(step) for step in events(wanted, Step)]

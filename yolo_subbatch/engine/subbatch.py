@@ -24,7 +24,7 @@ from ultralytics.utils import DEFAULT_CFG, LOCAL_RANK, RANK
 from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
 from yolo_subbatch.darknet.cross_norm import gather_over_batch
-from yolo_subbatch.engine import LOGGER, launch, processes, state, use_all_cores
+from yolo_subbatch.engine import LOGGER, processes, state, use_all_cores
 from yolo_subbatch.engine.adding_up import AddsUp
 from yolo_subbatch.engine.arguments import (
     AUTO,
@@ -40,6 +40,7 @@ from yolo_subbatch.engine.exact_norm import ExactNorm
 from yolo_subbatch.engine.fitting import fewest_subdivisions
 from yolo_subbatch.engine.keeping import KeepsState
 from yolo_subbatch.engine.running import EpochLosses
+from yolo_subbatch.engine.sharing import Shares
 from yolo_subbatch.engine.update import MEAN_LOSSES, Updates
 from yolo_subbatch.engine.validation import Validates
 from yolo_subbatch.engine.windows import EpochOrder, WindowLoader
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer
 
 
-class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
+class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
     """Put this before a trainer class: ``class T(SubbatchMixin, SegmentationTrainer)``, or call :func:`subbatch`.
 
     ``args.batch`` keeps the number of images of one update; the loader gives ``batch / subdivisions`` images at a time.
@@ -65,7 +66,6 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
 
     own_defaults = SUBBATCH_DEFAULTS
     additive_loss = False  # the loss is a sum over images already
-    amp: Any
 
     def __init__(
         self,
@@ -141,34 +141,6 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
         data: dict[str, Any] = super().get_dataset()
         return data
 
-    def train(self) -> None:
-        """Train; on several devices by starting a process for each, whose events are read as they come."""
-        if self.ddp:
-            launch.run_processes(self)
-            return
-        try:
-            super().train()
-        except BaseException as error:
-            reason = processes.first_failure(error)
-            if self.recorder is not None:
-                self.recorder.fail(self.update_index, error, reason)
-            raise
-        finally:
-            processes.leave()
-
-    def _do_train(self) -> None:
-        """Run the loop; one process of torchrun's has others to join, be they none."""
-        if RANK != -1 and self.world_size == 1:
-            self._setup_ddp()
-        super()._do_train()
-
-    def _setup_ddp(self) -> None:
-        """Join the other processes, on the CPU too."""
-        if self.device.type == "cpu":
-            processes.join_on_cpu()
-        else:
-            super()._setup_ddp()
-
     def _setup_train(self) -> None:
         """Prepare the loop, and take up the run that is to go on."""
         # Ultralytics would wrap the model to average gradients in every pass; here they are summed once per update.
@@ -219,15 +191,6 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
             most = int(most * (1 + self.args.multi_scale) + self.stride) - 1
         side = most // self.stride * self.stride
         return side, side
-
-    def _agree(self) -> None:
-        """Give all processes the same weights and the same precision."""
-        processes.same_everywhere(self.plain_model)
-        self.ema.ema.load_state_dict(self.plain_model.state_dict())
-        amp = processes.told_by_first(self.amp)
-        if amp != self.amp:  # only the first one tries whether half precision works
-            self.amp = amp
-            self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp and self.args.amp != "bf16")
 
     def start_line(self) -> str:
         """Say what will happen."""
@@ -322,13 +285,6 @@ class SubbatchMixin(KeepsState, AddsUp, Validates, Updates):
         return any(isinstance(layer, BatchNorm2d) for layer in self.plain_model.modules())
 
     # --- the loop ---------------------------------------------------------------------------------------------------
-
-    def _setup_scheduler(self) -> None:
-        """Plan the rates; with ``time=`` every process would reckon with epochs of its own."""
-        if self.processes > 1 and self.args.time:
-            self.args.epochs = processes.told_by_first(self.epochs)
-            self.epochs = self.args.epochs
-        super()._setup_scheduler()
 
     def _get_warmup_iterations(self, num_batches: int) -> int:
         """Turn off the loop's warm-up, which counts sub-batches: ``set_rates`` counts updates."""

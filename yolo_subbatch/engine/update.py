@@ -7,11 +7,9 @@ again in smaller sub-batches.
 
 from __future__ import annotations
 
-import gc
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,19 +19,14 @@ from ultralytics.nn.tasks import ClassificationModel, RTDETRDetectionModel
 from ultralytics.utils import RANK
 
 from yolo_subbatch.darknet.cross_norm import begin_batch
+from yolo_subbatch.engine.giving_up import GivesUp
 from yolo_subbatch.engine.processes import exchange
-from yolo_subbatch.engine.shortage import Backward, Snapshot, finer, is_shortage, once, reason_of, versions
+from yolo_subbatch.engine.shortage import Backward, Snapshot, is_shortage, once, reason_of, versions
 from yolo_subbatch.engine.windows import WindowLoader, seed_all
 from yolo_subbatch.errors import TrainingError
 
 if TYPE_CHECKING:
-    from ultralytics.engine.trainer import BaseTrainer
-
     from yolo_subbatch.engine.exact_norm import ExactNorm
-
-    Base: Any = BaseTrainer
-else:
-    Base = object
 
 #: Networks whose loss is a mean over the images that it is given; all others return a sum.
 MEAN_LOSSES = (ClassificationModel, RTDETRDetectionModel)
@@ -42,7 +35,7 @@ MOST_LOSSES = 16  # whose sums processes exchange: each must know the length bef
 SMALLEST_SCALE = 1.0  # of half precision's gradients: below it, they are not finite for another reason
 
 
-class Updates(Base):
+class Updates(GivesUp):
     """The part of the trainer that turns sub-batches into updates."""
 
     args: Any
@@ -307,59 +300,6 @@ class Updates(Base):
                 "lower the learning rate, lengthen burn_in, or look for damaged labels (max_skipped=0 never stops)"
             )
         self.keep_state()
-
-    # --- going back -------------------------------------------------------------------------------------------------
-
-    def give_up_window(self, finer_parts: bool) -> None:
-        """Put back everything that the open window has moved, and have its images come again.
-
-        Args:
-            finer_parts: Cut it into smaller sub-batches, because memory is short.
-        """
-        self._free()
-        self.forget_unscaled(1.0 if finer_parts else self.scaler.get_backoff_factor())
-        if self.snapshot is not None:
-            self.snapshot.put_back()
-        reason = self.shortage or ""
-        self.reset_window()
-        if finer_parts:
-            self.cut_finer(reason)
-        self.train_loader.go_to(self.epoch, self.windows_done)
-
-    def forget_unscaled(self, factor: float) -> None:
-        """Have half precision's scaler forget the gradients of a window that makes no update.
-
-        Args:
-            factor: On the scale from now on.
-        """
-        # One that has scaled nothing yet has no scale to set.
-        if self.scaler.is_enabled() and self.scaler._scale is not None:
-            self.scaler.update(self.scaler.get_scale() * factor)
-
-    def cut_finer(self, reason: str) -> None:
-        """Raise ``subdivisions``; the batch stays."""
-        args = self.args
-        args.subdivisions = finer(args.batch, args.subdivisions, self.processes)
-        self.batch_size = self.train_loader.size = args.batch // args.subdivisions
-        text = (
-            f"memory is short: batch {args.batch} stays, subdivisions={args.subdivisions} from now on "
-            f"({self.batch_size} images at a time); iteration {self.update_index + 1} is done again"
-        )
-        if args.bn == "sub-batch" and self.normalises():
-            text += f"; batch normalisation now averages over {self.batch_size // self.processes} images"
-        self.warn("oom_retry", f"{text} [{reason}]" if reason else text)
-
-    def _free(self) -> None:
-        """Let go of whatever the open window holds in memory."""
-        self.optimizer.zero_grad()
-        if self.host_loss is not None:
-            with suppress(RuntimeError):  # a view cannot be detached in place
-                self.host_loss.detach_()  # Ultralytics' loop holds it, and its graph, until the next pass is done
-        self.loss = torch.zeros((), device=self.device)
-        kept = getattr(self, "loss_items", None) or {}
-        self.loss_items = {name: value.detach() for name, value in kept.items()}
-        gc.collect()
-        self._clear_memory()
 
 
 def scale_gradients(model: torch.nn.Module, factor: Any) -> None:
