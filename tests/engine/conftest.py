@@ -95,6 +95,19 @@ random=0
 """
 
 
+#: A network of Ultralytics that is cut down, so that a training takes a second.
+V8_YAML = """
+nc: 3
+backbone:
+  - [-1, 1, Conv, [8, 3, 2]]
+  - [-1, 1, Conv, [16, 3, 2]]
+  - [-1, 1, Conv, [16, 3, 2]]
+  - [-1, 1, Conv, [16, 3, 2]]
+head:
+  - [[2, 3], 1, Detect, [nc]]
+"""
+
+
 def cfg_text(bn: bool = False) -> str:
     return HEAD + LAYERS.format(bn="batch_normalize=1\n" if bn else "")
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.engine.conftest import cfg_text
+from tests.engine.conftest import V8_YAML, cfg_text
 from yolo_subbatch.run.events import Checkpoint, Event, Log, RunFinished, RunStarted, Step, Val, Warned, read_events
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.shapes import Numbers, write_shapes
@@ -40,16 +40,6 @@ V8 = [
     "model=tiny8.yaml", "data=seven/shapes.yaml", "batch=6", "epochs=2", "lr0=0.002", "imgsz=64", "device=cpu",
     "plots=False", "val=False", "optimizer=SGD", "warmup_epochs=0", "mosaic=1", "close_mosaic=1", "bn=frozen", "exact_norm=True",
 ]  # fmt: skip
-V8_YAML = """
-nc: 3
-backbone:
-  - [-1, 1, Conv, [8, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-head:
-  - [[2, 3], 1, Detect, [nc]]
-"""
 
 
 def given(arguments: list[str], name: str, *changes: str) -> list[str]:

@@ -30,6 +30,7 @@ from ultralytics.models.yolo.classify import ClassificationTrainer
 from ultralytics.nn.tasks import load_checkpoint
 from ultralytics.utils.callbacks import get_default_callbacks
 
+from tests.engine.conftest import V8_YAML
 from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer, subbatch
 from yolo_subbatch.engine import keeping, state
 from yolo_subbatch.engine.train import trainer_class
@@ -798,19 +799,8 @@ def test_a_model_that_is_no_checkpoint_has_no_run(cfg, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.cfg"]
 
 
-TINY = """nc: 3
-backbone:
-  - [-1, 1, Conv, [8, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-head:
-  - [[2, 3], 1, Detect, [nc]]
-"""
-
-
 def test_a_run_goes_on_with_a_trainer_of_its_kind(cfg, data, tmp_path, broken):
-    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "tiny.yaml").write_text(V8_YAML)
     before = listing(broken)
     with pytest.raises(SettingsError, match=f"resume={broken}: "):
         YOLO(tmp_path / "tiny.yaml").train(trainer=SubbatchTrainer, resume=str(broken))
@@ -869,7 +859,7 @@ HEADS = {
 def test_a_model_of_ultralytics_goes_on(name, data, tmp_path):
     head, keywords, moments = HEADS[name]
     file = tmp_path / "tiny.yaml"
-    file.write_text(head + TINY)
+    file.write_text(head + V8_YAML)
     model = YOLO(file)
     whole = Watch(tmp_path / "copies", *moments).attach(model.add_callback)
     model.train(

@@ -13,6 +13,7 @@ import torch
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
+from tests.engine.conftest import V8_YAML
 from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer, subbatch
 from yolo_subbatch.darknet import darknet_sgd, learning_rate, set_rate, train_batch
 from yolo_subbatch.errors import SettingsError, TrainingError
@@ -312,10 +313,7 @@ def test_memory_shortage_is_told(cfg, data, tmp_path, capsys):
 def v8(tmp_path_factory):
     """A small v8 network: its description is cut down so that the test takes seconds."""
     path = tmp_path_factory.mktemp("v8") / "tiny8.yaml"
-    path.write_text(
-        "nc: 3\nbackbone:\n  - [-1, 1, Conv, [8, 3, 2]]\n  - [-1, 1, Conv, [16, 3, 2]]\n  - [-1, 1, Conv, [16, 3, 2]]\n"
-        "  - [-1, 1, Conv, [16, 3, 2]]\nhead:\n  - [[2, 3], 1, Detect, [nc]]\n"
-    )
+    path.write_text(V8_YAML)
     return path
 
 

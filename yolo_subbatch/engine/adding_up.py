@@ -50,10 +50,9 @@ class AddsUp(Base):
     def measure_window(self, exact: ExactNorm) -> None:
         """Run all sub-batches of a window without gradients, for the sums that the losses are divided by."""
         parts = self.train_loader.parts(self.windows_done)
-        precision = torch.bfloat16 if self.args.amp == "bf16" else self.amp
 
         def run(batch: dict[str, Any]) -> None:
-            with exact.measuring(), autocast(precision, device=self.device.type):
+            with exact.measuring(), autocast(self.precision, device=self.device.type):
                 batch = self.preprocess_batch(copy(batch))
                 self.model.loss(batch, self.model(batch["img"])) if self.args.compile else self.model(batch)
 

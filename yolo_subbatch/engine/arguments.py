@@ -47,6 +47,11 @@ def check_arguments(args: Any) -> None:
             raise SettingsError(f"{key}={value}: give a whole number from 0, which turns it off")
 
 
+def numbers_of_parts(batch: int, devices: int = 1) -> list[int]:
+    """Return every number of subdivisions into which a batch can be cut, on so many devices."""
+    return [parts for parts in range(1, batch + 1) if batch % (parts * devices) == 0]
+
+
 def sub_batch_size(args: Any, devices: int) -> int:
     """Return the images of a sub-batch, over all devices together.
 
@@ -63,7 +68,7 @@ def sub_batch_size(args: Any, devices: int) -> int:
     if parts == AUTO and batch % devices == 0:
         return devices
     if not isinstance(parts, int) or parts < 1 or batch % (parts * devices):
-        fitting = [each for each in range(1, batch + 1) if batch % (each * devices) == 0]
+        fitting = numbers_of_parts(batch, devices)
         near = sorted(fitting, key=lambda each: abs(each - parts))[:4] if isinstance(parts, int) else fitting
         raise SettingsError(
             f"subdivisions={parts}: does not divide batch={batch}"

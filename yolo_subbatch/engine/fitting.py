@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 from ultralytics.utils.torch_utils import autocast
 
+from yolo_subbatch.engine.arguments import numbers_of_parts
 from yolo_subbatch.engine.shortage import Snapshot, is_shortage, reason_of
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.values import memory_bytes
@@ -33,7 +34,6 @@ def fewest_subdivisions(trainer: SubbatchMixin) -> int:
         SettingsError: If not even one image at a time fits.
     """
     batch, devices = trainer.args.batch, trainer.processes
-    fitting = [parts for parts in range(1, batch + 1) if batch % (parts * devices) == 0]
     cuda = trainer.device.type == "cuda"
     with _undone(trainer):
         free = _free_bytes(trainer)
@@ -46,7 +46,7 @@ def fewest_subdivisions(trainer: SubbatchMixin) -> int:
                 f"subdivisions=auto: one image does not fit into memory ({reason_of(error)}); {LESS}"
             ) from error
         constant = _constant_bytes(trainer)
-        for parts in fitting:
+        for parts in numbers_of_parts(batch, devices):
             images = batch // parts // devices
             if constant + images * (image + 2 * largest) > free:
                 continue
@@ -72,8 +72,16 @@ def _free_bytes(trainer: SubbatchMixin) -> float:
 
 def _constant_bytes(trainer: SubbatchMixin) -> int:
     """Return what is needed whatever the sub-batch: gradients, their sum with the decay, the optimizer's memory."""
-    weights = sum(each.numel() * each.element_size() for each in trainer.plain_model.parameters())
-    return 4 * weights if "Adam" in type(trainer.optimizer).__name__ else 3 * weights
+    return 2 * _weight_bytes(trainer) + _optimizer_bytes(trainer)
+
+
+def _optimizer_bytes(trainer: SubbatchMixin) -> int:
+    """Return what the optimizer will keep: one number a weight, Adam and its kin two."""
+    return (2 if "Adam" in type(trainer.optimizer).__name__ else 1) * _weight_bytes(trainer)
+
+
+def _weight_bytes(trainer: SubbatchMixin) -> int:
+    return sum(each.numel() * each.element_size() for each in trainer.plain_model.parameters())
 
 
 def _image_bytes(trainer: SubbatchMixin) -> tuple[int, int]:
@@ -99,8 +107,7 @@ def _loss(trainer: SubbatchMixin, images: int) -> torch.Tensor:
     """Return the loss of some training images at the largest size that the run will have."""
     loader = trainer.train_loader
     batch = loader.collate_fn([loader.dataset[place % len(loader.dataset)] for place in range(images)])
-    precision = torch.bfloat16 if trainer.args.amp == "bf16" else trainer.amp
-    with autocast(precision, device=trainer.device.type):
+    with autocast(trainer.precision, device=trainer.device.type):
         batch = trainer.preprocess_batch(batch)
         width, height = trainer.largest_size()
         if tuple(batch["img"].shape[2:]) != (height, width):
@@ -113,8 +120,7 @@ def _loss(trainer: SubbatchMixin, images: int) -> torch.Tensor:
 def _fits(trainer: SubbatchMixin, images: int, free: float) -> bool:
     """Compute a sub-batch beside what the optimizer will take, and tell whether it went."""
     try:
-        weights = sum(each.numel() * each.element_size() for each in trainer.plain_model.parameters())
-        beside = torch.empty(_constant_bytes(trainer) - 2 * weights, dtype=torch.uint8, device=trainer.device)
+        beside = torch.empty(_optimizer_bytes(trainer), dtype=torch.uint8, device=trainer.device)
         torch.cuda.reset_peak_memory_stats(trainer.device)
         before = torch.cuda.memory_allocated(trainer.device)
         _loss(trainer, images).backward()  # type: ignore[no-untyped-call]

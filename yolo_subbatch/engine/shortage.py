@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from yolo_subbatch.engine.arguments import numbers_of_parts
 from yolo_subbatch.errors import SettingsError
 
 #: What the messages of torch, CUDA and its libraries have in common when an allocation failed.
@@ -30,7 +31,7 @@ def finer(batch: int, subdivisions: int, processes: int = 1) -> int:
     Raises:
         SettingsError: If every sub-batch is one image a process already.
     """
-    fitting = [each for each in range(subdivisions + 1, batch + 1) if batch % (each * processes) == 0]
+    fitting = [parts for parts in numbers_of_parts(batch, processes) if parts > subdivisions]
     if not fitting:
         raise SettingsError(
             f"subdivisions={subdivisions}: memory is short even for one image at a time; "

@@ -130,6 +130,11 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
         """The model without the wrapper of compilation."""
         return unwrap_model(self.model)
 
+    @property
+    def precision(self) -> Any:
+        """What Ultralytics' loop gives to ``autocast``."""
+        return torch.bfloat16 if self.args.amp == "bf16" else self.amp
+
     # --- preparing --------------------------------------------------------------------------------------------------
 
     def get_dataset(self) -> dict[str, Any]:
