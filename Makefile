@@ -17,7 +17,7 @@ slow: $(READY)
 
 lint: $(READY)
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check --quiet yolo_subbatch cfg tests
+	$(BIN)/ruff format --check --quiet yolo_subbatch cfg gui tests
 	$(BIN)/mypy
 
 # An editable install fixes the list of packages when it is made, so it follows pyproject.toml.

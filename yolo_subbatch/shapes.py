@@ -23,7 +23,7 @@ import yaml
 
 from yolo_subbatch.errors import DataError
 
-NAMES = ("circle", "square", "triangle")
+NAMES = ("circle", "square", "triangle")  # as in the bundled shapes.yaml
 MARKER = ".shapes.json"  # says that a folder was drawn by this module, and with which numbers
 VERSION = 2
 SEED_STRIDE = 1_000_000  # between the seeds of two splits

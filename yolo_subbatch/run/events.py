@@ -153,6 +153,8 @@ EVENT_TYPES: dict[str, type[Event]] = {
     kind.type: kind for kind in (RunStarted, Step, Val, Checkpoint, Image, Warned, Log, RunFinished)
 }
 
+KNOWN = {name: frozenset(each.name for each in dataclasses.fields(kind)) for name, kind in EVENT_TYPES.items()}
+
 
 class EventWriter:
     """Appends events to a file, each line whole and at once.
@@ -243,7 +245,7 @@ def parse_event(line: bytes) -> Event | None:
     try:
         values = json.loads(line)
         kind = EVENT_TYPES[values["type"]]
-        known = {each.name for each in dataclasses.fields(kind)}
+        known = KNOWN[values["type"]]
         return kind(**{key: value for key, value in values.items() if key in known})
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -26,6 +26,12 @@ from yolo_subbatch.run.events import EventWriter, RunFinished, Step, last_event
 from yolo_subbatch.run.settings import TrainSettings
 
 VERSIONS_OF = ("yolo-subbatch", "torch", "ultralytics", "numpy")
+#: What makes a child outlive its parent and the terminal; Windows has flags for it, and no sessions.
+OF_ITS_OWN: dict[str, Any] = (
+    {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP") | getattr(subprocess, "CREATE_NO_WINDOW")}  # noqa: B009
+    if sys.platform == "win32"
+    else {"start_new_session": True}
+)
 SAME_START = 2.0  # seconds by which two readings of one process's start time may differ
 STILL_WRITES = 600.0  # seconds without an event after which a run on another machine counts as dead
 
@@ -50,6 +56,16 @@ class RunFolder:
     def events(self) -> Path:
         """The events file."""
         return self.path / "events.jsonl"
+
+    @property
+    def began(self) -> Path:
+        """The file that tells which process runs, or ran, here."""
+        return self.path / "run.json"
+
+    @property
+    def waiting(self) -> Path:
+        """The file that a run has while it waits for its turn, see ``run.queue``."""
+        return self.path / "control" / "queued"
 
     @property
     def console(self) -> Path:
@@ -103,7 +119,7 @@ class RunFolder:
             SettingsError: If it is no run folder.
         """
         folder = cls(Path(path).absolute())
-        if not any(file.is_file() for file in (folder.path / "run.json", folder.events, folder.settings)):
+        if not any(file.is_file() for file in (folder.began, folder.events, folder.settings)):
             raise SettingsError(f"{path}: not the folder of a run, it holds no run.json; give a run's folder")
         return folder
 
@@ -151,12 +167,12 @@ class RunFolder:
             "folder": os.getcwd(),
             "versions": {name: _version(name) for name in VERSIONS_OF} | {"python": platform.python_version()},
         }
-        _write(self.path / "run.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        _write(self.began, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
     def process_record(self) -> dict[str, Any]:
         """Return what ``run.json`` says; empty without one."""
         try:
-            document = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            document = json.loads(self.began.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return document if isinstance(document, dict) else {}
@@ -173,6 +189,11 @@ class RunFolder:
         except (KeyError, TypeError, ValueError, psutil.Error):
             return None
 
+    def is_own(self) -> bool:
+        """Tell whether this very process is the run's: who launches one writes its ``run.json`` at once."""
+        process = self.process()
+        return process is not None and process.pid == os.getpid()
+
     def alive(self) -> bool:
         """Tell whether the run's process lives; on another machine, whether it has written lately."""
         host = self.process_record().get("host")
@@ -183,7 +204,7 @@ class RunFolder:
         return False
 
     def status(self) -> str:
-        """Return ``prepared``, ``running``, ``completed``, ``stopped`` or ``failed``.
+        """Return ``prepared``, ``queued``, ``running``, ``completed``, ``stopped`` or ``failed``.
 
         A run whose process is gone without a last event has failed. The events are read after looking at the process,
         so that a run that ends in between is not called dead.
@@ -194,7 +215,15 @@ class RunFolder:
             return last.status
         if alive:
             return "running"
-        return "failed" if self.events.exists() or self.process_record() else "prepared"
+        if self.events.exists() or self.process_record():
+            return "failed"
+        return "queued" if self.waiting.exists() else "prepared"
+
+    def changed(self) -> float:
+        """Return when a file or folder was last made in this folder, in Unix seconds."""
+        with suppress(OSError):
+            return self.path.stat().st_mtime
+        return 0.0
 
     def record_failure(self, error: BaseException) -> None:
         """Write the last event of a run that failed, unless the run itself has written one."""
@@ -208,13 +237,21 @@ class RunFolder:
         writer.write(RunFinished(status=status, reason=reason, error=None if stopped else details))
         writer.close()
 
-    def launch(self) -> subprocess.Popen[bytes]:
-        """Train with the settings in this folder, in a process of its own that outlives this one."""
-        command = [sys.executable, "-u", "-m", "yolo_subbatch", "train", "--run-dir", str(self.path)]
+    def launch(self, resume: bool = False, changes: Mapping[str, Any] | None = None) -> subprocess.Popen[bytes]:
+        """Train in a process of its own that outlives this one; what it prints goes to ``console.log``.
+
+        Args:
+            resume: Go on with this run, in the working directory that it began in; else begin with its settings.
+            changes: What is different when it goes on, see ``run.resume.MAY_CHANGE``.
+        """
+        what = ["--resume" if resume else "--run-dir", str(self.path)]
+        what += [f"{key}={value}" for key, value in (changes or {}).items()]
+        began_in = self.process_record().get("folder") if resume else None
         with self.console.open("ab") as console:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, start_new_session=True,
-                env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+                [sys.executable, "-u", "-m", "yolo_subbatch", "train", *what], stdin=subprocess.DEVNULL, stdout=console,
+                stderr=subprocess.STDOUT, env={**os.environ, "PYTHONIOENCODING": "utf-8"}, **OF_ITS_OWN,
+                cwd=began_in if began_in and os.path.isdir(began_in) else None,
             )  # fmt: skip
         with suppress(psutil.Error):  # it may have ended already; its events say how
             self.write_process(process.pid)
@@ -281,12 +318,14 @@ def launch(settings: TrainSettings) -> tuple[RunFolder, subprocess.Popen[bytes]]
 
 
 def list_runs(project: str | Path) -> list[RunFolder]:
-    """Return the run folders in a project folder, the newest first."""
+    """Return the run folders in a project folder, the newest first; runs that wait in a queue are among them."""
     parent = Path(project)
-    if not parent.is_dir():
+    try:
+        folders = [RunFolder(path) for path in parent.iterdir()]
+    except OSError:
         return []
-    found = [path for path in parent.iterdir() if (path / "run.json").is_file() or (path / "events.jsonl").is_file()]
-    return [RunFolder(path) for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+    found = [each for each in folders if any(file.is_file() for file in (each.began, each.events, each.waiting))]
+    return sorted(found, key=lambda each: each.changed(), reverse=True)
 
 
 def recorded_iteration(weights: str | Path, seen: int) -> int | None:

@@ -51,7 +51,7 @@ def check_resume(settings: TrainSettings, first: bool = True) -> tuple[RunFolder
     asked |= dict(settings.extra)
     refuse_given(asked)
     raise_errors([*check_ranges(settings), *check_place(settings), *check_memory(settings)])
-    if first and folder.alive():
+    if first and folder.alive() and not folder.is_own():
         raise SettingsError(f"resume={settings.resume}: this run is still running; stop it first")
     if folder.status() == "completed":
         raise SettingsError(

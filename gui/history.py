@@ -1,0 +1,226 @@
+"""What a run's events said, kept in columns of numbers that plots draw from. No Qt here."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_subbatch.run.events import Event, Image, RunFinished, RunStarted, Step, Val, Warned
+
+Numbers = NDArray[np.float64]
+FIRST_ROOM = 1024  # numbers a column has room for at first
+TOTAL = "total"
+#: Columns besides the parts of the loss, in the order of a table.
+OTHERS = ("darknet_loss", "lr", "gnorm", "ips", "mem_mb", "images", "seen", "epoch", "t")
+
+
+class Column:
+    """Numbers that grow at the end; the room doubles, so that adding costs the same however many there are."""
+
+    def __init__(self, values: Iterable[float] = ()) -> None:
+        self.room: Numbers = np.empty(FIRST_ROOM)
+        self.size = 0
+        self.extend(np.fromiter(values, np.float64))
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def values(self) -> Numbers:
+        """A view of the numbers; it is valid until the next ``extend``."""
+        return self.room[: self.size]
+
+    def extend(self, more: Numbers) -> None:
+        """Add numbers at the end."""
+        wanted = self.size + len(more)
+        if wanted > len(self.room):
+            room = np.empty(max(wanted, 2 * len(self.room)))
+            room[: self.size] = self.values
+            self.room = room
+        self.room[self.size : wanted] = more
+        self.size = wanted
+
+
+class Smoothed:
+    """The exponential moving average of a column, brought up to date by what was added alone.
+
+    Numbers that are not finite do not count: the average stays where it was.
+
+    Args:
+        source: The raw numbers.
+        keep: Share of the old average that each new number leaves, from 0 (no smoothing) to below 1.
+    """
+
+    def __init__(self, source: Column, keep: float) -> None:
+        self.source, self.keep = source, keep
+        self.column = Column()
+
+    def update(self, keep: float | None = None) -> Numbers:
+        """Return the average at every number, all of it anew where ``keep`` has changed."""
+        if keep is not None and keep != self.keep:
+            self.keep, self.column = keep, Column()
+        done = len(self.column)
+        if done < len(self.source):
+            last = float(self.column.values[-1]) if done else math.nan
+            self.column.extend(moving_average(self.source.values[done:], self.keep, last))
+        return self.column.values
+
+
+def moving_average(values: Numbers, keep: float, before: float = math.nan) -> Numbers:
+    """Return the exponential moving average ``a = keep * a + (1 - keep) * value`` at every value.
+
+    Args:
+        values: The numbers, of which those that are not finite leave the average where it was.
+        keep: From 0 to below 1.
+        before: The average so far; NaN where there is none, and the first finite value starts it.
+    """
+    finite = np.isfinite(values)
+    averages: Numbers = np.full(len(values), before)
+    found = values[finite]
+    if not len(found):
+        return averages
+    start, average = 0, before
+    if math.isnan(average):
+        start, average = 1, float(found[0])
+    result = np.empty(len(found))
+    result[:start] = average
+    # In a block, a_i = keep^(i+1) * a_0 + (1 - keep) * keep^i * sum_j x_j / keep^j; short enough not to overflow.
+    length = 1 if keep <= 0 else max(1, min(4096, int(200 / -math.log10(keep))))
+    if keep <= 0:
+        result[start:] = found[start:]
+    else:
+        powers = keep ** np.arange(length + 1)
+        for first in range(start, len(found), length):
+            block = found[first : first + length]
+            weights = powers[: len(block)]
+            sums = np.cumsum(block / weights)
+            result[first : first + len(block)] = powers[1 : len(block) + 1] * average + (1 - keep) * weights * sums
+            average = float(result[first + len(block) - 1])
+    # Every place takes the average after the last finite value up to it.
+    last = np.cumsum(finite) - 1
+    known = last >= 0
+    averages[known] = result[last[known]]
+    return averages
+
+
+def decimate(x: Numbers, y: Numbers, buckets: int) -> tuple[Numbers, Numbers]:
+    """Return two points for each of so many stretches of a curve: its least and its largest value.
+
+    What is drawn looks the same, spikes and all, and costs no more however long the curve is. NaN is left out of a
+    stretch that has other values.
+    """
+    size = len(x) // max(buckets, 1)
+    if size < 4:  # nothing is saved
+        return x, y
+    count = len(x) // size
+    whole = count * size
+    low = np.fmin.reduce(y[:whole].reshape(count, size), axis=1)
+    high = np.fmax.reduce(y[:whole].reshape(count, size), axis=1)
+    few_x = np.repeat(x[:whole:size], 2)
+    few_y = np.empty(2 * count)
+    few_y[0::2], few_y[1::2] = low, high
+    if whole < len(x):
+        rest = y[whole:]
+        few_x = np.append(few_x, [x[whole], x[-1]])
+        few_y = np.append(few_y, [np.fmin.reduce(rest), np.fmax.reduce(rest)])
+    return few_x, few_y
+
+
+class History:
+    """Everything that a run has reported so far.
+
+    ``columns`` holds one column for every part of the loss (``total`` first) and for what else an update reports;
+    all are as long as ``steps``, NaN where a number is missing.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.started: RunStarted | None = None
+        self.finished: RunFinished | None = None
+        self.last: Step | None = None
+        self.steps = Column()
+        self.parts: list[str] = []
+        self.columns: dict[str, Column] = {name: Column() for name in OTHERS}
+        self.validations: list[Val] = []
+        self.images: list[Image] = []
+        self.warnings: list[tuple[int, Warned]] = []
+        self.clipped = 0
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Add events, oldest first."""
+        steps: list[Step] = []
+        for event in events:
+            if isinstance(event, Step):
+                steps.append(event)
+                self.last = event
+            elif isinstance(event, Val):
+                self.validations.append(event)
+            elif isinstance(event, Image):
+                self.images.append(event)
+            elif isinstance(event, Warned):
+                self.warnings.append((self.last.step if self.last else 0, event))
+            elif isinstance(event, RunStarted):
+                self.started, self.finished = event, None
+            elif isinstance(event, RunFinished):
+                self.finished = event
+        if steps:
+            self._add(steps)
+
+    def _add(self, steps: list[Step]) -> None:
+        before = len(self.steps)
+        for name in dict.fromkeys(name for step in steps for name in step.loss):
+            if name not in self.columns:
+                self.columns[name] = Column([math.nan] * before)
+                self.parts.insert(0 if name == TOTAL else len(self.parts), name)
+        self.steps.extend(np.array([step.step for step in steps], np.float64))
+        for name in self.parts:
+            self.columns[name].extend(_numbers(step.loss.get(name) for step in steps))
+        for name in OTHERS:
+            self.columns[name].extend(_numbers(getattr(step, name) for step in steps))
+        self.clipped += sum(step.clipped for step in steps)
+
+    @property
+    def best(self) -> Val | None:
+        """The newest validation that was the best so far."""
+        return next((each for each in reversed(self.validations) if each.best), None)
+
+    def last_known(self, name: str) -> float | None:
+        """Return the newest number of a column that is known."""
+        values = self.columns[name].values if name in self.columns else np.empty(0)
+        return next((float(each) for each in values[:-100:-1] if each == each), None)
+
+    def write_csv(self, path: Path) -> None:
+        """Write every update, all columns, as a table; validations have columns of their own.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        figures = ("map50", "map", "precision", "recall", "accuracy")
+        at_step = {each.step: each for each in self.validations}
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["step", *self.parts, *OTHERS, *figures])
+            table = np.stack([self.columns[name].values for name in (*self.parts, *OTHERS)])
+            for index, step in enumerate(self.steps.values):
+                found = at_step.get(int(step))
+                extra = [getattr(found, name) if found else None for name in figures]
+                writer.writerow([int(step), *(_text(value) for value in table[:, index]), *map(_text, extra)])
+
+
+def _numbers(values: Iterator[float | None] | Iterable[float | None]) -> Numbers:
+    return np.array([math.nan if value is None else value for value in values], np.float64)
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None or value != value else f"{value:.10g}"

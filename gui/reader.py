@@ -1,0 +1,167 @@
+"""Follows the events file of one run, running or finished, and tells the window what is new."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from yolo_subbatch.run.events import SLICE, Event, EventTail, RunFinished, RunStarted
+from yolo_subbatch.run.folder import RunFolder
+
+from .history import History
+
+POLL = 40  # ms between two looks at the file
+BUSY = 0.015  # seconds that one look may take from the window
+LOOK_AT_PROCESS = 0.5  # seconds between two looks at the process
+STARTING, RUNNING, STOPPING = "starting", "running", "stopping"
+LIVE = (STARTING, RUNNING, STOPPING)
+ENDED = ("completed", "stopped", "failed")
+
+
+class RunReader(QObject):
+    """Reads one run.
+
+    ``history`` holds everything that was read. ``state`` is ``prepared``, ``queued``, ``starting``, ``running``,
+    ``stopping``, ``completed``, ``stopped`` or ``failed``; a run is ``failed`` without a last event when its process is
+    gone and the file was read to its end after that.
+
+    Args:
+        folder: The run.
+        process: Its process, where this program started it; its exit status is known then.
+        parent: As everywhere in Qt.
+    """
+
+    received = Signal(list)  #: new events, oldest first; ``history`` has them already
+    restarted = Signal()  #: the file was cut, as a resumed run does: ``history`` is empty and fills again
+    state_changed = Signal(str)
+    caught_up = Signal()  #: the end of the file was reached for the first time
+
+    def __init__(
+        self, folder: RunFolder, process: subprocess.Popen[bytes] | None = None, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.folder, self.process = folder, process
+        self.history = History()
+        self.tail = EventTail(folder.events)
+        self.state = STARTING if process is not None else "prepared"
+        self.up_to_date = False
+        self._last_seq = -1
+        self._told: str | None = None  # the state that the events read so far lead to
+        self._looked = 0.0
+        self._began = self._when_it_began()
+        self._timer = QTimer(self)
+        self._timer.setInterval(POLL)
+        self._timer.timeout.connect(self.read)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self.look_at_process()
+        self._timer.start()
+        self.read()
+
+    def stop(self) -> None:
+        """Follow no longer."""
+        self._timer.stop()
+
+    @property
+    def exit_status(self) -> int | None:
+        """The exit status of a process that this program started, negative for a signal; None where unknown."""
+        return self.process.poll() if self.process is not None else None
+
+    @property
+    def progress(self) -> float:
+        """The share of the events file that was read, from 0 to 1."""
+        try:
+            size = self.folder.events.stat().st_size
+        except OSError:
+            return 1.0
+        return min(1.0, self.tail.offset / size) if size else 1.0
+
+    def resumed(self, process: subprocess.Popen[bytes]) -> None:
+        """Follow the same folder with the process that goes on in it."""
+        self.process = process
+        self.history.finished = None
+        self._set_state(STARTING)
+        self._timer.start()
+
+    def read(self) -> None:
+        """Read what is new, for no longer than the window can spare."""
+        gone = time.monotonic() - self._looked >= LOOK_AT_PROCESS and not self.look_at_process()
+        began = time.monotonic()
+        while True:
+            before = self.tail.offset
+            events = self.tail.read(SLICE)
+            if self.tail.offset < before or (events and events[0].seq <= self._last_seq):
+                self._begin_again()
+                continue
+            if events:
+                self._take(events)
+            if self.tail.offset == before:
+                self._at_the_end(gone)
+                return
+            if time.monotonic() - began > BUSY:
+                return
+
+    def _begin_again(self) -> None:
+        """Read the file from its start: events were cut off, and others may stand in their place."""
+        self.tail = EventTail(self.folder.events)
+        self._last_seq = -1
+        self._told = None
+        self.up_to_date = False
+        self.history.clear()
+        self.restarted.emit()
+
+    def _take(self, events: list[Event]) -> None:
+        self._last_seq = events[-1].seq
+        self.history.take(events)
+        for event in events:
+            if isinstance(event, RunStarted):
+                self._told = RUNNING
+            elif isinstance(event, RunFinished):
+                self._told = event.status
+        self.received.emit(events)
+
+    def _at_the_end(self, gone: bool) -> None:
+        """Tell the state that the events lead to; while a long file is read, they tell of a time that is over."""
+        if self._told is not None:
+            told, self._told = self._told, None
+            self._set_state(told)
+        if not self.up_to_date:
+            self.up_to_date = True
+            self.caught_up.emit()
+        if gone and self.state in LIVE:
+            self._set_state("failed")
+
+    def look_at_process(self) -> bool:
+        """Look whether the run's process lives, and return it; of a run that has ended nobody asks again and again."""
+        self._looked = time.monotonic()
+        began = self._when_it_began()
+        if began != self._began:  # another process goes on in this folder, started by whomever
+            self._began = began
+            if self.state in ENDED and self.process is None:
+                self._set_state(STARTING)
+            self._begin_again()
+        if self.process is not None and self.process.poll() is None:
+            alive = True
+        else:
+            alive = self.state not in ENDED and self.folder.alive()
+        if alive and self.state in {RUNNING, STOPPING}:
+            self._set_state(STOPPING if self.folder.stop_requested() else RUNNING)
+        elif alive and self.state in {"prepared", "queued"}:
+            self._set_state(STARTING)
+        elif not alive and self.state in {"prepared", "queued"}:
+            self._set_state(self.folder.status())
+        return alive
+
+    def _when_it_began(self) -> int:
+        try:
+            return self.folder.began.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def _set_state(self, state: str) -> None:
+        if state != self.state:
+            self.state = state
+            self.state_changed.emit(state)
