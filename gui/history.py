@@ -108,26 +108,36 @@ def moving_average(values: Numbers, keep: float, before: float = math.nan) -> Nu
     return averages
 
 
-def decimate(x: Numbers, y: Numbers, buckets: int) -> tuple[Numbers, Numbers]:
-    """Return two points for each of so many stretches of a curve: its least and its largest value.
+def in_view(x: Numbers, left: float, right: float, stretches: int) -> tuple[slice, int]:
+    """Return which places of a curve lie in view, and how many of them make one stretch for ``decimate``.
+
+    A neighbour on either side belongs to it, so that the curve is drawn up to the edge. The length of a stretch is a
+    power of two and stretches begin at its multiples: they stay the same while the curve grows or the view moves,
+    and what is drawn does not shimmer.
+    """
+    first = max(0, int(np.searchsorted(x, left)) - 1)
+    last = min(len(x), int(np.searchsorted(x, right, "right")) + 1)
+    size = 1
+    while last - first > size * max(stretches, 1):
+        size *= 2
+    return slice(first - first % size, min(len(x), last + -last % size)), size
+
+
+def decimate(x: Numbers, y: Numbers, size: int) -> tuple[Numbers, Numbers]:
+    """Return two points for every stretch of so many points of a curve: its least and its largest value.
 
     What is drawn looks the same, spikes and all, and costs no more however long the curve is. NaN is left out of a
     stretch that has other values.
     """
-    size = len(x) // max(buckets, 1)
     if size < 4:  # nothing is saved
         return x, y
-    count = len(x) // size
-    whole = count * size
-    low = np.fmin.reduce(y[:whole].reshape(count, size), axis=1)
-    high = np.fmax.reduce(y[:whole].reshape(count, size), axis=1)
-    few_x = np.repeat(x[:whole:size], 2)
-    few_y = np.empty(2 * count)
-    few_y[0::2], few_y[1::2] = low, high
-    if whole < len(x):
-        rest = y[whole:]
-        few_x = np.append(few_x, [x[whole], x[-1]])
-        few_y = np.append(few_y, [np.fmin.reduce(rest), np.fmax.reduce(rest)])
+    starts = np.arange(0, len(x), size)
+    ends = np.minimum(starts + size, len(x)) - 1
+    low, high = np.fmin.reduceat(y, starts), np.fmax.reduceat(y, starts)
+    rising = y[starts] <= y[ends]  # in this order the two points follow the curve, and a smooth one stays smooth
+    few_x, few_y = np.empty(2 * len(starts)), np.empty(2 * len(starts))
+    few_x[0::2], few_x[1::2] = x[starts], x[(starts + ends) // 2]
+    few_y[0::2], few_y[1::2] = np.where(rising, low, high), np.where(rising, high, low)
     return few_x, few_y
 
 
@@ -218,9 +228,25 @@ class History:
                 writer.writerow([int(step), *(_text(value) for value in table[:, index]), *map(_text, extra)])
 
 
+class Averages:
+    """The moving averages of a history's columns; each call computes only what is new."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self._known: dict[str, Smoothed] = {}
+
+    def of(self, name: str, keep: float) -> Numbers:
+        """Return the average of a column at every number of it."""
+        source = self.history.columns[name]
+        known = self._known.get(name)
+        if known is None or known.source is not source:  # the history was cleared meanwhile
+            known = self._known[name] = Smoothed(source, keep)
+        return known.update(keep)
+
+
 def _numbers(values: Iterator[float | None] | Iterable[float | None]) -> Numbers:
     return np.array([math.nan if value is None else value for value in values], np.float64)
 
 
 def _text(value: float | None) -> str:
-    return "" if value is None or value != value else f"{value:.10g}"
+    return "" if value is None or value != value else f"{value:.15g}"

@@ -15,7 +15,7 @@ from .history import History
 POLL = 40  # ms between two looks at the file
 BUSY = 0.015  # seconds that one look may take from the window
 LOOK_AT_PROCESS = 0.5  # seconds between two looks at the process
-STARTING, RUNNING, STOPPING = "starting", "running", "stopping"
+QUEUED, STARTING, RUNNING, STOPPING = "queued", "starting", "running", "stopping"
 LIVE = (STARTING, RUNNING, STOPPING)
 ENDED = ("completed", "stopped", "failed")
 
@@ -50,7 +50,7 @@ class RunReader(QObject):
         self._last_seq = -1
         self._told: str | None = None  # the state that the events read so far lead to
         self._looked = 0.0
-        self._began = self._when_it_began()
+        self._began = self.folder.when_it_began()
         self._timer = QTimer(self)
         self._timer.setInterval(POLL)
         self._timer.timeout.connect(self.read)
@@ -79,11 +79,12 @@ class RunReader(QObject):
             return 1.0
         return min(1.0, self.tail.offset / size) if size else 1.0
 
-    def resumed(self, process: subprocess.Popen[bytes]) -> None:
-        """Follow the same folder with the process that goes on in it."""
+    def launched(self, process: subprocess.Popen[bytes]) -> None:
+        """Follow the process that begins, or goes on, in the run's folder."""
         self.process = process
-        self.history.finished = None
+        self._began = self.folder.when_it_began()
         self._set_state(STARTING)
+        self._begin_again()
         self._timer.start()
 
     def read(self) -> None:
@@ -125,8 +126,11 @@ class RunReader(QObject):
 
     def _at_the_end(self, gone: bool) -> None:
         """Tell the state that the events lead to; while a long file is read, they tell of a time that is over."""
-        if self._told is not None:
-            told, self._told = self._told, None
+        told, self._told = self._told, None
+        finished = self.history.finished
+        if told == RUNNING and self.state not in ENDED:
+            self._set_state(RUNNING)
+        elif finished is not None and told in ENDED and not self.folder.begins_after(finished.t):
             self._set_state(told)
         if not self.up_to_date:
             self.up_to_date = True
@@ -137,29 +141,26 @@ class RunReader(QObject):
     def look_at_process(self) -> bool:
         """Look whether the run's process lives, and return it; of a run that has ended nobody asks again and again."""
         self._looked = time.monotonic()
-        began = self._when_it_began()
+        began = self.folder.when_it_began()
         if began != self._began:  # another process goes on in this folder, started by whomever
             self._began = began
-            if self.state in ENDED and self.process is None:
+            if self.state in ENDED:
                 self._set_state(STARTING)
             self._begin_again()
         if self.process is not None and self.process.poll() is None:
             alive = True
         else:
             alive = self.state not in ENDED and self.folder.alive()
+        waits = self.folder.waiting.exists()
+        if waits != (self.state == QUEUED) and not alive:
+            self._set_state(QUEUED if waits else self.folder.status())
         if alive and self.state in {RUNNING, STOPPING}:
             self._set_state(STOPPING if self.folder.stop_requested() else RUNNING)
-        elif alive and self.state in {"prepared", "queued"}:
+        elif alive and self.state in {"prepared", QUEUED}:
             self._set_state(STARTING)
-        elif not alive and self.state in {"prepared", "queued"}:
+        elif not alive and self.state == "prepared":
             self._set_state(self.folder.status())
         return alive
-
-    def _when_it_began(self) -> int:
-        try:
-            return self.folder.began.stat().st_mtime_ns
-        except OSError:
-            return 0
 
     def _set_state(self, state: str) -> None:
         if state != self.state:

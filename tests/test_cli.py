@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.run.sample import write_cfg, write_checkpoint, write_data, write_yaml
-from yolo_subbatch import __version__, cli
+from yolo_subbatch import __version__, cli, lazy, training
 from yolo_subbatch.errors import WeightsError
 from yolo_subbatch.run.events import EventWriter, Log, RunFinished, Step, last_event
 from yolo_subbatch.run.folder import RunFolder
@@ -49,7 +49,7 @@ Engine = Callable[[TrainSettings, RunFolder, list[Any]], int]
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, place: Path) -> Callable[[Engine], list[TrainSettings]]:
     """Put a function in the place of the training, and the built-in data set in the place of its drawing."""
-    load = cli._load
+    load = lazy.load
 
     def replace(train: Engine) -> list[TrainSettings]:
         calls: list[TrainSettings] = []
@@ -59,7 +59,8 @@ def engine(monkeypatch: pytest.MonkeyPatch, place: Path) -> Callable[[Engine], l
             return train(settings, folder, listeners)
 
         known = {"engine.train:run_training": run, "shapes:shapes_data": lambda: place / "obj.data"}
-        monkeypatch.setattr(cli, "_load", lambda name: known.get(name) or load(name))
+        for module in (cli, training):
+            monkeypatch.setattr(module, "load", lambda name: known.get(name) or load(name))
         return calls
 
     return replace

@@ -5,8 +5,9 @@ One weight update per ``batch`` images, computed ``batch / subdivisions`` images
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from yolo_subbatch.lazy import load
 
 if TYPE_CHECKING:
     from yolo_subbatch.engine.model import Darknet as Darknet
@@ -30,7 +31,7 @@ __all__ = ["Darknet", "DarknetTrainer", "SubbatchMixin", "SubbatchTrainer", "sub
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return load(f"{_HOME[name]}:{name}")
 
 
 def __dir__() -> list[str]:

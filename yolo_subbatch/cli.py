@@ -5,31 +5,25 @@ Help and nearly every check come before torch is imported, so that a mistake is 
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import os
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_subbatch import __version__
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
+from yolo_subbatch.lazy import load
 
 if TYPE_CHECKING:
-    from yolo_subbatch.run.commands import InfoSettings
-    from yolo_subbatch.run.folder import RunFolder
-    from yolo_subbatch.run.progress import TerminalProgress
+    from yolo_subbatch.run.commands import GuiSettings, InfoSettings
     from yolo_subbatch.run.settings import TrainSettings
 
 PROGRAM = "yolo-subbatch"
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 MOST_LINES = 4  # of a message about the user's input
-FIRST_LOOK = 10  # epochs on the built-in data set
 
 
 @dataclass(frozen=True)
@@ -90,9 +84,9 @@ def _execute(name: str, pairs: list[str]) -> int:
     from yolo_subbatch.run.values import make, parse_pairs
 
     given = parse_pairs(pairs)
-    settings = make(_load(command.settings), given)
+    settings = make(load(command.settings), given)
     if getattr(settings, "resume", None) is not None:
-        _load("run.resume:refuse_given")(given)
+        load("run.resume:refuse_given")(given)
     return command.run(settings)
 
 
@@ -102,12 +96,6 @@ def _command(name: str) -> Command:
         advice = f"did you mean {near[0]}?" if near else f"use one of {', '.join(COMMANDS)}"
         raise SettingsError(f"{name}: unknown command; {advice}")
     return COMMANDS[name]
-
-
-def _load(place: str) -> Any:
-    """Import ``module:name`` of this package."""
-    module, _, name = place.partition(":")
-    return getattr(import_module(f"yolo_subbatch.{module}"), name)
 
 
 def _overview() -> str:
@@ -121,185 +109,26 @@ def _help(name: str) -> str:
     command = _command(name)
     from yolo_subbatch.run.help import describe_command
 
-    return describe_command(f"{PROGRAM} {name}", PROGRAM, command.summary, command.examples, _load(command.settings))
+    return describe_command(f"{PROGRAM} {name}", PROGRAM, command.summary, command.examples, load(command.settings))
 
 
 def _train(settings: TrainSettings) -> int:
-    from yolo_subbatch.run.folder import RunFolder
-    from yolo_subbatch.run.progress import TerminalProgress
-
-    if int(os.environ.get("RANK", -1)) > 0:
-        return _run_beside(settings)
-    progress = TerminalProgress(sys.stdout)
-    if settings.resume is not None:
-        return _go_on(settings, progress)
-    if settings.run_dir is None:
-        ready = _checked(settings, progress)
-        folder = RunFolder.create(settings.project, settings.name)
-        folder.write_settings(settings)
-        if folder.path.name != settings.name:
-            print(f"{settings.name} exists already; this run goes to {_shown(folder.path)}")
-        return _in_folder(folder, lambda: _run(ready, folder, progress), keep=False)
-    others = [key for key in settings.changed() if key != "run_dir"]
-    if others:
-        found = f"run_dir={settings.run_dir}: {others[0]} is given too"
-        raise SettingsError(f"{found}; the settings are in its settings.json, leave the other keys out")
-    prepared = RunFolder.prepared(settings.run_dir)
-    return _in_folder(
-        prepared, lambda: _run(_checked(prepared.read_settings(), progress), prepared, progress), keep=True
-    )
-
-
-def _run_beside(settings: TrainSettings) -> int:
-    """Train in one of several processes that torchrun started; the first one keeps the folder and tells the user."""
-    from yolo_subbatch.run.checks import raise_errors
-    from yolo_subbatch.run.folder import RunFolder
-    from yolo_subbatch.run.resume import check_resume, has_state, with_changes
-    from yolo_subbatch.run.validate import validate
-
-    if settings.run_dir is not None:
-        settings = RunFolder(Path(settings.run_dir)).read_settings()
-    what: Any = settings
-    entry = "run_training"
-    with tempfile.TemporaryDirectory() as place:
-        folder = RunFolder(Path(place) / "run")
-        if settings.resume is not None:
-            run, changes = check_resume(settings, first=False)
-            what = with_changes(run.read_settings(), changes) if not has_state(run) else changes
-            entry, folder = ("continue_training", run) if has_state(run) else (entry, folder)
-        if entry == "run_training":
-            raise_errors(validate(what))
-            what = with_built_in_data(what)
-        prepare_host(quiet=True)
-        status: int = _load(f"engine.train:{entry}")(what, folder, [])
+    status: int = load("training:train")(settings)
     return status
-
-
-def _go_on(settings: TrainSettings, progress: TerminalProgress) -> int:
-    """Go on with a run; one that was ended before its first state begins again, in the same folder."""
-    from yolo_subbatch.run.resume import check_resume, has_state, with_changes
-
-    folder, changes = check_resume(settings)
-    check_device(settings.device)
-    if has_state(folder):
-        if "RANK" in os.environ:  # torchrun's processes leave a request alone that comes from now on
-            folder.clear_request()
-        return _in_folder(folder, lambda: _run_in(folder, progress, "continue_training", changes), keep=True)
-    ready = _checked(with_changes(folder.read_settings(), changes), progress)
-    folder.begin_again(0)
-    return _in_folder(folder, lambda: _run(ready, folder, progress), keep=True)
-
-
-def _checked(settings: TrainSettings, progress: TerminalProgress) -> TrainSettings:
-    """Report everything that is wrong at once; return the settings with the built-in data set filled in."""
-    from yolo_subbatch.run.checks import raise_errors
-    from yolo_subbatch.run.validate import validate
-
-    for text in raise_errors(validate(settings)):
-        progress.say(f"warning: {text}")
-    check_device(settings.device)
-    ready: TrainSettings = with_built_in_data(settings)
-    return ready
-
-
-def _in_folder(folder: RunFolder, work: Callable[[], int], keep: bool) -> int:
-    """Run a training; one that never began leaves no trace, unless a launcher owns the folder (``keep``)."""
-    folder.write_process()
-    try:
-        return work()
-    except BaseException as error:
-        if keep or folder.events.exists():
-            folder.record_failure(error)
-        elif isinstance(error, (YoloSubbatchError, KeyboardInterrupt)):
-            folder.discard()
-        raise
-
-
-def _run(settings: TrainSettings, folder: RunFolder, progress: TerminalProgress) -> int:
-    return _run_in(folder, progress, "run_training", settings)
-
-
-def _run_in(folder: RunFolder, progress: TerminalProgress, entry: str, what: Any) -> int:
-    """Hand a training to the engine, whose functions take settings or changes, the folder and the listeners."""
-    from yolo_subbatch.run.progress import route_messages
-
-    prepare_host(quiet=True)
-    work = _load(f"engine.train:{entry}")
-    route_messages(progress)
-    try:
-        status: int = work(what, folder, [progress])
-    finally:
-        progress.close()
-    if status == DONE:
-        print(f"results are in {_shown(folder.path)}")
-    return status
-
-
-def _shown(path: Path) -> str:
-    """Return a path as short as it can be typed from here."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
-
-
-def prepare_host(quiet: bool) -> None:
-    """Keep Ultralytics from telling others what is trained and from installing packages, unless the user wants it to.
-
-    It reads these variables when it is imported; ``quiet`` turns its progress bars off, where our own are shown.
-    """
-    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    os.environ.setdefault("YOLO_OFFLINE", "true")
-    if quiet:
-        os.environ.setdefault("YOLO_VERBOSE", "false")
-
-
-def with_built_in_data(settings: Any) -> Any:
-    """Fill in the built-in data set where it is asked for, and say so where nothing was."""
-    from yolo_subbatch.run.find import is_built_in
-
-    if not is_built_in(settings.data):
-        return settings
-    path = _load("shapes:shapes_data")()
-    if settings.data is None:
-        print(f"no data= given: using the built-in data set shapes ({path})")
-        if getattr(settings, "epochs", 1) is None and settings.max_batches is None:
-            print(f"neither epochs= nor max_batches= given: the run is {FIRST_LOOK} epochs")
-            settings = dataclasses.replace(settings, epochs=FIRST_LOOK)
-    return dataclasses.replace(settings, data=str(path))
-
-
-def check_device(device: str | None) -> None:
-    """Refuse a device that is not there; only torch knows, so this comes last of the checks.
-
-    Raises:
-        SettingsError: If the device does not exist on this machine.
-    """
-    if device is None or device == "cpu":
-        return
-    import torch
-
-    if device == "mps":
-        if not torch.backends.mps.is_available():
-            raise SettingsError("device=mps: not on this machine; use device=cpu")
-        return
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    wanted = [int(each.removeprefix("cuda:")) for each in device.split(",") if each != "cuda"]
-    if not count or any(each >= count for each in wanted):
-        have = f"this machine has {count} (0 to {count - 1})" if count else "torch sees no CUDA device here"
-        raise SettingsError(f"device={device}: {have}; use device={'0' if count else 'cpu'}")
 
 
 def _with_engine(check: str, entry: str) -> Callable[[Any], int]:
     """Return a command that checks its settings and hands them to the engine, both given as ``module:function``."""
 
     def run(settings: Any) -> int:
-        settings = _load(check)(settings)
+        from yolo_subbatch.training import check_device, prepare_host, with_built_in_data
+
+        settings = load(check)(settings)
         check_device(getattr(settings, "device", None))
         if hasattr(settings, "data"):
             settings = with_built_in_data(settings)
         prepare_host(quiet=entry.startswith("demo"))
-        status = _load(entry)(settings)
+        status = load(entry)(settings)
         return status if isinstance(status, int) else DONE
 
     return run
@@ -315,8 +144,19 @@ def _info(settings: InfoSettings) -> int:
         print(f"warning: {text}")
     size = settings.imgsz
     height, width = size if isinstance(size, tuple) else (size, size)
-    print(_load("darknet.report:layer_report")(cfg, width, height, settings.batch, settings.subdivisions))
+    print(load("darknet.report:layer_report")(cfg, width, height, settings.batch, settings.subdivisions))
     return DONE
+
+
+def _gui(settings: GuiSettings) -> int:
+    try:
+        run = load("gui.app:run_window")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"PySide6", "shiboken6", "pyqtgraph"}:
+            raise
+        raise SettingsError(f"gui: {error.name} is not installed; pip install 'yolo-subbatch[gui]'") from error
+    status: int = run(settings)
+    return status
 
 
 COMMANDS: dict[str, Command] = {
@@ -349,6 +189,11 @@ COMMANDS: dict[str, Command] = {
             "convert model=runs/train/weights/best.pt to=best.weights",
             "convert cfg=yolov3.cfg weights=yolov3.weights to=yolov3.pt",
         ), _with_engine("run.inputs:check_convert", "engine.convert:run_conversion"),
+    ),
+    "gui": Command(
+        "run.commands:GuiSettings", "open the window: set up runs, start them, watch them live", (
+            "gui", "gui run=runs/train", "gui run=runs/train screenshot=train.png",
+        ), _gui,
     ),
     "demo": Command(
         "run.commands:DemoSettings", "train a small network on the built-in data set and show what it finds",

@@ -15,7 +15,8 @@ import pytest
 
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import EventWriter, Log, RunFinished
-from yolo_subbatch.run.folder import RunFolder, launch, list_runs
+from yolo_subbatch.run.folder import RunFolder, launch
+from yolo_subbatch.run.listing import list_runs
 from yolo_subbatch.run.settings import TrainSettings
 
 WAIT = 30.0  # seconds for another process to do something

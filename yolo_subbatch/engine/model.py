@@ -26,7 +26,7 @@ from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
 from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.run.find import find_cfg
-from yolo_subbatch.run.folder import recorded_iteration
+from yolo_subbatch.run.listing import recorded_iteration
 from yolo_subbatch.run.resume import run_of
 
 LOSS_NAMES = ("box_loss", "obj_loss", "cls_loss")

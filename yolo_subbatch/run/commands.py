@@ -107,3 +107,24 @@ class DemoSettings(Place):
 
     epochs: int | None = setting(None, "Length", "Epochs", "Passes over the data.", min=1)
     name: str = setting("demo", "Run", "Name", "Name of the run's folder; a taken one gets a number.")
+
+
+@dataclass(frozen=True)
+class GuiSettings:
+    """What ``gui`` understands."""
+
+    run: str | None = setting(None, "Window", "Run", "Folder of a run to show, running or finished.", kind="folder")
+    screenshot: str | None = setting(
+        None, "Window", "Screenshot", "Paint the window into this PNG file and end; needs no screen.", kind="file"
+    )
+    theme: str | None = setting(
+        None,
+        "Window",
+        "Theme",
+        "Its colours; as chosen last, or as the desktop's.",
+        choices=("light", "dark", "system"),
+    )
+    language: str | None = setting(
+        None, "Window", "Language", "Its language; as chosen last, or as the system's.",
+        choices=("en", "zh_CN", "system"),
+    )  # fmt: skip

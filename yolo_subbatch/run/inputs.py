@@ -29,6 +29,7 @@ from yolo_subbatch.run.checks import (
 from yolo_subbatch.run.commands import (
     ConvertSettings,
     DemoSettings,
+    GuiSettings,
     InfoSettings,
     PredictSettings,
     Source,
@@ -36,6 +37,7 @@ from yolo_subbatch.run.commands import (
 )
 from yolo_subbatch.run.data import IMAGES, VIDEOS, check_data
 from yolo_subbatch.run.find import find_cfg, find_data
+from yolo_subbatch.run.resume import run_of
 
 Named = TypeVar("Named", bound=Source)
 
@@ -103,6 +105,21 @@ def check_demo(settings: DemoSettings) -> DemoSettings:
     """
     _report([*check_ranges(settings), *check_place(settings)])
     return settings
+
+
+def check_gui(settings: GuiSettings) -> GuiSettings:
+    """Return the settings of ``gui`` with the run's folder found.
+
+    Raises:
+        YoloSubbatchError: With everything that is wrong.
+    """
+    problems = [*check_ranges(settings), *check_output("screenshot", settings.screenshot)]
+    if settings.screenshot and Path(settings.screenshot).suffix.lower() != ".png":
+        text = f"screenshot={settings.screenshot}: only PNG is written; give a name that ends in .png"
+        problems.append(error("screenshot", text))
+    run = attempt("run", problems, lambda: run_of(settings.run or "", "run")) if settings.run is not None else None
+    _report(problems)
+    return replace(settings, run=None if run is None else str(run.path))
 
 
 def _report(problems: list[Problem]) -> None:

@@ -5,6 +5,7 @@ The same checks as the command line's, and no torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -32,6 +33,7 @@ OF_THE_CFG = (
     "batch", "subdivisions", "max_batches", "learning_rate", "momentum", "decay", "burn_in", "power", "policy", "steps",
     "scales", "step", "scale", "gamma", "learning_rate_min", "hue", "saturation", "exposure", "flip", "angle",
 )  # fmt: skip
+HOST_EPOCHS = 100  # of a model that no cfg describes, as in Ultralytics
 OF_ITS_HEADS = ("random", "jitter", "ignore_thresh", "truth_thresh")
 
 
@@ -95,24 +97,33 @@ def check_ready(settings: TrainSettings) -> Readiness:
     given = _quietly(lambda: read_cfg(find_cfg(settings.cfg))) if settings.cfg else None
     data = _quietly(lambda: data_facts(settings.data))
     if given is None:
-        batch = settings.batch or DEFAULT_BATCH
-        parts = settings.subdivisions if isinstance(settings.subdivisions, int) else None
-        effective = {"batch": DEFAULT_BATCH, "epochs": 100} if settings.model else {}
-        return Readiness(problems, None, data, effective, batch, parts, batch / parts if parts else None)
+        return replace(_of_a_model(settings), problems=problems, data=data)
     classes = data.classes if data else None
     cfg = _quietly(lambda: with_classes(given, classes)) if classes else None
     cfg = cfg or given
     height, width = _size(settings, cfg)
     facts = _quietly(lambda: cfg_facts(cfg, width, height))
     batch, parts = _parts(settings, cfg)
-    sub_batch = batch / parts if parts else None
+    sub_batch = batch / parts if parts and parts > 0 else None
     known = sub_batch is not None and facts is not None
     memory = _quietly(lambda: training_bytes(cfg, -int(-(sub_batch or 1) // 1), width, height)) if known else None
     length = _length(settings, cfg, batch, data)
-    effective = _effective(cfg, facts)
+    effective = _effective(cfg, facts) | ({"subdivisions": parts} if parts else {})
     return Readiness(
         problems, facts, data, effective, batch, parts, sub_batch, memory, *(length or (None, None)),
     )  # fmt: skip
+
+
+def _of_a_model(settings: TrainSettings) -> Readiness:
+    """Return what is known of a run without a cfg: a checkpoint's own batch is not, before torch has loaded it."""
+    usual = {"batch": DEFAULT_BATCH, "subdivisions": 1, "epochs": HOST_EPOCHS}
+    effective = usual if Path(settings.model or "").suffix in YAML else {}
+    batch = settings.batch or effective.get("batch")
+    parts = effective.get("subdivisions") if settings.subdivisions is None else settings.subdivisions
+    if not isinstance(parts, int):
+        return Readiness(effective=effective, batch=batch)
+    sub_batch = batch / parts if batch and parts > 0 else None
+    return Readiness(effective=effective, batch=batch, subdivisions=parts, sub_batch=sub_batch)
 
 
 def _effective(cfg: Cfg, facts: CfgFacts | None) -> dict[str, Any]:
@@ -139,7 +150,8 @@ def _parts(settings: TrainSettings, cfg: Cfg) -> tuple[int, int | None]:
         return batch, settings.subdivisions
     if settings.subdivisions is not None:
         return batch, None
-    return batch, cfg.net.subdivisions if settings.batch is None else None
+    # As the engine does: the cfg's own parts, as far as they divide another batch.
+    return batch, math.gcd(batch, cfg.net.subdivisions) if settings.batch else cfg.net.subdivisions
 
 
 def _length(settings: TrainSettings, cfg: Cfg, batch: int, data: DataFacts | None) -> tuple[int, int] | None:

@@ -21,19 +21,23 @@ FILES = ("run.json", "settings.json", "events.jsonl", f"weights/{STATE}")  # one
 MAY_CHANGE_TOO = ("cache", "plots", "save_period", "verbose")  # of Ultralytics
 
 
-def run_of(place: str | Path) -> RunFolder:
+def run_of(place: str | Path, key: str = "resume") -> RunFolder:
     """Return the run that a folder, its weights folder or one of its checkpoints belongs to.
+
+    Args:
+        place: The folder or file.
+        key: The setting that it was given with, for the message.
 
     Raises:
         SettingsError: If there is none.
     """
     path = Path(place).absolute()
     if not path.exists():
-        raise SettingsError(f"resume={place}: no such folder or file; give the folder of a run")
+        raise SettingsError(f"{key}={place}: no such folder or file; give the folder of a run")
     for folder in (path, path.parent, path.parent.parent):
         if any((folder / name).is_file() for name in FILES):
             return RunFolder(folder)
-    raise SettingsError(f"resume={place}: not the folder of a run; give the folder that holds its events.jsonl")
+    raise SettingsError(f"{key}={place}: not the folder of a run; give the folder that holds its events.jsonl")
 
 
 def check_resume(settings: TrainSettings, first: bool = True) -> tuple[RunFolder, dict[str, Any]]:

@@ -32,6 +32,7 @@ REFUSED = {
 }
 NOTHING_IF_FALSE = frozenset({"resume"})  # a folder here, True or False for Ultralytics
 TEXT_TOO = frozenset({"cache", "compile"})  # keys of Ultralytics that are true, false or a word such as ram
+LONGEST_NAME = 255  # bytes, on every usual file system
 WORDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False", tuple: "numbers with commas"}
 TRUE, FALSE, NONE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}, {"none", "null", ""}
 
@@ -82,6 +83,7 @@ def make(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     """
     hints = get_type_hints(kind)
     extra = hints.pop("extra", None) is not None
+    paths = {each.name for each in dataclasses.fields(kind) if each.metadata.get("kind")}  # type: ignore[arg-type]
     made: dict[str, Any] = {}
     others: dict[str, Any] = {}
     for given, value in values.items():
@@ -94,11 +96,24 @@ def make(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
             value = None
         if key in hints:
             made[key] = convert(given, value, hints[key])
+            if key in paths:
+                check_path(given, made[key])
         else:
             others[given] = _other(given, value, [*hints, *(ALIASES if extra else ())], extra)
     if extra:
         made["extra"] = {key: value for key, value in others.items() if key not in REFUSED}
     return kind(**made)
+
+
+def check_path(key: str, value: Any) -> None:
+    """Refuse what no file can be called, before every check of it would fail in its own way.
+
+    Raises:
+        SettingsError: If a part of it is too long, or it holds a zero byte.
+    """
+    parts = str(value or "").replace("\\", "/").split("/")
+    if any(len(part.encode("utf-8", "replace")) > LONGEST_NAME or "\0" in part for part in parts):
+        raise SettingsError(f"{key}={str(value)[:60]}...: not a path that a file can have; check what was pasted")
 
 
 def _other(key: str, value: Any, known: list[str], extra: bool) -> Any:

@@ -1,0 +1,132 @@
+"""The console: what the process of a run printed, or a line an update where it printed to a terminal elsewhere."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import time
+from collections import deque
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QPlainTextEdit, QWidget
+
+from yolo_subbatch.run.events import Event, Log, RunFinished, RunStarted, Step, Val, Warned
+
+from .reader import RunReader
+from .theme import console_font
+from .words import brief
+
+MOST_LINES = 5000
+MOST_EVENTS = 1000  # lines made of the events of a run that was not launched by a window
+FIRST_BYTES = 262_144  # of a long file's end, read when a run is opened
+SLICE = 65_536  # bytes a look
+POLL = 150  # ms between two looks
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Console(QPlainTextEdit):
+    """Follows ``console.log`` of a run; the end stays in view unless the user has scrolled away from it."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setReadOnly(True)
+        self.setFont(console_font())
+        self.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.setMaximumBlockCount(MOST_LINES)
+        self.setUndoRedoEnabled(False)
+        self.setFrameShape(QPlainTextEdit.Shape.NoFrame)
+        self.setAccessibleName(self.tr("Console"))
+        self.setPlaceholderText(self.tr("What the run prints appears here."))
+        self.reader: RunReader | None = None
+        self._offset = 0
+        self._rest = ""  # a line without its end
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._waiting: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self._timer = QTimer(self)
+        self._timer.setInterval(POLL)
+        self._timer.timeout.connect(self.read)
+
+    def show_run(self, reader: RunReader | None) -> None:
+        """Show another run, or none."""
+        if self.reader is not None:
+            self.reader.received.disconnect(self._events_came)
+            self.reader.caught_up.disconnect(self._show_events)
+            self.reader.restarted.disconnect(self._start_over)
+        self.reader = reader
+        self._start_over()
+        if reader is None:
+            self._timer.stop()
+            return
+        reader.received.connect(self._events_came)
+        reader.caught_up.connect(self._show_events)
+        reader.restarted.connect(self._start_over)
+        self._timer.start()
+        self.read()
+
+    def _start_over(self) -> None:
+        self.clear()
+        self._waiting.clear()
+        self._decoder.reset()
+        self._rest = ""
+        self._offset = 0
+        if self.reader is not None:
+            file = self.reader.folder.console
+            self._offset = max(0, file.stat().st_size - FIRST_BYTES) if file.is_file() else 0
+
+    def read(self) -> None:
+        """Show what the file has got since the last look."""
+        if self.reader is None:
+            return
+        try:
+            with self.reader.folder.console.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read(SLICE)
+        except OSError:
+            return
+        self._offset += len(data)
+        if data:
+            self._show(self._decoder.decode(data))
+
+    def _show(self, text: str) -> None:
+        whole, _, self._rest = (self._rest + ANSI.sub("", text)).rpartition("\n")
+        if not whole and not self._rest:
+            return
+        # A carriage return starts its line anew: of a progress bar only the last state is kept.
+        lines = [line.rstrip("\r").rpartition("\r")[2] for line in whole.split("\n")] if whole else []
+        if len(self._rest) > SLICE:
+            self._rest = self._rest.rpartition("\r")[2][-SLICE:]
+        if lines:
+            self.appendPlainText("\n".join(lines))
+
+    def _events_came(self, events: list[Event]) -> None:
+        if self.reader is None or self.reader.folder.console.is_file():
+            return
+        self._waiting.extend(events)
+        if self.reader.up_to_date:
+            self._show_events()
+
+    def _show_events(self) -> None:
+        lines = [line for line in map(describe, self._waiting) if line]
+        self._waiting.clear()
+        if lines:
+            self.appendPlainText("\n".join(lines))
+
+
+def describe(event: Event) -> str:
+    """Return one line for an event, or nothing for one that has no place in a console."""
+    clock = time.strftime("%H:%M:%S", time.localtime(event.t))
+    if isinstance(event, Step):
+        losses = "  ".join(f"{name} {brief(value)}" for name, value in event.loss.items())
+        rest = f"lr {brief(event.lr)}  |g| {brief(event.gnorm)}  {brief(event.ips)} img/s"
+        return f"{clock}  {event.step:6}  {losses}  {rest}"
+    if isinstance(event, Val):
+        return f"{clock}  epoch {event.epoch}: mAP50 {brief(event.map50)}, mAP50-95 {brief(event.map)}"
+    if isinstance(event, Log):
+        return f"{clock}  {event.text}"
+    if isinstance(event, Warned):
+        return f"{clock}  warning: {event.text}"
+    if isinstance(event, RunStarted):
+        return f"{clock}  started on {event.device}: batch {event.batch}, subdivisions {event.subdivisions}"
+    if isinstance(event, RunFinished):
+        return f"{clock}  {event.status} {event.reason}".rstrip()
+    return ""

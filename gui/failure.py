@@ -1,0 +1,104 @@
+"""Why a run failed, and what its user can do about it. No widgets here."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from yolo_subbatch.run.events import RunFinished
+from yolo_subbatch.run.settings import TrainSettings
+
+from .history import History
+
+#: What the libraries say when memory runs out, on a GPU and on the CPU.
+SHORTAGE = re.compile(r"out of memory|OutOfMemory|not enough memory|can(no|')t allocate", re.IGNORECASE)
+MISTAKES = ("SettingsError", "CfgError", "DataError", "WeightsError")  # of the user's input, told in full sentences
+TAIL_BYTES = 16_384  # of the console, in which a reason may stand
+
+
+@dataclass(frozen=True)
+class Failure:
+    """``kind`` is memory, mistake, signal, silent or error; ``message`` the program's own words.
+
+    ``subdivisions`` is the next number that takes less memory, None where one image at a time was too much.
+    """
+
+    kind: str
+    message: str
+    batch: int | None = None
+    subdivisions: int | None = None
+    signal: str = ""
+
+
+def explain(history: History, settings: TrainSettings | None, exit_status: int | None, console: str) -> Failure:
+    """Find out why a run failed.
+
+    Args:
+        history: What it reported.
+        settings: What was asked, where that can be read.
+        exit_status: Of its process, negative for a signal; None where nobody knows.
+        console: The end of what it printed.
+    """
+    message, kind = _own_words(history.finished, console)
+    killed = exit_status in (-9, 137)  # on Linux the system ends what takes all its memory this way
+    batch, parts = _batch(history, settings)
+    finer = next_subdivisions(batch, parts) if batch and parts else None
+    if SHORTAGE.search(message) or kind == "MemoryError" or killed:
+        return Failure("memory", message, batch, finer, "SIGKILL" if killed else "")
+    if kind in MISTAKES or exit_status == 2:
+        return Failure("mistake", message, batch)
+    if exit_status is not None and exit_status < 0:
+        return Failure("signal", message, batch, signal=_signal_name(-exit_status))
+    return Failure("error" if message else "silent", message, batch)
+
+
+def next_subdivisions(batch: int, subdivisions: int) -> int | None:
+    """Return the next larger number of parts that divides a batch; None when every part is one image."""
+    return next((parts for parts in range(subdivisions + 1, batch + 1) if batch % parts == 0), None)
+
+
+def console_tail(file: Path) -> str:
+    """Return the end of what a run printed; nothing where it was not launched by a window."""
+    try:
+        with file.open("rb") as opened:
+            opened.seek(max(0, opened.seek(0, 2) - TAIL_BYTES))
+            return opened.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _own_words(finished: RunFinished | None, console: str) -> tuple[str, str]:
+    """Return what a run said of its failure, and the type of its error."""
+    if finished is not None and finished.error:
+        kind = finished.error.get("type", "")
+        return finished.error.get("message", "") or kind, kind
+    return _last_lines(console.splitlines()), ""
+
+
+def _last_lines(lines: Sequence[str]) -> str:
+    """Return the last message on the console: the end of a traceback, or what the program says of the input."""
+    told = [line.strip() for line in lines if line.strip()]
+    for place, line in reversed(list(enumerate(told))):
+        if line.startswith("yolo-subbatch: "):
+            return "\n".join([line.removeprefix("yolo-subbatch: "), *told[place + 1 :]])
+    return told[-1] if told else ""
+
+
+def _batch(history: History, settings: TrainSettings | None) -> tuple[int | None, int | None]:
+    """Return batch and subdivisions as the run had them at its end: it may have raised them itself."""
+    batch = history.started.batch if history.started else settings.batch if settings else None
+    parts = history.started.subdivisions if history.started else settings.subdivisions if settings else None
+    for _, warned in history.warnings:
+        found = re.search(r"subdivisions=(\d+)", warned.text) if warned.code == "oom_retry" else None
+        parts = int(found[1]) if found else parts
+    return batch, parts if isinstance(parts, int) else None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

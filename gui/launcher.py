@@ -1,0 +1,185 @@
+"""Starts, stops and removes runs: the only part of the window that changes anything on the disk or among processes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QRunnable, QThreadPool, QTimer, Signal
+
+from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run import queue
+from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.listing import list_runs
+from yolo_subbatch.run.settings import TrainSettings
+
+LOOK_AT_QUEUE = 1000  # ms
+LAST_BREATH = 20.0  # seconds in which a process ends after its last event
+STOPPED_AT_ONCE = "stopped at once, from the window"
+
+
+class Launcher(QObject):
+    """Runs of some project folders: those that this window started and any others.
+
+    A run is a process of its own that needs no window; what waits for its turn is in the run folders themselves, so
+    that the next window goes on with the queue.
+    """
+
+    started = Signal(object)  #: a RunFolder whose process was just started
+    failed = Signal(str)  #: something could not be done, in words
+    changed = Signal()  #: the list of runs is another one
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.projects: list[Path] = []  # whose runs are listed and whose queues are served
+        self.processes: dict[Path, subprocess.Popen[bytes]] = {}
+        self._timer = QTimer(self)
+        self._timer.setInterval(LOOK_AT_QUEUE)
+        self._timer.timeout.connect(self.serve_queue)
+        self._timer.start()
+
+    def watch(self, project: str | Path) -> None:
+        """List the runs of a project folder too, and serve its queue."""
+        path = Path(project).absolute()
+        if path not in self.projects:
+            self.projects.append(path)
+            self.changed.emit()
+
+    def runs(self) -> list[RunFolder]:
+        """Return every run, the newest first in each project folder."""
+        return [folder for project in self.projects for folder in list_runs(project)]
+
+    def busy(self, device: str | None) -> list[RunFolder]:
+        """Return the runs that compute now on a device that a run with ``device`` would use."""
+        return [each for each in self.runs() if each.alive() and queue.share_a_device(device, device_of(each))]
+
+    def start(self, settings: TrainSettings) -> RunFolder | None:
+        """Start a run, or put it into the queue where its device is busy; None where that failed.
+
+        The folder is a new one: a taken name gets a number.
+        """
+        try:
+            folder = RunFolder.create(settings.project, settings.name)
+            folder.write_settings(settings)
+        except (SettingsError, OSError) as error:
+            self.failed.emit(str(error))
+            return None
+        self.watch(folder.path.parent)
+        queue.enqueue(folder)
+        self.serve_queue()
+        self.changed.emit()
+        return folder
+
+    def resume(self, folder: RunFolder) -> None:
+        """Go on with a run that was stopped or has failed, as soon as its device is free."""
+        queue.enqueue(folder)
+        self.serve_queue()
+        self.changed.emit()
+
+    def serve_queue(self) -> None:
+        """Start the waiting runs whose devices are free."""
+        for process in self.processes.values():
+            process.poll()  # of one that has ended nothing is to be left in the system's table
+        runs = self.runs()
+        waiting = queue.in_order(runs)
+        if not waiting:
+            return
+        taken = [device_of(each) for each in runs if each.alive()]
+        for folder in waiting:
+            device = device_of(folder)
+            if not any(queue.share_a_device(device, each) for each in taken) and queue.take(folder):
+                self._launch(folder)
+            taken.append(device)  # the order is kept: a later run does not overtake on the same device
+
+    def _launch(self, folder: RunFolder) -> None:
+        try:
+            self.processes[folder.path] = folder.launch(resume=folder.began.exists())
+        except OSError as error:
+            self.failed.emit(f"{folder.path}: the process cannot be started ({error.strerror})")
+            return
+        self.started.emit(folder)
+        self.changed.emit()
+
+    def process_of(self, folder: RunFolder) -> subprocess.Popen[bytes] | None:
+        """Return the process of a run that this window started."""
+        return self.processes.get(folder.path)
+
+    def ask_to_stop(self, folder: RunFolder) -> None:
+        """Have a run stop after its current update; one that waits is taken out of the queue."""
+        try:
+            if folder.waiting.exists():
+                self.withdraw(folder)
+            else:
+                folder.request_stop()
+        except OSError as error:
+            self.failed.emit(f"{folder.path}: cannot be asked to stop ({error.strerror}); stop it at once instead")
+
+    def stop_at_once(self, folder: RunFolder) -> None:
+        """End a run's processes now; what its last checkpoint holds is kept."""
+
+        def work() -> None:
+            if folder.kill():
+                folder.record_failure(KeyboardInterrupt(STOPPED_AT_ONCE))
+
+        self._beside(work)
+
+    def withdraw(self, folder: RunFolder) -> None:
+        """Take a run out of the queue; the folder of one that never began goes with it."""
+        if queue.take(folder) and not folder.began.exists():
+            folder.discard()
+        self.changed.emit()
+
+    def delete(self, folder: RunFolder) -> None:
+        """Remove a run's folder with everything in it; one that is running stays."""
+        running = self.tr("{name} is running; stop it first").format(name=folder.path.name)
+        if folder.status() == "running":
+            self.failed.emit(running)
+            return
+
+        def work() -> None:
+            if not folder.wait_for_end(LAST_BREATH):
+                raise OSError(running)
+            shutil.rmtree(folder.path)
+
+        self._beside(work)
+
+    def _beside(self, work: Callable[[], None]) -> None:
+        """Do something that may take seconds without holding up the window."""
+        task = _Task(work)
+        task.signals.done.connect(self._done)
+        QThreadPool.globalInstance().start(task)
+
+    def _done(self, fault: str) -> None:
+        if fault:
+            self.failed.emit(fault)
+        self.changed.emit()
+
+
+class _Signals(QObject):
+    done = Signal(str)
+
+
+class _Task(QRunnable):
+    """Work in another thread; ``done`` carries what went wrong, or nothing."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__()
+        self.work, self.signals = work, _Signals()
+
+    def run(self) -> None:
+        fault = ""
+        try:
+            self.work()
+        except OSError as error:
+            fault = str(error)
+        self.signals.done.emit(fault)
+
+
+def device_of(folder: RunFolder) -> str | None:
+    """Return the device that a run's settings name."""
+    try:
+        return folder.read_settings().device
+    except SettingsError:
+        return None

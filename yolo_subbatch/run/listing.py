@@ -1,0 +1,82 @@
+"""Runs that are there: those of a project folder, what became of each, and which iteration weights are from."""
+
+from __future__ import annotations
+
+import csv
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from yolo_subbatch.run.events import SLICE, EventTail, RunFinished, RunStarted, Step, last_event
+from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.resume import has_state
+
+MAP50_COLUMN = "metrics/mAP50(B)"  # of Ultralytics' results.csv
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What became of a run: ``share`` of its updates are done, ``error`` is the type of what ended it."""
+
+    folder: RunFolder
+    status: str
+    share: float | None = None
+    map50: float | None = None
+    reason: str = ""
+    error: str = ""
+    resumable: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.folder.path.name
+
+
+def summarise(folder: RunFolder) -> RunSummary:
+    """Look up what became of a run, reading no more of its files than needed."""
+    status = folder.status()
+    ended = last_event(folder.events, RunFinished) if status in {"completed", "stopped", "failed"} else None
+    share = None
+    if status in {"running", "stopped", "failed"}:
+        total, step = _length(folder), last_event(folder.events, Step)
+        if total and step:
+            share = min(1.0, step.step / total)
+    error = ended.error if ended and ended.error else {}
+    resumable = status in {"stopped", "failed"} and (has_state(folder) or (share is None and folder.settings.is_file()))
+    return RunSummary(
+        folder, status, share, best_map50(folder), ended.reason if ended else "", error.get("type", ""), resumable
+    )
+
+
+def _length(folder: RunFolder) -> int:
+    """Return a run's number of updates, which stands near the beginning of its events."""
+    found = EventTail(folder.events).read(SLICE)
+    return next((event.steps_total for event in found if isinstance(event, RunStarted)), 0)
+
+
+def best_map50(folder: RunFolder) -> float | None:
+    """Return the best mAP50 of a run's validations as Ultralytics' table has them; None without one."""
+    with suppress(OSError, ValueError, csv.Error), (folder.path / "results.csv").open(encoding="utf-8") as file:
+        rows = [{key.strip(): value for key, value in row.items() if key} for row in csv.DictReader(file)]
+        return max((float(row[MAP50_COLUMN]) for row in rows if row.get(MAP50_COLUMN)), default=None)
+    return None
+
+
+def list_runs(project: str | Path) -> list[RunFolder]:
+    """Return the run folders in a project folder, the newest first; runs that wait in a queue are among them."""
+    parent = Path(project)
+    try:
+        folders = [RunFolder(path) for path in parent.iterdir()]
+    except OSError:
+        return []
+    found = [each for each in folders if any(file.is_file() for file in (each.began, each.events, each.waiting))]
+    return sorted(found, key=lambda each: each.changed(), reverse=True)
+
+
+def recorded_iteration(weights: str | Path, seen: int) -> int | None:
+    """Return the iteration after which a run wrote its last weights; None for a file that no run here has left.
+
+    Darknet divides the images seen by the batch; where epochs end in smaller updates that would be too few.
+    """
+    last = last_event(Path(weights).absolute().parent.parent / "events.jsonl", Step)
+    return last.step if last is not None and last.seen == seen else None

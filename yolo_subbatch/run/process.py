@@ -1,0 +1,193 @@
+"""The process of a run: which one it is, whether it lives, how it is started and ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+VERSIONS_OF = ("yolo-subbatch", "torch", "ultralytics", "numpy")
+#: What makes a child outlive its parent and the terminal; Windows has flags for it, and no sessions.
+OF_ITS_OWN: dict[str, Any] = (
+    {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP") | getattr(subprocess, "CREATE_NO_WINDOW")}  # noqa: B009
+    if sys.platform == "win32"
+    else {"start_new_session": True}
+)
+SAME_START = 2.0  # seconds by which two readings of one process's start time may differ
+CLOCKS = 0.01  # seconds by which the clocks of files and of events may differ
+STILL_WRITES = 600.0  # seconds without an event after which a run on another machine counts as dead
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files in a run's folder."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """The file with the settings."""
+        return self.path / "settings.json"
+
+    @property
+    def events(self) -> Path:
+        """The events file."""
+        return self.path / "events.jsonl"
+
+    @property
+    def began(self) -> Path:
+        """The file that tells which process runs, or ran, here."""
+        return self.path / "run.json"
+
+    @property
+    def waiting(self) -> Path:
+        """The file that a run has while it waits for its turn, see ``run.queue``."""
+        return self.path / "control" / "queued"
+
+    @property
+    def console(self) -> Path:
+        """What the process printed, where it was launched without a terminal."""
+        return self.path / "console.log"
+
+    @property
+    def weights(self) -> Path:
+        """The folder of checkpoints and weights."""
+        return self.path / "weights"
+
+
+@dataclass(frozen=True)
+class RunProcess(RunFiles):
+    """The process that trains, or trained, in a run's folder."""
+
+    def write_process(self, pid: int | None = None) -> None:
+        """Keep which process runs here: pids are used again, so its start time is kept too.
+
+        Args:
+            pid: The process, this one by default.
+
+        Raises:
+            psutil.Error: If it is gone already.
+        """
+        process = psutil.Process(pid)
+        document = {
+            "pid": process.pid,
+            "started": process.create_time(),
+            "host": platform.node(),
+            "argv": process.cmdline(),
+            "folder": os.getcwd(),
+            "versions": {name: _version(name) for name in VERSIONS_OF} | {"python": platform.python_version()},
+        }
+        write_whole(self.began, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+    def process_record(self) -> dict[str, Any]:
+        """Return what ``run.json`` says; empty without one."""
+        try:
+            document = json.loads(self.began.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    def process(self) -> psutil.Process | None:
+        """Return the run's living process on this machine, or None."""
+        record = self.process_record()
+        try:
+            if record["host"] != platform.node():
+                return None
+            process = psutil.Process(int(record["pid"]))
+            same = abs(process.create_time() - float(record["started"])) < SAME_START
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except (KeyError, TypeError, ValueError, psutil.Error):
+            return None
+
+    def wait_for_end(self, seconds: float) -> bool:
+        """Wait for the process of a run that has written its last event; return whether it ended in time."""
+        process = self.process()
+        if process is not None:
+            psutil.wait_procs([process], timeout=seconds)
+        return self.process() is None
+
+    def is_own(self) -> bool:
+        """Tell whether this very process is the run's: who launches one writes its ``run.json`` at once."""
+        process = self.process()
+        return process is not None and process.pid == os.getpid()
+
+    def alive(self) -> bool:
+        """Tell whether the run's process lives; on another machine, whether it has written lately."""
+        host = self.process_record().get("host")
+        if host in (None, platform.node()):
+            return self.process() is not None
+        with suppress(OSError):
+            return time.time() - self.events.stat().st_mtime < STILL_WRITES
+        return False
+
+    def when_it_began(self) -> float:
+        """Return when its newest process was started, in Unix seconds; 0 if none was."""
+        with suppress(OSError):
+            return self.began.stat().st_mtime
+        return 0.0
+
+    def begins_after(self, moment: float) -> bool:
+        """Tell whether its newest process was started after a moment: an event of before is not that process's."""
+        return self.when_it_began() > moment + CLOCKS
+
+    def launch(self, resume: bool = False, changes: Mapping[str, Any] | None = None) -> subprocess.Popen[bytes]:
+        """Train in a process of its own that outlives this one; what it prints goes to ``console.log``.
+
+        Args:
+            resume: Go on with this run, in the working directory that it began in; else begin with its settings.
+            changes: What is different when it goes on, see ``run.resume.MAY_CHANGE``.
+        """
+        what = ["--resume" if resume else "--run-dir", str(self.path)]
+        what += [f"{key}={value}" for key, value in (changes or {}).items()]
+        began_in = self.process_record().get("folder") if resume else None
+        with self.console.open("ab") as console:
+            process = subprocess.Popen(
+                [sys.executable, "-u", "-m", "yolo_subbatch", "train", *what], stdin=subprocess.DEVNULL, stdout=console,
+                stderr=subprocess.STDOUT, env={**os.environ, "PYTHONIOENCODING": "utf-8"}, **OF_ITS_OWN,
+                cwd=began_in if began_in and os.path.isdir(began_in) else None,
+            )  # fmt: skip
+        with suppress(psutil.Error):  # it may have ended already; its events say how
+            self.write_process(process.pid)
+        return process
+
+    def kill(self) -> bool:
+        """End the run's processes at once, loaders and all; return whether there was one."""
+        process = self.process()
+        if process is None:
+            return False
+        with suppress(psutil.Error):
+            family = [*process.children(recursive=True), process]
+            if hasattr(os, "killpg") and os.getsid(process.pid) == process.pid:
+                # A launched run leads a session, in which no foreign process is.
+                os.killpg(process.pid, signal.SIGKILL)
+            for each in family:
+                with suppress(psutil.Error):
+                    each.kill()
+            psutil.wait_procs(family, timeout=10)
+        return True
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    part = path.with_name(f"{path.name}.part{os.getpid()}")
+    part.write_text(text, encoding="utf-8", errors="backslashreplace")
+    os.replace(part, path)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
