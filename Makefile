@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test lint slow clean
+QT_LIBRARIES := libegl1 libgl1 libfontconfig1 libfreetype6 libxkbcommon0 libglib2.0-0 libdbus-1-3
+
+.PHONY: demo test lint slow translations clean
 
 demo: $(READY)
 	$(BIN)/yolo-subbatch demo
@@ -20,6 +22,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check --quiet yolo_subbatch cfg gui tests
 	$(BIN)/mypy
 
+# Collects the window's texts; what is not translated yet stands in gui/i18n/zh_CN.ts as unfinished.
+translations: $(READY)
+	$(BIN)/python gui/i18n/update.py
+
 # An editable install fixes the list of packages when it is made, so it follows pyproject.toml.
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -29,6 +35,8 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || $(call system,libgl1 libglib2.0-0)
 	@$(BIN)/python -c 'import cv2' || { echo "OpenCV cannot be loaded: install libgl1 and libglib2.0-0"; exit 1; }
+	@$(BIN)/python -c 'import PySide6.QtGui' 2>/dev/null || $(call system,$(QT_LIBRARIES))
+	@$(BIN)/python -c 'import PySide6.QtGui' || { echo "Qt cannot be loaded: install $(QT_LIBRARIES)"; exit 1; }
 	touch $(READY)
 
 # Install system packages where that is allowed, else say in one line what is missing.

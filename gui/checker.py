@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal
+from PySide6.QtCore import QObject, Signal
 
 from yolo_subbatch.run.checks import Problem
 from yolo_subbatch.run.ready import Readiness, check_ready
 from yolo_subbatch.run.settings import TrainSettings
+
+from .beside import run_beside
 
 
 class Checker(QObject):
@@ -32,16 +34,15 @@ class Checker(QObject):
 
     def _begin(self, settings: TrainSettings) -> None:
         self._at_work = True
-        task = _Task(settings)
-        task.signals.done.connect(self._receive)
-        QThreadPool.globalInstance().start(task)
+        run_beside(self, lambda: (settings, _answer(settings)), self._receive)
 
-    def _receive(self, settings: TrainSettings, found: Readiness | None) -> None:
+    def _receive(self, answer: tuple[TrainSettings, Readiness]) -> None:
         self._at_work = False
+        settings, found = answer
         newest = self._newest
         if newest is not None and newest is not settings:
             self._begin(newest)
-        elif newest is not None and found is not None:
+        elif newest is not None:
             self.checked.emit(found)
 
 
@@ -53,22 +54,3 @@ def _answer(settings: TrainSettings) -> Readiness:
         refused = str(error.filename)
         name = next((name for name, value in settings.changed().items() if value == refused), "cfg")
         return Readiness((Problem(name, "error", f"{name}={refused}: {error.strerror}"),))
-
-
-class _Signals(QObject):
-    done = Signal(object, object)
-
-
-class _Task(QRunnable):
-    """One check; its signals are an object of its own, which outlives whoever asked."""
-
-    def __init__(self, settings: TrainSettings) -> None:
-        super().__init__()
-        self.settings, self.signals = settings, _Signals()
-
-    def run(self) -> None:
-        found: Readiness | None = None
-        try:
-            found = _answer(self.settings)
-        finally:  # without an answer no further check would ever begin
-            self.signals.done.emit(self.settings, found)

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
+    QSizePolicy,
     QTableView,
     QVBoxLayout,
     QWidget,
@@ -88,6 +89,7 @@ class ConfigPane(QWidget):
         self.source.currentIndexChanged.connect(self.update_now)
         self.summary = QLabel()
         self.summary.setProperty("role", "dim")
+        self.summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.table = self._table()
         line = QHBoxLayout()
         line.addWidget(self.source)

@@ -1,4 +1,4 @@
-"""The plots as a picture with a legend of its own."""
+"""The plots as a picture with a legend of its own, and the question where to write it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QBuffer, QIODevice, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QImage, QPainter
-from PySide6.QtWidgets import QGraphicsView
+from PySide6.QtWidgets import QFileDialog, QGraphicsView, QWidget
 
 from .theme import Theme, interface_font
 
@@ -40,6 +40,18 @@ def write_png(path: Path, plots: QGraphicsView, title: str, legend: Sequence[tup
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     image.save(buffer, "PNG")  # type: ignore[call-overload]
     path.write_bytes(bytes(buffer.data().data()))
+
+
+def choose_file(parent: QWidget, title: str, proposed: Path, kind: str) -> Path | None:
+    """Ask for a file to write; None if there is to be none.
+
+    The dialog asks again before a file that exists is replaced, also one whose suffix it has added itself.
+    """
+    dialog = QFileDialog(parent, title, str(proposed.parent), kind)
+    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+    dialog.setDefaultSuffix(proposed.suffix.removeprefix("."))
+    dialog.selectFile(proposed.name)
+    return Path(dialog.selectedFiles()[0]) if dialog.exec() else None
 
 
 def _paint_head(painter: QPainter, width: int, title: str, legend: Sequence[tuple[str, str]], theme: Theme) -> None:

@@ -49,25 +49,36 @@ class Column:
 class Smoothed:
     """The exponential moving average of a column, brought up to date by what was added alone.
 
-    Numbers that are not finite do not count: the average stays where it was.
+    It is corrected for its beginning: the first numbers are averaged over as many as there are, and do not stick to
+    the very first one. Numbers that are not finite do not count: the average stays where it was.
 
     Args:
         source: The raw numbers.
         keep: Share of the old average that each new number leaves, from 0 (no smoothing) to below 1.
+
+    Source: Kingma and Ba 2014, section 3, for the correction.
     """
 
     def __init__(self, source: Column, keep: float) -> None:
-        self.source, self.keep = source, keep
-        self.column = Column()
+        self.source = source
+        self._begin(keep)
+
+    def _begin(self, keep: float) -> None:
+        self.keep, self.column = keep, Column()
+        self._counted = 0  # finite numbers so far
+        self._biased = 0.0  # the average that begins at nothing
 
     def update(self, keep: float | None = None) -> Numbers:
         """Return the average at every number, all of it anew where ``keep`` has changed."""
         if keep is not None and keep != self.keep:
-            self.keep, self.column = keep, Column()
-        done = len(self.column)
-        if done < len(self.source):
-            last = float(self.column.values[-1]) if done else math.nan
-            self.column.extend(moving_average(self.source.values[done:], self.keep, last))
+            self._begin(keep)
+        new = self.source.values[len(self.column) :]
+        if len(new):
+            counts = self._counted + np.cumsum(np.isfinite(new))
+            biased = moving_average(new, self.keep, self._biased)
+            self._counted, self._biased = int(counts[-1]), float(biased[-1])
+            with np.errstate(invalid="ignore", under="ignore"):  # nothing over nothing, before the first finite number
+                self.column.extend(biased / (1 - self.keep**counts))
         return self.column.values
 
 

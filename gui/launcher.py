@@ -7,13 +7,15 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QRunnable, QThreadPool, QTimer, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run import queue
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.listing import list_runs
 from yolo_subbatch.run.settings import TrainSettings
+
+from .beside import run_beside
 
 LOOK_AT_QUEUE = 1000  # ms
 LAST_BREATH = 20.0  # seconds in which a process ends after its last event
@@ -147,34 +149,20 @@ class Launcher(QObject):
 
     def _beside(self, work: Callable[[], None]) -> None:
         """Do something that may take seconds without holding up the window."""
-        task = _Task(work)
-        task.signals.done.connect(self._done)
-        QThreadPool.globalInstance().start(task)
+
+        def attempt() -> str:
+            try:
+                work()
+            except OSError as error:
+                return str(error)
+            return ""
+
+        run_beside(self, attempt, self._done)
 
     def _done(self, fault: str) -> None:
         if fault:
             self.failed.emit(fault)
         self.changed.emit()
-
-
-class _Signals(QObject):
-    done = Signal(str)
-
-
-class _Task(QRunnable):
-    """Work in another thread; ``done`` carries what went wrong, or nothing."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        super().__init__()
-        self.work, self.signals = work, _Signals()
-
-    def run(self) -> None:
-        fault = ""
-        try:
-            self.work()
-        except OSError as error:
-            fault = str(error)
-        self.signals.done.emit(fault)
 
 
 def device_of(folder: RunFolder) -> str | None:

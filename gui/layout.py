@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .main_window import MainWindow
 
 BOTTOM = 160  # pixels of the lower part at first
-RUNS = 290  # pixels of the list of runs at first
+RUNS = 330  # pixels of the list of runs at first
 
 
 def arrange(window: MainWindow) -> dict[str, QSplitter]:

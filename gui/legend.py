@@ -35,6 +35,7 @@ class Legend(QWidget):
             return
         for box in self.boxes.values():
             self._line.removeWidget(box)
+            box.hide()
             box.deleteLater()
         self.boxes = {part: self._box(part) for part in parts}
 
@@ -83,6 +84,7 @@ class ComparedLegend(QWidget):
         """Show these runs' names, each with its colour."""
         while (item := self._line.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
+                widget.hide()
                 widget.deleteLater()
         self.names = list(colours)
         for name, colour in colours.items():

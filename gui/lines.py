@@ -1,4 +1,4 @@
-"""What the plots draw of a run and of those it is compared with. No Qt here."""
+"""What the plots draw of a run and of those it is compared with."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from yolo_subbatch.run.events import Val
 from .curves import Line
 from .history import TOTAL, Averages, History, Numbers
 from .theme import Theme
-
-BOLD = 1.8  # pixels; wide lines cost much on noisy curves, so only averages have them
-THIN = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,7 @@ def loss_lines(shown: Shown) -> dict[str, Line]:
     for other in shown.others:
         if TOTAL in other.history.parts:
             average = other.averages.of(TOTAL, shown.keep)
-            width = BOLD if shown.keep else THIN
-            lines[f"run {other.name}"] = Line(other.history.steps.values, average, other.colour, width)
+            lines[f"run {other.name}"] = Line(other.history.steps.values, average, other.colour, bold=shown.keep > 0)
     return lines
 
 
@@ -72,7 +68,7 @@ def rate_lines(shown: Shown) -> dict[str, Line]:
     if shown.run is None:
         return {}
     history = shown.run.history
-    return {"lr": Line(history.steps.values, history.columns["lr"].values, shown.theme.colour_of("lr"), BOLD)}
+    return {"lr": Line(history.steps.values, history.columns["lr"].values, shown.theme.colour_of("lr"), bold=True)}
 
 
 def map_lines(shown: Shown) -> dict[str, Line]:
@@ -82,11 +78,11 @@ def map_lines(shown: Shown) -> dict[str, Line]:
         found = shown.run.history.validations
         figure = main_figure(found)
         if figure == "map50":
-            lines["map"] = _validated(found, "map", shown.theme.colour_of("map"), THIN)
-        lines[figure] = _validated(found, figure, shown.theme.colour_of("map50"), BOLD)
+            lines["map"] = _validated(found, "map", shown.theme.colour_of("map"))
+        lines[figure] = _validated(found, figure, shown.theme.colour_of("map50"), bold=True)
     for other in shown.others:
         found = other.history.validations
-        lines[f"run {other.name}"] = _validated(found, main_figure(found), other.colour, THIN)
+        lines[f"run {other.name}"] = _validated(found, main_figure(found), other.colour)
     return lines
 
 
@@ -102,14 +98,14 @@ def _raw_and_average(shown: Shown, name: str) -> dict[str, Line]:
     history, colour = shown.run.history, shown.theme.colour_of(name)
     steps, raw = history.steps.values, history.columns[name].values
     if not shown.keep:
-        return {name: Line(steps, raw, colour, THIN)}
+        return {name: Line(steps, raw, colour)}
     average = shown.run.of(name, shown.keep)
-    return {f"{name} raw": Line(steps, raw, colour, THIN, pale=True), name: Line(steps, average, colour, BOLD)}
+    return {f"{name} raw": Line(steps, raw, colour, pale=True), name: Line(steps, average, colour, bold=True)}
 
 
-def _validated(validations: Sequence[Val], figure: str, colour: str, width: float) -> Line:
+def _validated(validations: Sequence[Val], figure: str, colour: str, bold: bool = False) -> Line:
     values = [getattr(each, figure) for each in validations]
-    return Line(np.array([each.step for each in validations], np.float64), _known(values), colour, width, dots=True)
+    return Line(np.array([each.step for each in validations], np.float64), _known(values), colour, bold, dots=True)
 
 
 def _known(values: Sequence[float | None]) -> Numbers:

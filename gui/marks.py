@@ -16,7 +16,7 @@ from .theme import Theme, interface_font
 
 APART = 60  # pixels between two labels at least
 LABEL_AT = 0.06  # of the height; labels near the top would be cut off
-BEHIND = 190  # of 255: how much a label hides of the curves behind it
+BEHIND = 150  # of 255: how much a label hides of the curves behind it
 WARNING_AT = 0.93
 WARNING_SIZE = 9  # pixels
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PySide6.QtCore import QElapsedTimer, QSettings, Qt, QTimer
 from PySide6.QtGui import QAction, QShowEvent
-from PySide6.QtWidgets import QApplication, QFileDialog, QFrame, QLabel, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QFrame, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
-from .exporting import write_png
+from .exporting import choose_file, write_png
 from .history import Averages, History
 from .legend import ComparedLegend, Legend
 from .lines import Overlay, Shown
@@ -244,6 +244,7 @@ class PlotPane(QFrame):
     def save_png(self, path: Path) -> None:
         """Write the plots as a picture; what goes wrong is said in a message."""
         self.refresh()
+        self.plots.crosshair.hide()
         colours = {part: self.theme.colour_of(part) for part in self.plots.shown.parts}
         colours |= {overlay.name: overlay.colour for overlay in self._overlays()}
         self._write(path, lambda: write_png(path, self.plots, self._name(), list(colours.items()), self.theme))
@@ -277,13 +278,8 @@ class PlotPane(QFrame):
             self.save_csv(path)
 
     def _choose(self, title: str, suffix: str, kind: str) -> Path | None:
-        """Ask for a file; the dialog asks again before one that exists is replaced, with the suffix that it adds."""
-        folder = str(self.reader.folder.path) if self.reader is not None else ""
-        dialog = QFileDialog(self, title, folder, kind)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix(suffix)
-        dialog.selectFile(f"{self._name() or 'plots'}.{suffix}")
-        return Path(dialog.selectedFiles()[0]) if dialog.exec() else None
+        folder = self.reader.folder.path if self.reader is not None else Path.cwd()
+        return choose_file(self, title, folder / f"{self._name() or 'plots'}.{suffix}", kind)
 
     # What is kept
 

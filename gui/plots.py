@@ -18,9 +18,11 @@ from .lines import Shown, loss_lines, map_lines, norm_lines, rate_lines
 from .marks import Marks, WarningMarks, best_mark, loss_marks
 from .theme import Theme, interface_font
 
-ROOM = 0.06  # of the height that stays free above and below
+ROOM = 0.06  # of the height that stays free below; twice that above
+FOR_LABELS = 0.17  # of the height of the loss plot that stays free below, for the labels of its marks
 SLACK = 0.65  # a range stays as it is while what is in view fills this part of it
 LIMIT_IN_VIEW = 3.0  # how many times higher than all values a limit may be and still be in view
+STRIP_TICKS = 0.6  # how many numbers stand at the lower plots, which are not high
 SHARES = (5, 2, 2, 2)  # of the height: loss, mAP, norm, rate
 NEWEST_WARNINGS = 500
 
@@ -33,14 +35,17 @@ class Plot:
         axis: Its left axis.
         lines: Says what it draws.
         from_zero: Whether its range begins at 0, as of what cannot be negative.
+        below: Share of what is in view that stays free below it.
     """
 
     def __init__(
-        self, item: pg.PlotItem, axis: ValueAxis, lines: Callable[[Shown], dict[str, Line]], from_zero: bool = False
-    ) -> None:
-        self.item, self.axis, self.lines, self.from_zero = item, axis, lines, from_zero
+        self, item: pg.PlotItem, axis: ValueAxis, lines: Callable[[Shown], dict[str, Line]], from_zero: bool = False,
+        below: float = ROOM,
+    ) -> None:  # fmt: skip
+        self.item, self.axis, self.lines, self.from_zero, self.below = item, axis, lines, from_zero, below
         self.box: pg.ViewBox = item.vb
         self.curves = Curves(item)
+        self.fitted = False
         item.hideButtons()
         item.setMenuEnabled(False)
         item.disableAutoRange()
@@ -62,20 +67,28 @@ class Plot:
         self.curves.draw(lines, View(left, right, max(int(self.box.width()), 1), logarithmic))
         extent = self.curves.extent(lines)
         if extent is not None:
-            low, high = extent
-            if limit is not None and limit <= LIMIT_IN_VIEW * high:
-                high = max(high, limit)
-            self._fit(0.0 if self.from_zero else low, high)
+            self._fit(*self._with_limit(*extent, limit))
+
+    def _with_limit(self, low: float, high: float, limit: float | None) -> tuple[float, float]:
+        """Widen a range to a limit, unless that is far away; of logarithms, if the axis shows these."""
+        if self.axis.logarithmic:
+            near = limit is not None and low - 2 <= math.log10(limit) <= high + math.log10(LIMIT_IN_VIEW)
+            return (min(low, math.log10(limit)), max(high, math.log10(limit))) if near and limit else (low, high)
+        if limit is not None and limit <= LIMIT_IN_VIEW * high:
+            high = max(high, limit)
+        return 0.0 if self.from_zero else low, high
 
     def _fit(self, low: float, high: float) -> None:
         """Have these values in view; a range that fits well enough stays, for a steady picture."""
         shown_low, shown_high = self.box.viewRange()[1]
         if high - low < 1e-9 * max(abs(high), abs(low), 1e-9):
-            low, high = (0.0, 2 * high or 1.0) if self.from_zero else (low - 0.5, high + 0.5)
-        if shown_low <= low and high <= shown_high and high - low >= SLACK * (shown_high - shown_low):
+            from_zero = self.from_zero and not self.axis.logarithmic
+            low, high = (0.0, 2 * high or 1.0) if from_zero else (low - 0.5, high + 0.5)
+        if self.fitted and shown_low <= low and high <= shown_high and high - low >= SLACK * (shown_high - shown_low):
             return
-        room = ROOM * (high - low)
-        self.box.setYRange(low - room, high + 2 * room, padding=0)
+        self.fitted = True
+        span = high - low
+        self.box.setYRange(low - self.below * span, high + 2 * ROOM * span, padding=0)
 
     def apply_theme(self, theme: Theme) -> None:
         """Use the colours of a theme."""
@@ -113,7 +126,7 @@ class Plots(pg.GraphicsLayoutWidget):  # type: ignore[misc]
         super().__init__(parent)
         self.theme = theme
         self.ci.layout.setContentsMargins(4, 2, 10, 0)
-        self.ci.layout.setSpacing(4)
+        self.ci.layout.setSpacing(8)
         translate = QCoreApplication.translate
         self.loss = self._plot(0, translate("Plots", "loss"), loss_lines)
         self.map = self._plot(1, translate("Plots", "mAP"), map_lines, from_zero=True)
@@ -123,6 +136,7 @@ class Plots(pg.GraphicsLayoutWidget):  # type: ignore[misc]
         )
         self.all = (self.loss, self.map, self.norm, self.rate)
         for plot in self.all[1:]:
+            plot.axis.setTickDensity(STRIP_TICKS)
             plot.item.setXLink(self.loss.item)
         for plot in self.all:
             plot.box.sigRangeChangedManually.connect(lambda _, box=plot.box: self.zoomed.emit(*box.viewRange()[0]))
@@ -142,7 +156,7 @@ class Plots(pg.GraphicsLayoutWidget):  # type: ignore[misc]
         axis = ValueAxis(title)
         item = self.addPlot(row=row, col=0, axisItems={"left": axis, "bottom": IterationAxis(under)})
         self.ci.layout.setRowStretchFactor(row, SHARES[row])
-        return Plot(item, axis, lines, from_zero)
+        return Plot(item, axis, lines, from_zero, ROOM if row else FOR_LABELS)
 
     def draw(self, shown: Shown, left: float, right: float) -> None:
         """Draw these iterations of everything that is to be shown."""
@@ -151,7 +165,7 @@ class Plots(pg.GraphicsLayoutWidget):  # type: ignore[misc]
         history = shown.run.history if shown.run is not None else History()
         self.loss.draw(shown, shown.logarithmic)
         self.map.draw(shown)
-        self.norm.draw(shown, limit=clip_of(history))
+        self.norm.draw(shown, shown.logarithmic, limit=clip_of(history))
         self.rate.draw(shown)
         self.marks.show(loss_marks(history))
         self.best.show(best_mark(history))
@@ -165,13 +179,14 @@ class Plots(pg.GraphicsLayoutWidget):  # type: ignore[misc]
         if clip is None:
             self.clip_text.show("", self.theme.bad, 0.0)
             return
-        self.clip_line.setValue(clip)
+        place = math.log10(clip) if self.norm.axis.logarithmic else clip
+        self.clip_line.setValue(place)
         translate = QCoreApplication.translate
         text = translate("Plots", "clip {norm}").format(norm=number_text(clip))
         if len(history):
             share = f"{100 * history.clipped / len(history):.0f}"
             text += " · " + translate("Plots", "clipped {share} %").format(share=share)
-        self.clip_text.show(text, self.theme.bad, clip)
+        self.clip_text.show(text, self.theme.bad, place)
 
     def apply_theme(self, theme: Theme) -> None:
         """Use the colours of a theme; what is drawn takes them at the next ``draw``."""

@@ -77,7 +77,7 @@ class RunsModel(QAbstractTableModel):
         """As in Qt."""
         if role != Qt.ItemDataRole.DisplayRole or orientation != Qt.Orientation.Horizontal:
             return None
-        return (self.tr("Run"), self.tr("State or best mAP"))[section]
+        return (self.tr("Run"), self.tr("State"))[section]
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """As in Qt."""

@@ -142,9 +142,11 @@ def style_sheet(theme: Theme) -> str:
     QPushButton[role="primary"] {{ background: {t.accent}; color: {t.on_accent}; border: none; border-radius: 5px;
         padding: 7px 12px; font-weight: 600; }}
     QPushButton[role="primary"]:disabled {{ background: {t.line}; color: {t.dim}; }}
-    QPushButton[role="primary"]:focus {{ border: 2px solid {t.text}; padding: 5px 10px; }}
+    QPushButton[role="primary"]:focus {{ border: 2px solid {t.selection}; padding: 5px 10px; }}
     QPushButton[role="stop"], QToolButton[role="stop"] {{ color: {t.warn}; border: 1px solid {t.warn};
         border-radius: 5px; padding: 6px 12px; font-weight: 600; background: transparent; }}
+    QToolButton[role="stop"] {{ padding-right: 26px; }}
+    QToolButton[role="stop"]::menu-button {{ border: none; width: 20px; }}
     QPushButton[role="stop"]:disabled, QToolButton[role="stop"]:disabled {{ color: {t.dim}; border-color: {t.line}; }}
     QPushButton[role="plain"], QToolButton[role="plain"] {{ border: 1px solid {t.line}; border-radius: 5px;
         padding: 5px 10px; background: {t.panel}; }}

@@ -50,7 +50,9 @@ def brief(value: float | None) -> str:
     """Return a number with three or four digits that tell something."""
     if value is None or value != value:
         return "-"
-    if value and not 1e-3 <= abs(value) < 1e5:
+    if not value:
+        return "0"
+    if not 1e-3 <= abs(value) < 1e5:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa}e{int(exponent)}"
     digits = 3 if abs(value) < 1 else 2 if abs(value) < 100 else 0

@@ -15,7 +15,7 @@ import cv2
 import pytest
 
 from tests.engine.conftest import cfg_text
-from yolo_subbatch.run.events import Checkpoint, RunFinished, RunStarted, Step, Val, read_events
+from yolo_subbatch.run.events import Checkpoint, Image, RunFinished, RunStarted, Step, Val, read_events
 from yolo_subbatch.shapes import Numbers, write_shapes
 
 TRAIN = ["epochs=2", "batch=4", "subdivisions=2", "device=cpu", "plots=False", "learning_rate=0.01"]
@@ -65,6 +65,21 @@ def test_train_leaves_a_whole_run_folder(place):
     ):
         assert (run / name).is_file(), name
     assert json.loads((run / "settings.json").read_text())["batch"] == 4
+
+
+def test_every_validation_is_drawn(place):
+    done = command(
+        place, "train", "cfg=tiny.cfg", "data=shapes/shapes.data", "name=drawn", *TRAIN[:-2], "plots=True", "val=True"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = [
+        event for event in read_events(place / "runs" / "drawn" / "events.jsonl") if isinstance(event, (Val, Image))
+    ]
+    assert [event.type for event in found] == ["val", "image"] * 2 + ["image"]
+    assert [event.step for event in found] == [3, 3, 6, 6, 6]
+    for event in found:
+        if isinstance(event, Image):
+            assert cv2.imread(str(place / "runs" / "drawn" / event.path)) is not None
 
 
 def test_the_start_says_what_will_happen(place):

@@ -24,6 +24,7 @@ USED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "resume_training": ("ckpt",), "run_callbacks": ("event",), "save_model": (), "setup_model": (), "train": (),
         "validate": (),
     },
+    "ultralytics.engine.validator:BaseValidator": {"update_metrics": ("preds", "batch"), "plot_predictions": ("batch", "preds", "ni")},
     "ultralytics.engine.model:Model": {"_load": ("weights", "task"), "_smart_load": ("key",), "task_map": None},
     "ultralytics.nn.tasks:BaseModel": {"_predict_once": None, "fuse": None, "is_fused": None, "load": None},
     "ultralytics.nn.tasks:DetectionModel": {"set_head_attr": None},

@@ -13,10 +13,10 @@ import pytest
 from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 from pytestqt.qtbot import QtBot
-
-from tests.engine.conftest import cfg_text
 from yolo_subbatch.gui.app import Program
 from yolo_subbatch.gui.main_window import MainWindow
+
+from tests.engine.conftest import cfg_text
 from yolo_subbatch.run.commands import GuiSettings
 from yolo_subbatch.run.events import RunFinished, RunStarted, Step, read_events
 from yolo_subbatch.run.folder import RunFolder

@@ -172,6 +172,10 @@ class RunRecorder:
         if figures["map"] is not None:
             self.best = max(figures["map"], self.best or 0.0)
         self.emit(Val(step=trainer.update_index, epoch=trainer.epoch + 1, best=best, **figures))
+        self._report_pictures(trainer)
+
+    def _report_pictures(self, trainer: Any) -> None:
+        """Report the pictures of a validation, which were drawn over those of the one before."""
         for picture in sorted(Path(trainer.save_dir).glob("val_batch*_pred.jpg")):
             self.emit(Image(step=trainer.update_index, path=picture.name, kind="val"))
 
@@ -187,6 +191,8 @@ class RunRecorder:
 
     def on_train_end(self, trainer: Any) -> None:
         """Report that the run is over."""
+        if trainer.finishing:
+            self._report_pictures(trainer)  # those of the best weights
         status = "stopped" if trainer.stopping else "completed"
         self.finish(status, trainer.update_index)
 

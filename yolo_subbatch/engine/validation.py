@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,18 @@ if TYPE_CHECKING:
     Base: Any = Updates
 else:
     Base = object
+
+DRAWING = 10.0  # seconds that a picture may take
+
+
+@contextmanager
+def threads_joined() -> Iterator[None]:
+    """Wait at the end for the threads that were started: Ultralytics draws in some that nobody waits for."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        if not thread.daemon:  # as those are that a loader keeps
+            thread.join(DRAWING)
 
 
 class Validates(Base):
@@ -60,9 +74,30 @@ class Validates(Base):
         if self.processes > 1 and self.device.type == "cpu":
             self.world_size = 1
         try:
-            return self._with_fewer_images(partial(self._weighed, super().validate))
+            return self._with_fewer_images(partial(self._drawing, partial(self._weighed, super().validate)))
         finally:
             self.world_size = shared
+
+    def _drawing(self, work: Callable[[], Any]) -> Any:
+        """Validate and draw what is found in the first images, which Ultralytics does after the last epoch only."""
+        validator = self.validator
+        if not self.args.plots or RANK not in {-1, 0}:
+            return work()
+        original, drawn = validator.update_metrics, False
+
+        def update_metrics(preds: Any, batch: dict[str, Any]) -> None:
+            nonlocal drawn
+            original(preds, batch)
+            if not drawn and not validator.args.plots:
+                validator.plot_predictions(batch, preds, 0)
+            drawn = True
+
+        validator.update_metrics = update_metrics
+        try:
+            with threads_joined():
+                return work()
+        finally:
+            del validator.update_metrics
 
     def _weighed(self, work: Callable[[], Any]) -> Any:
         """Validate with losses that are means over the images, however many of them come at a time.
@@ -127,7 +162,8 @@ class Validates(Base):
             return
         if RANK in {-1, 0} and self.best.is_file() and not self.whole_best.is_file():
             write_atomically(self.whole_best, self.best.read_bytes())  # Ultralytics writes over it in place
-        self._with_fewer_images(super().final_eval)
+        with threads_joined():
+            self._with_fewer_images(super().final_eval)
         self.whole_best.unlink(missing_ok=True)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
