@@ -20,6 +20,7 @@ from .reader import RunReader
 from .theme import apply_theme, chosen_theme, interface_font
 
 SYSTEM = "system"
+PICTURE = (1280, 800)  # pixels of a screenshot
 SETTLE = 400  # ms after a run is read in which plots and layout come to rest before a screenshot
 BROKEN_QT = "6.12.0"  # drops a reference to None in every void call under Python 3.11 and older, and aborts
 
@@ -143,6 +144,7 @@ class Program:
             SettingsError: If the file cannot be written.
         """
         window = self.window
+        window.resize(*PICTURE)
         window.show()
         reader: RunReader | None = window.reader
 

@@ -15,6 +15,7 @@ from .history import History
 
 #: What the libraries say when memory runs out, on a GPU and on the CPU.
 SHORTAGE = re.compile(r"out of memory|OutOfMemory|not enough memory|can(no|')t allocate", re.IGNORECASE)
+A_FAULT = re.compile(r"error|exception|fatal|abort|fault|killed", re.IGNORECASE)
 MISTAKES = ("SettingsError", "CfgError", "DataError", "WeightsError")  # of the user's input, told in full sentences
 TAIL_BYTES = 16_384  # of the console, in which a reason may stand
 
@@ -79,12 +80,12 @@ def _own_words(finished: RunFinished | None, console: str) -> tuple[str, str]:
 
 
 def _last_lines(lines: Sequence[str]) -> str:
-    """Return the last message on the console: the end of a traceback, or what the program says of the input."""
+    """Return the last message on the console: what the program says of the input, or the end of a traceback."""
     told = [line.strip() for line in lines if line.strip()]
     for place, line in reversed(list(enumerate(told))):
         if line.startswith("yolo-subbatch: "):
             return "\n".join([line.removeprefix("yolo-subbatch: "), *told[place + 1 :]])
-    return told[-1] if told else ""
+    return told[-1] if told and A_FAULT.search(told[-1]) else ""  # and not how far it had come
 
 
 def _batch(history: History, settings: TrainSettings | None) -> tuple[int | None, int | None]:

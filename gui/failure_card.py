@@ -76,6 +76,8 @@ class FailureCard(QFrame):
         self.resume.setVisible(resumable)
 
     def _title(self, failure: Failure) -> str:
+        if failure.kind == "memory" and failure.signal:
+            return self.tr("Ended by the system, probably out of memory")
         if failure.kind == "memory":
             return self.tr("Out of memory")
         if failure.kind == "mistake":

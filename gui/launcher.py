@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -60,10 +61,10 @@ class Launcher(QObject):
     def start(self, settings: TrainSettings) -> RunFolder | None:
         """Start a run, or put it into the queue where its device is busy; None where that failed.
 
-        The folder is a new one: a taken name gets a number.
+        The folder is a new one: a taken name gets a number, as in ``b64s16-2``.
         """
         try:
-            folder = RunFolder.create(settings.project, settings.name)
+            folder = RunFolder.create(settings.project, readable_name(settings))
             folder.write_settings(settings)
         except (SettingsError, OSError) as error:
             self.failed.emit(str(error))
@@ -163,6 +164,14 @@ class Launcher(QObject):
         if fault:
             self.failed.emit(fault)
         self.changed.emit()
+
+
+def readable_name(settings: TrainSettings) -> str:
+    """Return a free name for a run: a 2 right after ``b64s16`` would read as 162 subdivisions."""
+    name = settings.name
+    if not name[-1:].isdigit() or not (Path(settings.project) / name).exists():
+        return name
+    return next(f"{name}-{number}" for number in count(2) if not (Path(settings.project) / f"{name}-{number}").exists())
 
 
 def device_of(folder: RunFolder) -> str | None:

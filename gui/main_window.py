@@ -199,12 +199,14 @@ class MainWindow(QMainWindow):
         self.tabs.setCurrentWidget(self.console)
 
     def _run_started(self, folder: RunFolder) -> None:
-        """Follow the process of a run that is shown already; show one that came from the queue if nothing runs."""
+        """Follow the process of a run that is shown already; tell of one that came from the queue."""
         process = self.launcher.process_of(folder)
         if self.reader is not None and self.reader.folder == folder and process is not None:
             self.reader.launched(process)
-        elif self.reader is None or self.reader.state not in LIVE:
+        elif self.reader is None:
             self.show_run(folder)
+        else:
+            self.statusBar().showMessage(self.tr("{name} has started").format(name=folder.path.name), SAY)
 
     def ask_to_stop(self) -> None:
         """Have the shown run stop after its current update."""

@@ -1,12 +1,13 @@
 """Colours of the window, light and dark.
 
 Every text colour has a contrast of at least 4.5:1 on its background. Inputs are left to Qt's Fusion style and its
-palette: a style sheet on them would take their arrows away. Style sheets are for cards and buttons only.
+palette: a style sheet on them would take their arrows away. Style sheets are for cards, buttons and check marks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from PySide6.QtGui import QColor, QFont, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication
@@ -32,6 +33,7 @@ class Theme:
     dim: str
     accent: str
     on_accent: str
+    tick: str
     ok: str
     warn: str
     bad: str
@@ -46,7 +48,7 @@ class Theme:
 
 LIGHT = Theme(
     name="light", background="#f3f4f6", panel="#ffffff", field="#ffffff", line="#d9dde3", text="#1d2330",
-    dim="#5f6876", accent="#2563eb", on_accent="#ffffff", ok="#0f7a48", warn="#8f5a10", bad="#c53030",
+    dim="#5f6876", accent="#2563eb", on_accent="#ffffff", tick="#2563eb", ok="#0f7a48", warn="#8f5a10", bad="#c53030",
     selection="#dbe7ff",
     series={
         "total": "#4a5160", "box": "#2563eb", "obj": "#d9660a", "cls": "#15935a", "gnorm": "#9a6700",
@@ -56,7 +58,7 @@ LIGHT = Theme(
 )  # fmt: skip
 DARK = Theme(
     name="dark", background="#1e2126", panel="#262a31", field="#1a1d22", line="#3a3f48", text="#e4e7ec",
-    dim="#98a1af", accent="#4c8dff", on_accent="#0d1117", ok="#3fb96b", warn="#e0a030", bad="#f07068",
+    dim="#98a1af", accent="#4c8dff", on_accent="#0d1117", tick="#2f6fe0", ok="#3fb96b", warn="#e0a030", bad="#f07068",
     selection="#2f4468",
     series={
         "total": "#9aa2ae", "box": "#4c8dff", "obj": "#f0883e", "cls": "#3fb96b", "gnorm": "#d4a72c",
@@ -129,6 +131,7 @@ def style_sheet(theme: Theme) -> str:
     ``warn``, ``bad``, ``number`` (QLabels), ``primary``, ``stop``, ``plain`` (buttons), ``failure`` (a QFrame).
     """
     t = theme
+    tick = (Path(__file__).parent / "icons" / "check.svg").as_posix()
     return f"""
     QFrame[role="card"] {{ background: {t.panel}; border: 1px solid {t.line}; border-radius: 6px; }}
     QFrame[role="failure"] {{ background: {t.panel}; border: 1px solid {t.bad}; border-left: 5px solid {t.bad};
@@ -152,6 +155,11 @@ def style_sheet(theme: Theme) -> str:
         padding: 5px 10px; background: {t.panel}; }}
     QPushButton[role="plain"]:hover, QToolButton[role="plain"]:hover {{ border-color: {t.accent}; }}
     QPushButton[role="plain"]:disabled, QToolButton[role="plain"]:disabled {{ color: {t.dim}; }}
+    QCheckBox::indicator, QTableView::indicator {{ width: 13px; height: 13px; border: 1px solid {t.dim};
+        border-radius: 3px; background: {t.field}; }}
+    QCheckBox::indicator:checked, QTableView::indicator:checked {{ background: {t.tick}; border-color: {t.tick};
+        image: url("{tick}"); }}
+    QTableView {{ background: transparent; }}
     QProgressBar {{ background: {t.line}; border: none; border-radius: 3px; }}
     QProgressBar::chunk {{ background: {t.accent}; border-radius: 3px; }}
     QTabWidget::pane {{ border: 1px solid {t.line}; border-radius: 6px; background: {t.panel}; }}

@@ -16,6 +16,7 @@ from PySide6.QtGui import QColor, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QCheckBox, QMessageBox
 from pytestqt.qtbot import QtBot
+
 from yolo_subbatch.gui.axes import number_text
 from yolo_subbatch.gui.crosshair import readings
 from yolo_subbatch.gui.curves import View, points
@@ -25,7 +26,6 @@ from yolo_subbatch.gui.plot_tools import MOST, keep_of
 from yolo_subbatch.gui.reader import RunReader
 from yolo_subbatch.gui.theme import DARK, LIGHT
 from yolo_subbatch.gui.viewport import Extent, Viewport
-
 from yolo_subbatch.run.events import Event, EventWriter, RunFinished, RunStarted, Step, Val, Warned
 from yolo_subbatch.run.folder import RunFolder
 

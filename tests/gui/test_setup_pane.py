@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QSettings, Qt, QTimer
 from PySide6.QtWidgets import QApplication, QComboBox, QFileDialog, QInputDialog, QLabel, QMessageBox, QPushButton
+
+from tests.run.sample import write_cfg, write_data
+from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.gui.path_field import PathField
 from yolo_subbatch.gui.presets import Presets
 from yolo_subbatch.gui.section import BREAK
 from yolo_subbatch.gui.setup_pane import SetupPane
-
-from tests.run.sample import write_cfg, write_data
-from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.validate import validate
 

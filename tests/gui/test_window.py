@@ -13,10 +13,10 @@ import pytest
 from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 from pytestqt.qtbot import QtBot
-from yolo_subbatch.gui.app import Program
-from yolo_subbatch.gui.main_window import MainWindow
 
 from tests.engine.conftest import cfg_text
+from yolo_subbatch.gui.app import Program
+from yolo_subbatch.gui.main_window import MainWindow
 from yolo_subbatch.run.commands import GuiSettings
 from yolo_subbatch.run.events import RunFinished, RunStarted, Step, read_events
 from yolo_subbatch.run.folder import RunFolder
@@ -149,7 +149,7 @@ def test_the_second_run_waits_for_the_first(window: MainWindow, qtbot: QtBot) ->
     first = press_start(window, qtbot, SETTINGS)
     qtbot.waitUntil(lambda: "Queue" in window.setup.card.button.text(), timeout=SOON)
     second = press_start(window, qtbot, SETTINGS)
-    assert second.path.name == f"{first.path.name}2"
+    assert second.path.name == f"{first.path.name}-2"
     assert window.reader.state == "queued"
     third = press_start(window, qtbot, SETTINGS)
     assert [run.status for run in window.runs_model.rows].count("queued") == 2
