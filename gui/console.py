@@ -6,8 +6,11 @@ import codecs
 import re
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from PySide6.QtCore import QTimer
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QPlainTextEdit, QWidget
 
 from yolo_subbatch.run.events import Event, Log, RunFinished, RunStarted, Step, Val, Warned
@@ -37,6 +40,8 @@ class Console(QPlainTextEdit):
         self.setFrameShape(QPlainTextEdit.Shape.NoFrame)
         self.setAccessibleName(self.tr("Console"))
         self.setPlaceholderText(self.tr("What the run prints appears here."))
+        self._sideways = 0
+        self.horizontalScrollBar().actionTriggered.connect(self._went_sideways)
         self.reader: RunReader | None = None
         self._offset = 0
         self._rest = ""  # a line without its end
@@ -95,8 +100,30 @@ class Console(QPlainTextEdit):
         lines = [line.rstrip("\r").rpartition("\r")[2] for line in whole.split("\n")] if whole else []
         if len(self._rest) > SLICE:
             self._rest = self._rest.rpartition("\r")[2][-SLICE:]
+        self._append(lines)
+
+    def _append(self, lines: list[str]) -> None:
         if lines:
-            self.appendPlainText("\n".join(lines))
+            with self._place_kept():
+                self.appendPlainText("\n".join(lines))
+
+    def _went_sideways(self) -> None:
+        self._sideways = self.horizontalScrollBar().sliderPosition()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        """Keep the end in view."""
+        with self._place_kept():
+            super().resizeEvent(event)
+
+    @contextmanager
+    def _place_kept(self) -> Iterator[None]:
+        """Have what is in view stay, or the end if that is; only the user goes sideways, not Qt to a line's end."""
+        down = self.verticalScrollBar()
+        at_end = down.value() >= down.maximum()
+        yield
+        self.horizontalScrollBar().setValue(self._sideways)
+        if at_end:
+            down.setValue(down.maximum())
 
     def _events_came(self, events: list[Event]) -> None:
         if self.reader is None or self.reader.folder.console.is_file():
@@ -108,8 +135,7 @@ class Console(QPlainTextEdit):
     def _show_events(self) -> None:
         lines = [line for line in map(describe, self._waiting) if line]
         self._waiting.clear()
-        if lines:
-            self.appendPlainText("\n".join(lines))
+        self._append(lines)
 
 
 def describe(event: Event) -> str:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePol
 from yolo_subbatch.run.ready import Readiness
 
 from .section import GLYPHS, breakable, set_role, small
+from .words import count
 
 MOST_LINES = 4
 Line = tuple[str, str]  # a role and a text
@@ -70,7 +71,7 @@ class ReadyCard(QFrame):
         for place, widget in enumerate(self.lines):
             widget.show_line(lines[place] if place < len(lines) else None)
         hidden = lines[MOST_LINES:]
-        self.more.setText(self.tr("and {count} more").format(count=len(hidden)))
+        self.more.setText(self.tr("and {number} more").format(number=len(hidden)))
         self.more.setToolTip("\n".join(f"{GLYPHS[role]} {text}" for role, text in hidden))
         self.more.setVisible(bool(hidden))
 
@@ -88,10 +89,10 @@ class ReadyCard(QFrame):
             lines.append(("ok", text.format(layers=facts.layers, heads=facts.heads, classes=facts.classes)))
         if ready.data is not None and ready.data.train and "data" not in wrong:
             text = self.tr("data: {train} train / {val} val images")
-            lines.append(("ok", text.format(train=_digits(ready.data.train), val=_digits(ready.data.val or 0))))
+            lines.append(("ok", text.format(train=count(ready.data.train), val=count(ready.data.val or 0))))
         if ready.iterations is not None and ready.epochs is not None and not wrong:
             text = self.tr("run: {iterations} iterations, {epochs} epochs")
-            lines.append(("ok", text.format(iterations=_digits(ready.iterations), epochs=_digits(ready.epochs))))
+            lines.append(("ok", text.format(iterations=count(ready.iterations), epochs=count(ready.epochs))))
         return lines
 
     def _busy_lines(self) -> list[Line]:
@@ -147,8 +148,3 @@ class _StatusLine(QWidget):
         head, rest = text[: first.textLength()], text[first.textLength() :]
         elided = self.label.fontMetrics().elidedText(rest, Qt.TextElideMode.ElideRight, width)
         self.label.setText(f"{head}\n{elided}" if rest else head)
-
-
-def _digits(number: int) -> str:
-    """Return a number in groups of three digits."""
-    return f"{number:,}".replace(",", "\u202f")

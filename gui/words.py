@@ -42,8 +42,8 @@ def span(seconds: float) -> str:
 
 
 def count(number: int) -> str:
-    """Return a whole number with thin spaces between its thousands."""
-    return f"{number:,}".replace(",", "\u2009")
+    """Return a whole number in groups of three digits."""
+    return f"{number:,}".replace(",", "\u202f")
 
 
 def brief(value: float | None) -> str:

@@ -21,13 +21,14 @@ SETTINGS_CONTEXT = "TrainSettings"
 
 
 def setting_texts() -> list[str]:
-    """Return every group, label and tip of the settings, each once."""
+    """Return every group, label and tip of the settings, and the filters of their dialogues, each once."""
     fields = dataclasses.fields(TrainSettings)
-    return list(dict.fromkeys(each.metadata[key] for key in ("group", "label", "tip") for each in fields))
+    shown = (each.metadata.get(key) for key in ("group", "label", "tip", "filter") for each in fields)
+    return list(dict.fromkeys(text for text in shown if text))
 
 
 def update(folder: Path = FOLDER) -> None:
-    """Write the ``.ts`` and ``.qm`` files of every language into a folder that may hold older ones."""
+    """Bring the ``.ts`` files in a folder, whose first lines name their languages, and the ``.qm`` files up to date."""
     tools = Path(sys.executable).parent
     with tempfile.TemporaryDirectory() as place:
         listed = Path(place) / "settings_texts.py"
