@@ -1,0 +1,186 @@
+"""Simplified Chinese: complete in the file, and in the window as it runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from PySide6.QtCore import QCoreApplication, QSettings, QTranslator
+from PySide6.QtGui import QAction, QFontDatabase
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QComboBox,
+    QDialogButtonBox,
+    QLabel,
+    QLineEdit,
+    QMenu,
+    QPlainTextEdit,
+    QTabBar,
+    QWidget,
+)
+from pytestqt.qtbot import QtBot
+
+from yolo_subbatch.gui.app import Program
+from yolo_subbatch.gui.failure import Failure
+from yolo_subbatch.gui.language import chosen_language, install_language
+from yolo_subbatch.gui.words import GLYPHS, span, state_word
+from yolo_subbatch.run.commands import GuiSettings
+from yolo_subbatch.run.events import EventWriter, RunFinished, RunStarted, Step, Val
+from yolo_subbatch.run.folder import RunFolder
+
+FOLDER = Path(__file__).parents[2] / "gui" / "i18n"
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+#: What is the same in every language: keys, names of formats and of programs, numbers with their units.
+CODE = re.compile(
+    r"[\w./]*\.(cfg|pt|yaml|yml|data|csv|png|jpg|weights)\b|\w+=[\w./]*|[a-z]+-\d[\w-]*|\b(cfg|auto|inf|cpu|mAP|GPU|Ultralytics|"
+    r"Darknet|YOLOv3|SPP|tiny|BFLOPs|PNG|CSV|AGPL|English|shapes|total|box|obj|cls|subdivisions|batch|Gamma|True|False|"
+    r"bf16|fp16|fp32|float16|torch|random|scaled|exact|reset|keep|darknet|ultralytics|constant|step|steps|exp|poly|"
+    r"sigmoid|sgdr|frozen|cross|sub|stretch|pjreddie|alexeyab|MiB|GiB|conv|max|route|yolo|upsample|yolov3|Ctrl|Shift|"
+    r"Return|Home|runs|mosaic|img|done|elsewhere|small|RTX)\b"
+)
+
+
+@pytest.fixture
+def chinese(qapp: QCoreApplication) -> Iterator[None]:
+    install_language(qapp, "zh_CN")
+    yield
+    install_language(qapp, "en")
+
+
+def messages() -> list[tuple[str, str, ElementTree.Element]]:
+    tree = ElementTree.parse(FOLDER / "zh_CN.ts")
+    return [
+        (context.findtext("name") or "", message.findtext("source") or "", translation)
+        for context in tree.getroot().findall("context")
+        for message in context.findall("message")
+        if (translation := message.find("translation")) is not None
+    ]
+
+
+def update_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("update", FOLDER / "update.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_no_text_is_missing(tmp_path: Path) -> None:
+    """Collecting the texts anew changes nothing: each is in the file, and none that is no longer shown."""
+    shutil.copy(FOLDER / "zh_CN.ts", tmp_path)
+    update_script().update(tmp_path)
+    assert (tmp_path / "zh_CN.ts").read_text(encoding="utf-8") == (FOLDER / "zh_CN.ts").read_text(encoding="utf-8")
+    assert (tmp_path / "zh_CN.qm").read_bytes() == (FOLDER / "zh_CN.qm").read_bytes(), "run make translations"
+
+
+def test_every_text_is_translated() -> None:
+    found = messages()
+    assert len(found) > 250
+    assert [source for _, source, each in found if each.get("type") or not each.text] == []
+    same = {source for _, source, each in found if not CHINESE.search(each.text or "")}
+    assert same == {"BFLOPs", "Ultralytics", "mAP", "|g|"} | {s for s in same if s.startswith("best mAP")}
+
+
+def test_placeholders_stay() -> None:
+    for _, source, translation in messages():
+        assert sorted(re.findall(r"{\w+}", source)) == sorted(re.findall(r"{\w+}", translation.text or "")), source
+        assert ("&" in source) == ("&" in (translation.text or "")), source
+
+
+def test_the_compiled_file_loads(qapp: QCoreApplication) -> None:
+    translator = QTranslator()
+    assert translator.load(str(FOLDER / "zh_CN.qm"))
+    assert translator.translate("State", "running") == "训练中"
+
+
+def test_standard_buttons(chinese: None, qtbot: QtBot) -> None:
+    box = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel | QDialogButtonBox.StandardButton.Save)
+    qtbot.addWidget(box)
+    assert {button.text().split("(")[0].replace("&", "") for button in box.buttons()} == {"取消", "保存"}
+
+
+def test_words(chinese: None) -> None:
+    assert all(CHINESE.search(state_word(state)) for state in GLYPHS)
+    assert [span(each) for each in (40, 2460, 11_100, 187_200)] == ["40 秒", "41 分", "3 小时 5 分", "2 天 4 小时"]
+
+
+def test_the_system_decides_unless_the_user_does() -> None:
+    assert chosen_language("zh_CN") == "zh_CN"
+    assert chosen_language("en") == "en"
+    assert chosen_language("system") in {"en", "zh_CN"}
+
+
+def test_no_text_of_the_window_is_left_in_english(
+    qapp: QCoreApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    run = finished_run(tmp_path)
+    store = QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
+    program = Program(GuiSettings(language="zh_CN", run=str(run.path)), store)
+    window = program.window
+    qtbot.addWidget(window)
+    try:
+        window.show()
+        qtbot.waitUntil(lambda: window.reader is not None and window.reader.up_to_date)
+        for kind in ("memory", "mistake", "signal", "silent", "error"):
+            window.failure.show_failure(Failure(kind, "", 64, 32, "SIGSEGV"), resumable=True)
+            assert_chinese(window.failure)
+        window.setup.check_now()
+        assert_chinese(window)
+        for menu in window.findChildren(QMenu):
+            accelerators = re.findall(r"&(\w)", " ".join(action.text() for action in menu.actions()))
+            assert len(accelerators) == len(set(accelerators))
+    finally:
+        window.close()
+        install_language(qapp, "en")
+
+
+def finished_run(project: Path) -> RunFolder:
+    folder = RunFolder.create(project / "runs", "done")
+    writer = EventWriter(folder.events)
+    writer.write(RunStarted(pid=1, steps_total=40, clip=20.0, burn_in=10, device="cpu"))
+    for number in range(1, 41):
+        writer.write(Step(step=number, epoch=1, loss={"total": 9 / number}, lr=0.001, gnorm=40 / number, ips=12.0))
+    writer.write(Val(step=40, epoch=1, map50=0.7, map=0.4, best=True))
+    writer.write(RunFinished(status="completed", step=40, best=0.4))
+    writer.close()
+    return folder
+
+
+def assert_chinese(top: QWidget) -> None:
+    """Every text with letters that are no code has a Chinese character."""
+    shown = {text for widget in (top, *top.findChildren(QWidget)) for text in texts_of(widget)}
+    shown |= {action.text() for action in top.findChildren(QAction)}
+    english = {text for text in shown if re.search(r"[A-Za-z]{3}", CODE.sub("", text)) and not CHINESE.search(text)}
+    places = {text for text in english if "/" in text or "\\" in text}  # paths in tool tips
+    assert not english - places - {"Export..."}, "which is in a menu of pyqtgraph's that is never opened"
+
+
+def texts_of(widget: QWidget) -> Iterator[str]:
+    yield widget.toolTip()
+    yield widget.accessibleName()
+    if isinstance(widget, (QLabel, QAbstractButton)):
+        yield widget.text()
+    elif isinstance(widget, QTabBar):
+        yield from (widget.tabText(index) for index in range(widget.count()))
+    elif isinstance(widget, QComboBox):
+        yield from (widget.itemText(index) for index in range(widget.count()))
+    elif isinstance(widget, (QLineEdit, QPlainTextEdit)):
+        yield widget.placeholderText()
+
+
+def test_there_is_a_font_to_look_at_it(qapp: QCoreApplication) -> None:
+    if not QFontDatabase.families(QFontDatabase.WritingSystem.SimplifiedChinese):
+        pytest.skip("no Chinese font is installed")
+    families = set(QFontDatabase.families(QFontDatabase.WritingSystem.SimplifiedChinese))
+    from yolo_subbatch.gui.theme import FONT_FAMILIES
+
+    assert families & set(FONT_FAMILIES)
