@@ -41,6 +41,7 @@ class Actions:
 
     def _action(self, text: str, work: Callable[[], object], keys: str = "") -> QAction:
         action = QAction(text, self.window)
+        action.setAutoRepeat(False)
         action.triggered.connect(lambda: work())
         if keys:
             action.setShortcut(QKeySequence(keys))
@@ -55,6 +56,7 @@ class Actions:
             (plots.png_action, "Ctrl+E"), (plots.csv_action, "Ctrl+Shift+E"),
         ):  # fmt: skip
             action.setShortcut(QKeySequence(keys))
+            action.setAutoRepeat(False)  # a key held down does not start run after run
 
     def _menus(self) -> None:
         window, bar = self.window, self.window.menuBar()

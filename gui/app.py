@@ -101,6 +101,8 @@ class Program:
         self.app.styleHints().colorSchemeChanged.connect(self._desktop_changed)
         if settings.run is not None:
             self.window.open_run_at(settings.run)
+        else:
+            self.window.show_what_runs()
 
     def _window(self) -> MainWindow:
         install_language(self.app, chosen_language(self.language_name))
@@ -132,6 +134,7 @@ class Program:
         visible = old.isVisible()
         old.save()
         self.window = self._window()
+        self.window.launcher.processes = old.launcher.processes  # their exit statuses are known to this program alone
         self.window.show_run(shown)
         self.window.setVisible(visible)
         old.close()

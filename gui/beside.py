@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
+from shiboken6 import isValid
 
 
-class _Errand(QObject):
-    """One piece of work. It belongs to whoever asked, and a thread that ends later finds it gone."""
+class _Postbox(QObject):
+    """Carries answers into the window's thread, in which it is made.
 
-    done = Signal(object)
+    It belongs to nobody and is never deleted: a thread that still works while a window is closed must not find the
+    object gone through which it answers.
+    """
 
-    def __init__(self, owner: QObject, then: Callable[[Any], None]) -> None:
-        super().__init__(owner)
-        self.then = then
+    came = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
         # Bound to a QObject, so that Qt calls it in the window's thread and not in the one that emits.
-        self.done.connect(self._deliver)
+        self.came.connect(self._deliver)
 
-    def _deliver(self, answer: object) -> None:
-        self.deleteLater()
-        self.then(answer)
+    def _deliver(self, letter: tuple[QObject, Callable[[Any], None], Any]) -> None:
+        owner, then, answer = letter
+        if isValid(owner):
+            then(answer)
+
+
+@cache
+def _postbox() -> _Postbox:
+    return _Postbox()
 
 
 def run_beside(owner: QObject, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
@@ -31,14 +41,16 @@ def run_beside(owner: QObject, work: Callable[[], Any], then: Callable[[Any], No
 
     Args:
         owner: Lives in the window's thread; once it is deleted, nobody is told.
-        work: Must not touch a widget, and must not raise.
+        work: Must not touch a widget. Where it raises, the answer is None.
         then: Is called with the answer in the window's thread.
     """
-    errand = _Errand(owner, then)
+    box = _postbox()
 
     def run() -> None:
-        answer = work()
-        with suppress(RuntimeError):  # the owner was deleted meanwhile
-            errand.done.emit(answer)
+        answer = None
+        try:
+            answer = work()
+        finally:  # without an answer, who waits for it would wait for ever
+            box.came.emit((owner, then, answer))
 
     threading.Thread(target=run).start()

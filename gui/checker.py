@@ -36,9 +36,9 @@ class Checker(QObject):
         self._at_work = True
         run_beside(self, lambda: (settings, _answer(settings)), self._receive)
 
-    def _receive(self, answer: tuple[TrainSettings, Readiness]) -> None:
+    def _receive(self, answer: tuple[TrainSettings, Readiness] | None) -> None:
         self._at_work = False
-        settings, found = answer
+        settings, found = answer or (None, Readiness())
         newest = self._newest
         if newest is not None and newest is not settings:
             self._begin(newest)
@@ -47,10 +47,7 @@ class Checker(QObject):
 
 
 def _answer(settings: TrainSettings) -> Readiness:
-    """Check settings; a path that the system refuses to look at, such as one too long, is a problem of its field."""
     try:
         return check_ready(settings)
-    except OSError as error:
-        refused = str(error.filename)
-        name = next((name for name, value in settings.changed().items() if value == refused), "cfg")
-        return Readiness((Problem(name, "error", f"{name}={refused}: {error.strerror}"),))
+    except (OSError, OverflowError, MemoryError, RecursionError) as error:
+        return Readiness((Problem("cfg", "error", f"not to be checked: {error}; correct the last change"),))

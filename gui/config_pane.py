@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
@@ -22,6 +23,7 @@ from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.ready import LayerRow, read_layers
 from yolo_subbatch.run.settings import TrainSettings
 
+from .runs_model import stamp
 from .theme import console_font
 
 Index = QModelIndex | QPersistentModelIndex
@@ -126,7 +128,7 @@ class ConfigPane(QWidget):
     def update_now(self) -> None:
         """Read the table, where it is wanted and another one."""
         cfg, size = self._wanted()
-        wanted = (cfg, size)
+        wanted = (cfg, size, stamp(Path(cfg)) if cfg else None)
         if wanted == self._read:
             return
         self._read = wanted
@@ -148,7 +150,7 @@ class ConfigPane(QWidget):
             if trained.is_file():
                 return str(trained), None
             try:
-                settings = self.folder.read_settings()
+                settings = self.folder.usable_settings()
             except YoloSubbatchError:
                 return None, None
         if settings is None:

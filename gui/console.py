@@ -8,14 +8,15 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from PySide6.QtCore import QTimer
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtGui import QResizeEvent, QTextCursor
 from PySide6.QtWidgets import QPlainTextEdit, QWidget
 
 from yolo_subbatch.run.events import Event, Log, RunFinished, RunStarted, Step, Val, Warned
 
-from .reader import RunReader
+from .reader import ENDED, RunReader
 from .theme import console_font
 from .words import brief
 
@@ -75,8 +76,7 @@ class Console(QPlainTextEdit):
         self._rest = ""
         self._offset = 0
         if self.reader is not None:
-            file = self.reader.folder.console
-            self._offset = max(0, file.stat().st_size - FIRST_BYTES) if file.is_file() else 0
+            self._offset = first_place(self.reader.folder.console)
 
     def read(self) -> None:
         """Show what the file has got since the last look."""
@@ -91,16 +91,14 @@ class Console(QPlainTextEdit):
         self._offset += len(data)
         if data:
             self._show(self._decoder.decode(data))
+        elif self._rest and self.reader.state in ENDED:
+            self._show("\n")  # nobody will end this line
 
     def _show(self, text: str) -> None:
-        whole, _, self._rest = (self._rest + ANSI.sub("", text)).rpartition("\n")
-        if not whole and not self._rest:
-            return
-        # A carriage return starts its line anew: of a progress bar only the last state is kept.
-        lines = [line.rstrip("\r").rpartition("\r")[2] for line in whole.split("\n")] if whole else []
+        whole, end, self._rest = (self._rest + text).rpartition("\n")
         if len(self._rest) > SLICE:
             self._rest = self._rest.rpartition("\r")[2][-SLICE:]
-        self._append(lines)
+        self._append([plain(line) for line in whole.split("\n")] if end else [])
 
     def _append(self, lines: list[str]) -> None:
         if lines:
@@ -120,10 +118,10 @@ class Console(QPlainTextEdit):
         """Have what is in view stay, or the end if that is; only the user goes sideways, not Qt to a line's end."""
         down = self.verticalScrollBar()
         at_end = down.value() >= down.maximum()
+        first = QTextCursor(self.firstVisibleBlock())  # its number falls while the oldest lines go
         yield
         self.horizontalScrollBar().setValue(self._sideways)
-        if at_end:
-            down.setValue(down.maximum())
+        down.setValue(down.maximum() if at_end else first.blockNumber())
 
     def _events_came(self, events: list[Event]) -> None:
         if self.reader is None or self.reader.folder.console.is_file():
@@ -136,6 +134,22 @@ class Console(QPlainTextEdit):
         lines = [line for line in map(describe, self._waiting) if line]
         self._waiting.clear()
         self._append(lines)
+
+
+def first_place(file: Path) -> int:
+    """Return where to begin to read a file: at its start or, in a long one, at a line near its end."""
+    try:
+        with file.open("rb") as opened:
+            begin = max(0, opened.seek(0, 2) - FIRST_BYTES)
+            opened.seek(begin)
+            return begin + len(opened.readline(SLICE)) if begin else 0
+    except OSError:
+        return 0
+
+
+def plain(line: str) -> str:
+    """Return what a terminal shows of a line at its end: a carriage return starts it anew, as progress bars do."""
+    return ANSI.sub("", line).rstrip("\r").rpartition("\r")[2]
 
 
 def describe(event: Event) -> str:

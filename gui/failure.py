@@ -14,9 +14,14 @@ from yolo_subbatch.run.settings import TrainSettings
 from .history import History
 
 #: What the libraries say when memory runs out, on a GPU and on the CPU.
-SHORTAGE = re.compile(r"out of memory|OutOfMemory|not enough memory|can(no|')t allocate", re.IGNORECASE)
+SHORTAGE = re.compile(
+    r"out of memory|MemoryError|not enough memory|memory is short|(can(no|')t|unable to) allocate|alloc_failed|"
+    r"bad_alloc",
+    re.IGNORECASE,
+)
 A_FAULT = re.compile(r"error|exception|fatal|abort|fault|killed", re.IGNORECASE)
 MISTAKES = ("SettingsError", "CfgError", "DataError", "WeightsError")  # of the user's input, told in full sentences
+MOST_LINES = 4  # of the message that the program ends with when its input is at fault
 TAIL_BYTES = 16_384  # of the console, in which a reason may stand
 
 
@@ -47,7 +52,7 @@ def explain(history: History, settings: TrainSettings | None, exit_status: int |
     killed = exit_status in (-9, 137)  # on Linux the system ends what takes all its memory this way
     batch, parts = _batch(history, settings)
     finer = next_subdivisions(batch, parts) if batch and parts else None
-    if SHORTAGE.search(message) or kind == "MemoryError" or killed:
+    if SHORTAGE.search(f"{kind}: {message}") or killed:
         return Failure("memory", message, batch, finer, "SIGKILL" if killed else "")
     if kind in MISTAKES or exit_status == 2:
         return Failure("mistake", message, batch)
@@ -82,20 +87,26 @@ def _own_words(finished: RunFinished | None, console: str) -> tuple[str, str]:
 def _last_lines(lines: Sequence[str]) -> str:
     """Return the last message on the console: what the program says of the input, or the end of a traceback."""
     told = [line.strip() for line in lines if line.strip()]
-    for place, line in reversed(list(enumerate(told))):
+    words = told[-MOST_LINES:]  # what stands before may be of a process before this one
+    for place, line in reversed(list(enumerate(words))):
+        if line.startswith("Traceback "):
+            break
         if line.startswith("yolo-subbatch: "):
-            return "\n".join([line.removeprefix("yolo-subbatch: "), *told[place + 1 :]])
+            return "\n".join([line.removeprefix("yolo-subbatch: "), *words[place + 1 :]])
     return told[-1] if told and A_FAULT.search(told[-1]) else ""  # and not how far it had come
 
 
 def _batch(history: History, settings: TrainSettings | None) -> tuple[int | None, int | None]:
     """Return batch and subdivisions as the run had them at its end: it may have raised them itself."""
-    batch = history.started.batch if history.started else settings.batch if settings else None
-    parts = history.started.subdivisions if history.started else settings.subdivisions if settings else None
+    known = history.started or settings
+    if known is None:
+        return None, None
+    parts, begin = known.subdivisions, history.started.seq if history.started else -1
     for _, warned in history.warnings:
-        found = re.search(r"subdivisions=(\d+)", warned.text) if warned.code == "oom_retry" else None
+        newer = warned.code == "oom_retry" and warned.seq > begin  # not of before it was resumed
+        found = re.search(r"subdivisions=(\d+)", warned.text) if newer else None
         parts = int(found[1]) if found else parts
-    return batch, parts if isinstance(parts, int) else None
+    return known.batch, parts if isinstance(parts, int) else None
 
 
 def _signal_name(number: int) -> str:

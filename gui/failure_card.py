@@ -63,11 +63,11 @@ class FailureCard(QFrame):
         self.setVisible(failure is not None)
         if failure is None:
             return
-        lines = failure.message.splitlines()
-        shown = "\n".join(line[:WIDEST] for line in lines[:MOST_LINES])
-        self.message.setText(shown)
-        self.message.setToolTip(failure.message if shown != failure.message else "")
-        self.message.setVisible(bool(failure.message))
+        whole = failure.message.strip()
+        shown = "\n".join(line[:WIDEST] for line in whole.splitlines()[:MOST_LINES])
+        self.message.setText(shown if shown == whole else f"{shown} …")
+        self.message.setToolTip("" if shown == whole else whole)
+        self.message.setVisible(bool(whole))
         self.title.setText(f"✗  {self._title(failure)}")
         self.advice.setText(self._advice(failure, resumable))
         self.finer.setVisible(failure.kind == "memory" and failure.subdivisions is not None)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QLockFile, QObject, QStandardPaths, QTimer, Signal
 
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run import queue
 from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.listing import list_runs
+from yolo_subbatch.run.listing import list_runs, list_waiting
 from yolo_subbatch.run.settings import TrainSettings
 
 from .beside import run_beside
 
 LOOK_AT_QUEUE = 1000  # ms
+LOCK = "yolo-subbatch-queue.lock"  # one for all projects: these share the devices
+STALE = 20_000  # ms after which the lock of a window that has died is not minded
 LAST_BREATH = 20.0  # seconds in which a process ends after its last event
 STOPPED_AT_ONCE = "stopped at once, from the window"
 
@@ -54,9 +57,11 @@ class Launcher(QObject):
         """Return every run, the newest first in each project folder."""
         return [folder for project in self.projects for folder in list_runs(project)]
 
-    def busy(self, device: str | None) -> list[RunFolder]:
-        """Return the runs that compute now on a device that a run with ``device`` would use."""
-        return [each for each in self.runs() if each.alive() and queue.share_a_device(device, device_of(each))]
+    @staticmethod
+    def busy(device: str | None, running: Iterable[RunFolder]) -> list[RunFolder]:
+        """Return those of the running runs that compute on a device of this machine that ``device`` would use."""
+        here = (each for each in running if each.process() is not None)
+        return [each for each in here if queue.share_a_device(device, device_of(each))]
 
     def start(self, settings: TrainSettings) -> RunFolder | None:
         """Start a run, or put it into the queue where its device is busy; None where that failed.
@@ -70,44 +75,70 @@ class Launcher(QObject):
             self.failed.emit(str(error))
             return None
         self.watch(folder.path.parent)
-        queue.enqueue(folder)
-        self.serve_queue()
-        self.changed.emit()
-        return folder
+        return folder if self.resume(folder) else None
 
-    def resume(self, folder: RunFolder) -> None:
-        """Go on with a run that was stopped or has failed, as soon as its device is free."""
-        queue.enqueue(folder)
+    def resume(self, folder: RunFolder) -> bool:
+        """Begin a run, or go on with one that was stopped or has failed, as soon as its device is free.
+
+        False where it cannot be put into the queue.
+        """
+        try:
+            queue.enqueue(folder)
+        except OSError as error:
+            self.failed.emit(f"{folder.path}: cannot be put into the queue ({error.strerror})")
+            return False
         self.serve_queue()
         self.changed.emit()
+        return True
 
     def serve_queue(self) -> None:
-        """Start the waiting runs whose devices are free."""
+        """Start the waiting runs whose devices are free; another window does not do so at the same moment."""
         for process in self.processes.values():
             process.poll()  # of one that has ended nothing is to be left in the system's table
-        runs = self.runs()
-        waiting = queue.in_order(runs)
-        if not waiting:
-            return
-        taken = [device_of(each) for each in runs if each.alive()]
+        waiting = queue.in_order(each for project in self.projects for each in list_waiting(project))
+        lock = QLockFile(f"{QStandardPaths.writableLocation(QStandardPaths.StandardLocation.TempLocation)}/{LOCK}")
+        lock.setStaleLockTime(STALE)
+        if waiting and lock.tryLock(0):
+            try:
+                self._start_those_that_can(waiting)
+            finally:
+                lock.unlock()
+
+    def _start_those_that_can(self, waiting: list[RunFolder]) -> None:
+        taken = [device_of(each) for each in self.runs() if each.process() is not None]
         for folder in waiting:
-            device = device_of(folder)
-            if not any(queue.share_a_device(device, each) for each in taken) and queue.take(folder):
-                self._launch(folder)
+            device, place = device_of(folder), queue.place_of(folder)
+            if not any(queue.share_a_device(device, each) for each in taken) and self._take(folder):
+                self._launch(folder, place)
             taken.append(device)  # the order is kept: a later run does not overtake on the same device
 
-    def _launch(self, folder: RunFolder) -> None:
+    @staticmethod
+    def _take(folder: RunFolder) -> bool:
+        """Take a run out of the queue to start it; one in a folder that may not be changed is left to its owner."""
         try:
-            self.processes[folder.path] = folder.launch(resume=folder.began.exists())
+            return queue.take(folder)
+        except OSError:
+            return False
+
+    def _launch(self, folder: RunFolder, place: str | None) -> None:
+        resume = folder.began.exists()
+        try:
+            if resume:
+                folder.clear_request()  # of before; one that comes from now on is obeyed
+            self.processes[folder.path] = folder.launch(resume, place=place)
         except OSError as error:
-            self.failed.emit(f"{folder.path}: the process cannot be started ({error.strerror})")
+            text = self.tr("{folder}: the process cannot be started ({reason})")
+            self.failed.emit(text.format(folder=folder.path, reason=error.strerror))
+            with suppress(OSError):
+                folder.record_failure(error)  # it is in no queue any more, but stays in the list
             return
         self.started.emit(folder)
         self.changed.emit()
 
     def process_of(self, folder: RunFolder) -> subprocess.Popen[bytes] | None:
-        """Return the process of a run that this window started."""
-        return self.processes.get(folder.path)
+        """Return the newest process of a run, if this window started it."""
+        process = self.processes.get(folder.path)
+        return process if process is not None and folder.is_of(process.pid) else None
 
     def ask_to_stop(self, folder: RunFolder) -> None:
         """Have a run stop after its current update; one that waits is taken out of the queue."""
@@ -117,14 +148,18 @@ class Launcher(QObject):
             else:
                 folder.request_stop()
         except OSError as error:
-            self.failed.emit(f"{folder.path}: cannot be asked to stop ({error.strerror}); stop it at once instead")
+            text = self.tr("{folder}: cannot be asked to stop ({reason}); stop it at once instead")
+            self.failed.emit(text.format(folder=folder.path, reason=error.strerror))
 
     def stop_at_once(self, folder: RunFolder) -> None:
         """End a run's processes now; what its last checkpoint holds is kept."""
+        elsewhere = self.tr("{name} runs on another machine; stop it there").format(name=folder.path.name)
 
         def work() -> None:
             if folder.kill():
                 folder.record_failure(KeyboardInterrupt(STOPPED_AT_ONCE))
+            elif folder.status() == "running":
+                raise OSError(elsewhere)
 
         self._beside(work)
 
@@ -137,7 +172,13 @@ class Launcher(QObject):
     def delete(self, folder: RunFolder) -> None:
         """Remove a run's folder with everything in it; one that is running stays."""
         running = self.tr("{name} is running; stop it first").format(name=folder.path.name)
-        if folder.status() == "running":
+        if not any(file.is_file() for file in (folder.events, folder.began, folder.waiting)):
+            text = self.tr("{folder}: not the folder of a run; it is not deleted")
+            self.failed.emit(text.format(folder=folder.path))
+            return
+        queued = folder.waiting.exists()
+        # Once it is out of the queue nobody starts it; if somebody was faster, it is being started.
+        if folder.status() == "running" or (queued and not self._take(folder)):
             self.failed.emit(running)
             return
 

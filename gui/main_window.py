@@ -115,6 +115,11 @@ class MainWindow(QMainWindow):
         self.runs.select(folder)
         self._compare()
 
+    def show_what_runs(self) -> None:
+        """Show the newest run that is running, if there is one: the window may have been away meanwhile."""
+        running = (row.folder for row in self.runs_model.rows if row.status == "running")
+        self.show_run(next(running, None))
+
     def _state_changed(self, state: str) -> None:
         """Show what a run's new state changes: its failure, what can be done, the list."""
         self.refresh_runs()
@@ -160,7 +165,8 @@ class MainWindow(QMainWindow):
         """Look which runs there are, and which of them keep the device of the form busy."""
         self.runs_model.show(self.launcher.runs())
         self.runs.select(self.reader.folder if self.reader is not None else None)
-        self.setup.set_busy([folder.path.name for folder in self.launcher.busy(self.setup.device)])
+        running = [row.folder for row in self.runs_model.rows if row.status == "running"]
+        self.setup.set_busy([folder.path.name for folder in self.launcher.busy(self.setup.device, running)])
         self._show_title()
         self._enable_actions()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from PySide6.QtCore import QCoreApplication
+from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from yolo_subbatch import __version__
@@ -15,7 +15,7 @@ TITLE = "yolo-subbatch"
 
 def complain(parent: QWidget, text: str) -> None:
     """Tell the user in words what could not be done; the window goes on meanwhile."""
-    QMessageBox(QMessageBox.Icon.Warning, TITLE, text, QMessageBox.StandardButton.Ok, parent).open()
+    _open(QMessageBox(QMessageBox.Icon.Warning, TITLE, text, QMessageBox.StandardButton.Ok, parent))
 
 
 def ask_to_delete(parent: QWidget, folder: RunFolder) -> bool:
@@ -49,4 +49,9 @@ def show_about(parent: QWidget) -> None:
 
 
 def _say(parent: QWidget, title: str, text: str) -> None:
-    QMessageBox(QMessageBox.Icon.NoIcon, title, text, QMessageBox.StandardButton.Ok, parent).open()
+    _open(QMessageBox(QMessageBox.Icon.NoIcon, title, text, QMessageBox.StandardButton.Ok, parent))
+
+
+def _open(box: QMessageBox) -> None:
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    box.open()

@@ -61,7 +61,7 @@ class PathField(QWidget):
         """Let the user pick a file or folder, beginning where the last one was."""
         place = Path(self.given()).parent if Path(self.given()).exists() and self.given() else Path(self.folder)
         if self._pattern:
-            patterns = f"{self._pattern};;{self.tr('All files (*)')}"
+            patterns = ";;".join((self._pattern, self.tr("All files (*)")))
             found, _ = QFileDialog.getOpenFileName(self, self.button.toolTip(), str(place), patterns)
         else:
             found = QFileDialog.getExistingDirectory(self, self.button.toolTip(), str(place))

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import time
+from contextlib import suppress
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from yolo_subbatch.run.events import SLICE, Event, EventTail, RunFinished, RunStarted
+from yolo_subbatch.run.events import ENDINGS, SLICE, Event, EventTail, RunFinished, RunStarted
 from yolo_subbatch.run.folder import RunFolder
 
 from .history import History
 
 POLL = 40  # ms between two looks at the file
+POLL_ENDED = 1000  # ms between two looks at a run that has ended, which someone may resume
+MARK = 256  # bytes by which an event is known again
 BUSY = 0.015  # seconds that one look may take from the window
 LOOK_AT_PROCESS = 0.5  # seconds between two looks at the process
 QUEUED, STARTING, RUNNING, STOPPING = "queued", "starting", "running", "stopping"
 LIVE = (STARTING, RUNNING, STOPPING)
-ENDED = ("completed", "stopped", "failed")
+ENDED = ENDINGS
 
 
 class RunReader(QObject):
@@ -47,8 +50,8 @@ class RunReader(QObject):
         self.tail = EventTail(folder.events)
         self.state = STARTING if process is not None else "prepared"
         self.up_to_date = False
-        self._last_seq = -1
-        self._told: str | None = None  # the state that the events read so far lead to
+        self._last_seq, self._newest = -1, b""
+        self._told: RunStarted | RunFinished | None = None  # which of the events read so far leads to a state
         self._looked = 0.0
         self._began = self.folder.when_it_began()
         self._timer = QTimer(self)
@@ -68,7 +71,7 @@ class RunReader(QObject):
     @property
     def exit_status(self) -> int | None:
         """The exit status of a process that this program started, negative for a signal; None where unknown."""
-        return self.process.poll() if self.process is not None else None
+        return self.process.poll() if self.process is not None and self.folder.is_of(self.process.pid) else None
 
     @property
     def progress(self) -> float:
@@ -85,16 +88,26 @@ class RunReader(QObject):
         self._began = self.folder.when_it_began()
         self._set_state(STARTING)
         self._begin_again()
+        self._timer.setInterval(POLL)
         self._timer.start()
 
     def read(self) -> None:
         """Read what is new, for no longer than the window can spare."""
         gone = time.monotonic() - self._looked >= LOOK_AT_PROCESS and not self.look_at_process()
+        if self._newest_bytes() != self._newest:
+            self._begin_again()
+        self._read_slices(gone)
+        self._newest = self._newest_bytes()
+
+    def _read_slices(self, gone: bool) -> None:
         began = time.monotonic()
         while True:
             before = self.tail.offset
-            events = self.tail.read(SLICE)
-            if self.tail.offset < before or (events and events[0].seq <= self._last_seq):
+            events: list[Event] = []
+            with suppress(OSError):  # of a folder that is being removed, or on a share that is away for a moment
+                events = self.tail.read(SLICE)
+            # In a file that is read for the first time numbers may be missing; later they fall where it was cut.
+            if self.tail.offset < before or (self.up_to_date and events and events[0].seq <= self._last_seq):
                 self._begin_again()
                 continue
             if events:
@@ -105,10 +118,18 @@ class RunReader(QObject):
             if time.monotonic() - began > BUSY:
                 return
 
+    def _newest_bytes(self) -> bytes:
+        """Return what stands in the file where the newest event was read; others may have been written there since."""
+        with suppress(OSError), self.folder.events.open("rb") as file:
+            begin = max(0, self.tail.offset - MARK)
+            file.seek(begin)
+            return file.read(self.tail.offset - begin)
+        return self._newest  # of a file that has vanished everything counts that was read
+
     def _begin_again(self) -> None:
         """Read the file from its start: events were cut off, and others may stand in their place."""
         self.tail = EventTail(self.folder.events)
-        self._last_seq = -1
+        self._last_seq, self._newest = -1, b""
         self._told = None
         self.up_to_date = False
         self.history.clear()
@@ -118,35 +139,34 @@ class RunReader(QObject):
         self._last_seq = events[-1].seq
         self.history.take(events)
         for event in events:
-            if isinstance(event, RunStarted):
-                self._told = RUNNING
-            elif isinstance(event, RunFinished):
-                self._told = event.status
+            if isinstance(event, (RunStarted, RunFinished)):
+                self._told = event
         self.received.emit(events)
 
     def _at_the_end(self, gone: bool) -> None:
         """Tell the state that the events lead to; while a long file is read, they tell of a time that is over."""
         told, self._told = self._told, None
-        finished = self.history.finished
-        if told == RUNNING and self.state not in ENDED:
-            self._set_state(RUNNING)
-        elif finished is not None and told in ENDED and not self.folder.begins_after(finished.t):
-            self._set_state(told)
+        if told is not None and not self.folder.begins_after(told.t):  # else a process of before wrote it
+            if isinstance(told, RunFinished):
+                self._set_state(told.ending)
+            elif self.state not in ENDED:
+                self._set_state(RUNNING)
         if not self.up_to_date:
             self.up_to_date = True
             self.caught_up.emit()
+        self._timer.setInterval(POLL_ENDED if self.state in ENDED else POLL)
         if gone and self.state in LIVE:
+            self.history.finished = None  # what a process of before said is not why this one failed
             self._set_state("failed")
 
     def look_at_process(self) -> bool:
         """Look whether the run's process lives, and return it; of a run that has ended nobody asks again and again."""
         self._looked = time.monotonic()
         began = self.folder.when_it_began()
-        if began != self._began:  # another process goes on in this folder, started by whomever
+        if began not in (0, self._began):
             self._began = began
-            if self.state in ENDED:
-                self._set_state(STARTING)
-            self._begin_again()
+            if self.process is None or not self.folder.is_of(self.process.pid):
+                self._follow_another()
         if self.process is not None and self.process.poll() is None:
             alive = True
         else:
@@ -161,6 +181,12 @@ class RunReader(QObject):
         elif not alive and self.state == "prepared":
             self._set_state(self.folder.status())
         return alive
+
+    def _follow_another(self) -> None:
+        """Take up the process that goes on in this folder, started by whomever."""
+        if self.state in ENDED:
+            self._set_state(STARTING)
+        self._begin_again()
 
     def _set_state(self, state: str) -> None:
         if state != self.state:

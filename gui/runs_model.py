@@ -48,7 +48,7 @@ class RunsModel(QAbstractTableModel):
             self.compared_changed.emit()
 
     def _summary(self, folder: RunFolder) -> RunSummary:
-        mark = tuple(_stamp(file) for file in (folder.events, folder.began, folder.waiting))
+        mark = tuple(stamp(file) for file in (folder.events, folder.began, folder.waiting))
         known = self._known.get(folder.path)
         if known is not None and known[0] == mark and known[1].status in UNCHANGING:
             return known[1]
@@ -131,7 +131,8 @@ class RunsModel(QAbstractTableModel):
         return "\n".join(lines)
 
 
-def _stamp(file: Path) -> tuple[int, int] | None:
+def stamp(file: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is written; None without one."""
     try:
         found = file.stat()
     except OSError:

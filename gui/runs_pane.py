@@ -80,7 +80,7 @@ class RunsPane(QFrame):
         row = self.model.row_of(folder) if folder is not None else None
         self._by_program = True
         if row is None:
-            self.table.clearSelection()
+            self.table.selectionModel().clear()  # the current row too: choosing it again is a choice
         else:
             self.table.selectRow(row)
         self._by_program = False

@@ -183,6 +183,8 @@ class SetupPane(QWidget):
             return
         self.preset_bar.remember(self.form.read()[0])
         self.start_requested.emit(self.settings())
+        self.card.button.setEnabled(False)  # until the next check: the second press of a double click is no second run
+        self._timer.start()
 
     def _tell_of_presets(self, text: str) -> None:
         self._preset_message.show_problems([Problem("preset", "error", text)] if text else [])

@@ -234,7 +234,7 @@ def seconds_left(history: History) -> float | None:
     if started is None or not started.steps_total or history.last is None:
         return None
     since_start = history.last.step - started.start_step
-    reach = min(len(times), since_start, max(RECENT, 2 * started.updates_per_epoch))
+    reach = min(len(times), since_start, max(RECENT, 2 * started.updates_per_epoch) + 1)  # with both ends
     if reach < STEADY:
         return None
     each = (times[-1] - times[-reach]) / (reach - 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from PySide6.QtCore import QCoreApplication
 
 #: A sign for every state, so that none is told by its colour alone.
@@ -30,9 +32,10 @@ def state_word(state: str) -> str:
 def span(seconds: float) -> str:
     """Return a duration in words: ``40 s``, ``41 min``, ``3 h 5 min``, ``2 d 4 h``."""
     translate = QCoreApplication.translate
+    seconds = round(seconds)
     minutes = round(seconds / 60)
     if seconds < 60:
-        return translate("Span", "{seconds} s").format(seconds=round(seconds))
+        return translate("Span", "{seconds} s").format(seconds=seconds)
     if minutes < 60:
         return translate("Span", "{minutes} min").format(minutes=minutes)
     hours, rest = divmod(minutes, 60)
@@ -48,7 +51,7 @@ def count(number: int) -> str:
 
 def brief(value: float | None) -> str:
     """Return a number with three or four digits that tell something."""
-    if value is None or value != value:
+    if value is None or not math.isfinite(value):
         return "-"
     if not value:
         return "0"
@@ -63,4 +66,4 @@ def memory(mib: float | None) -> str:
     """Return an amount of memory given in MiB."""
     if mib is None or mib != mib:
         return "-"
-    return f"{mib / 1024:.1f} GB" if mib >= 1024 else f"{mib:.0f} MB"
+    return f"{mib / 1024:.1f} GB" if round(mib) >= 1024 else f"{mib:.0f} MB"

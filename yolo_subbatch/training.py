@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.lazy import load
 from yolo_subbatch.run.checks import raise_errors
@@ -67,10 +69,9 @@ def train(settings: TrainSettings) -> int:
     if task.folder is None:
         return _in_folder(folder := _new_folder(settings), lambda: _train_in(task, folder, ready, progress), keep=False)
     folder = task.folder
+    folder.clear_request(before=psutil.Process().create_time())  # one that comes while torch is loaded is obeyed
     if ready is not None:
-        folder.begin_again(0)
-    elif "RANK" in os.environ:  # torchrun's processes leave a request alone that comes from now on
-        folder.clear_request()
+        folder.begin_again(0, clear=False)
     return _in_folder(folder, lambda: _train_in(task, folder, ready, progress), keep=True)
 
 

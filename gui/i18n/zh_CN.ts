@@ -92,7 +92,7 @@
     <name>BatchRow</name>
     <message>
         <source>as few parts as fit into memory</source>
-        <translation>在内存允许下分得尽量少</translation>
+        <translation>在显存允许下分得尽量少</translation>
     </message>
     <message>
         <source>1 image at a time</source>
@@ -177,7 +177,7 @@
     </message>
     <message>
         <source>Try subdivisions {number}</source>
-        <translation>试用 subdivisions {number}</translation>
+        <translation>改用子批数 {number}</translation>
     </message>
     <message>
         <source>Ended by the system, probably out of memory</source>
@@ -185,7 +185,7 @@
     </message>
     <message>
         <source>Out of memory</source>
-        <translation>内存不足</translation>
+        <translation>显存或内存不足</translation>
     </message>
     <message>
         <source>Something in the settings is not usable</source>
@@ -221,7 +221,7 @@
     </message>
     <message>
         <source>Raise subdivisions: the batch stays {batch} and so does every update; batch normalisation then averages over fewer images.</source>
-        <translation>请增大 subdivisions：批次仍为 {batch}，每次更新不变；只是批归一化的统计来自更少的图像。</translation>
+        <translation>请增大子批数（subdivisions）：批次仍为 {batch}，每次更新不变；只是批归一化的统计来自更少的图像。</translation>
     </message>
     <message>
         <source>The system ended the process, as it does when memory runs out.</source>
@@ -266,9 +266,25 @@
 <context>
     <name>Launcher</name>
     <message>
-        <source>{name} is running; stop it first</source>
+        <source>{folder}: the process cannot be started ({reason})</source>
         <extracomment>a RunFolder whose process was just started something could not be done, in words the list of runs is another one</extracomment>
+        <translation>{folder}：无法启动进程（{reason}）</translation>
+    </message>
+    <message>
+        <source>{folder}: cannot be asked to stop ({reason}); stop it at once instead</source>
+        <translation>{folder}：无法请求停止（{reason}）；请改用“立即停止”</translation>
+    </message>
+    <message>
+        <source>{name} runs on another machine; stop it there</source>
+        <translation>{name} 在另一台机器上训练；请在那里停止</translation>
+    </message>
+    <message>
+        <source>{name} is running; stop it first</source>
         <translation>{name} 正在训练；请先停止它</translation>
+    </message>
+    <message>
+        <source>{folder}: not the folder of a run; it is not deleted</source>
+        <translation>{folder}：不是训练文件夹；未删除</translation>
     </message>
 </context>
 <context>
@@ -408,6 +424,10 @@
     <message>
         <source>Choose a folder …</source>
         <translation>选择文件夹……</translation>
+    </message>
+    <message>
+        <source>All files (*)</source>
+        <translation>所有文件 (*)</translation>
     </message>
 </context>
 <context>
@@ -685,7 +705,7 @@
     </message>
     <message>
         <source>no memory</source>
-        <translation>内存不足</translation>
+        <translation>显存不足</translation>
     </message>
     <message>
         <source>{share} % of its iterations</source>
@@ -862,7 +882,7 @@
     </message>
     <message>
         <source>Stopping after this update ...</source>
-        <translation>本次更新后停止……</translation>
+        <translation>等待本次更新完成……</translation>
     </message>
     <message>
         <source>Stop after this update</source>
@@ -941,7 +961,7 @@
     </message>
     <message>
         <source>Memory</source>
-        <translation>内存</translation>
+        <translation>显存</translation>
     </message>
     <message>
         <source>Clip</source>
@@ -1145,11 +1165,11 @@
     </message>
     <message>
         <source>Parts in which a batch is computed; auto: as few as fit into memory.</source>
-        <translation>一个批次分成几个子批计算；auto：在内存允许下尽量少。</translation>
+        <translation>一个批次分成几个子批计算；auto：在显存允许下尽量少。</translation>
     </message>
     <message>
         <source>What subdivisions=auto may use, such as 8GB; all that is free if not given.</source>
-        <translation>subdivisions=auto 可用的内存，例如 8GB；不填则用全部空闲内存。</translation>
+        <translation>subdivisions=auto 可用的显存（用 CPU 时为内存），例如 8GB；不填则用全部空闲部分。</translation>
     </message>
     <message>
         <source>Largest norm of a batch&apos;s gradient; 0 or inf: not clipped.</source>
@@ -1165,7 +1185,7 @@
     </message>
     <message>
         <source>Make Ultralytics&apos; own losses independent of subdivisions.</source>
-        <translation>使 Ultralytics 自带的损失与 subdivisions 无关。</translation>
+        <translation>使 Ultralytics 自带的损失与子批数无关。</translation>
     </message>
     <message>
         <source>Darknet&apos;s way: batch and learning rate are multiplied by the GPUs.</source>

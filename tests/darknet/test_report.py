@@ -8,7 +8,15 @@ import pytest
 
 from yolo_subbatch.darknet import Network, parse_cfg, read_cfg
 from yolo_subbatch.darknet.parser import with_net
-from yolo_subbatch.darknet.report import flops, layer_report, parameter_count, weights_bytes
+from yolo_subbatch.darknet.report import (
+    LayerRow,
+    flops,
+    layer_report,
+    layer_rows,
+    parameter_count,
+    training_bytes,
+    weights_bytes,
+)
 from yolo_subbatch.darknet.shapes import layer_table
 from yolo_subbatch.errors import CfgError
 
@@ -149,6 +157,53 @@ def test_the_totals(small):
     ]
     assert parameter_count(small) == trained
     assert weights_bytes(small) == 20 + 4 * (trained + 32)
+
+
+def test_the_rows_are_the_lines(small):
+    found = layer_rows(small)
+    assert found[0] == LayerRow(0, "conv", "16", "3 x 3 / 1", " 320 x 160 x   3", " 320 x 160 x  16", 0.0442368, 464)
+    assert found[5] == LayerRow(5, "route", "", "", "4 1 1/2", " 160 x  80 x  24", 0.0, 0)
+    assert [row.parameters for row in found] == [464, 0, 1_184, 1_056, 0, 0, 200, 0, 0, 0, 1_806, 0, 0]
+    for row, line in zip(found, rows(layer_report(small)), strict=True):
+        cells = (row.index, row.kind, row.filters, row.kernel, row.source, row.output)
+        told = " ".join(map(str, cells)).split()
+        assert line.split()[: len(told)] == told
+    assert layer_rows(small, width=160, height=320) == layer_rows(with_net(small, width=160, height=320))
+
+
+# Numbers of one image that the backward pass needs, layer by layer.
+KEPT = (
+    2 * 16 * 320 * 160,  # before and after batch normalisation
+    3 * 16 * 160 * 80,  # the output, and a place in 64 bits for each
+    32 * 160 * 80,
+    32 * 160 * 80,
+    32 * 160 * 80,
+    24 * 160 * 80,
+    8 * 80 * 40,
+    32 * 40 * 20,
+    32 * 80 * 40,
+    32 * 40 * 20,
+    14 * 20 * 10,
+    0,  # the head
+    14,
+)
+
+
+def test_the_memory_of_a_training(small):
+    weights = 3 * 4_710  # with gradient and momentum
+    assert sum(KEPT) == 3_970_814
+    assert training_bytes(small, 1) == 4 * (weights + 3_970_814)
+    assert training_bytes(small, 4) == 4 * (weights + 4 * 3_970_814)
+    assert training_bytes(small, 0) == 4 * weights
+    per_image = training_bytes(small, 1) - 4 * weights
+    average = 4 * KEPT[-1]  # as large for any input
+    larger = training_bytes(small, 1, width=640, height=320) - 4 * weights
+    assert larger - average == 4 * (per_image - average)
+
+
+def test_the_memory_of_a_network_that_does_not_fit(small):
+    with pytest.raises(CfgError, match=r"^small\.cfg:\d+: "):
+        training_bytes(small, 1, width=330)
 
 
 def test_the_parameters_are_the_networks(small):

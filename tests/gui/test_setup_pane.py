@@ -230,7 +230,7 @@ def test_a_long_path_does_not_widen_the_form(qtbot: Any, pane: SetupPane) -> Non
 def test_a_path_that_the_system_refuses_is_a_problem(qtbot: Any, pane: SetupPane) -> None:
     pane.set_settings(TrainSettings(cfg="yolov3.cfg", data="b" * 300))
     pane.check_now()
-    assert pane.form.messages["data"].toolTip().startswith(f"✗ data={'b' * 300}: ")
+    assert pane.form.messages["data"].toolTip().startswith("✗ data: bbbbbb")
     with qtbot.waitSignal(pane.readiness_changed):
         pane._check()
     with qtbot.assertNotEmitted(pane.start_requested):

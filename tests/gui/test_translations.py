@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from PySide6.QtCore import QCoreApplication, QSettings, QTranslator
+from PySide6.QtCore import QCoreApplication, QSettings, Qt, QTranslator
 from PySide6.QtGui import QAction, QFontDatabase
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -29,6 +30,10 @@ from pytestqt.qtbot import QtBot
 from yolo_subbatch.gui.app import Program
 from yolo_subbatch.gui.failure import Failure
 from yolo_subbatch.gui.language import chosen_language, install_language
+from yolo_subbatch.gui.reader import LIVE, RunReader
+from yolo_subbatch.gui.runs_model import NOTE
+from yolo_subbatch.gui.status_card import StatusCard
+from yolo_subbatch.gui.theme import LIGHT
 from yolo_subbatch.gui.words import GLYPHS, span, state_word
 from yolo_subbatch.run.commands import GuiSettings
 from yolo_subbatch.run.events import EventWriter, RunFinished, RunStarted, Step, Val
@@ -44,6 +49,8 @@ CODE = re.compile(
     r"sigmoid|sgdr|frozen|cross|sub|stretch|pjreddie|alexeyab|MiB|GiB|conv|max|route|yolo|upsample|yolov3|Ctrl|Shift|"
     r"Return|Home|runs|mosaic|img|done|elsewhere|small|RTX)\b"
 )
+
+PLACE = re.compile(r"\S*[/\\]\S+")  # a path; a lone stroke, as in "images / s", is none
 
 
 @pytest.fixture
@@ -94,6 +101,38 @@ def test_placeholders_stay() -> None:
         assert ("&" in source) == ("&" in (translation.text or "")), source
 
 
+def test_patterns_of_dialogues_stay() -> None:
+    """Qt reads them from the text, so their brackets are no Chinese ones."""
+    pattern = re.compile(r" (\(\*[^()]*\))$")
+    filters = [(source, each.text or "") for _, source, each in messages() if pattern.search(source)]
+    assert len(filters) >= 7
+    for source, text in filters:
+        assert pattern.findall(source) == pattern.findall(text), source
+
+
+def test_the_file_has_what_the_window_asks_for() -> None:
+    """A text inside an f-string, or one that is asked for under another context, would be English for ever."""
+    held = {(context, source) for context, source, _ in messages()}
+    asked = [each for file in sorted(FOLDER.parent.glob("*.py")) for each in asked_texts(file)]
+    assert len(asked) > 150
+    assert [each for each in asked if each[1:] not in held] == []
+
+
+def asked_texts(file: Path) -> Iterator[tuple[str, str, str]]:
+    """Return file, context and text of every translation that a module asks for."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    owner = {each: top.name for top in tree.body if isinstance(top, ast.ClassDef) for each in ast.walk(top)}
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call):
+            continue
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        texts = [each.value for each in call.args if isinstance(each, ast.Constant)]
+        if name == "tr":
+            yield file.name, owner[call], texts[0]
+        elif name == "translate" and len(texts) == 2:
+            yield file.name, texts[0], texts[1]
+
+
 def test_the_compiled_file_loads(qapp: QCoreApplication) -> None:
     translator = QTranslator()
     assert translator.load(str(FOLDER / "zh_CN.qm"))
@@ -135,12 +174,40 @@ def test_no_text_of_the_window_is_left_in_english(
             assert_chinese(window.failure)
         window.setup.check_now()
         assert_chinese(window)
+        window.setup.form.fields["subdivisions"].give("auto")
+        window.setup.set_busy(["mask-416-b64s16"])
+        window.setup.check_now()
+        assert_chinese(window.setup)
+        rows, layers = window.runs_model, window.config.model
+        for role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+            assert CHINESE.search(rows.data(rows.index(0, NOTE), role))
+        titles = [layers.headerData(place, Qt.Orientation.Horizontal) for place in range(layers.columnCount())]
+        assert [title for title in titles if not CHINESE.search(title)] == ["BFLOPs"]
         for menu in window.findChildren(QMenu):
             accelerators = re.findall(r"&(\w)", " ".join(action.text() for action in menu.actions()))
             assert len(accelerators) == len(set(accelerators))
     finally:
         window.close()
         install_language(qapp, "en")
+
+
+@pytest.mark.parametrize("state", GLYPHS)
+def test_every_state_of_a_run(chinese: None, tmp_path: Path, qtbot: QtBot, state: str) -> None:
+    reader = RunReader(finished_run(tmp_path))
+    reader.read()
+    reader.state = state
+    card = StatusCard(LIGHT)
+    qtbot.addWidget(card)
+    card.show_run(reader)
+    assert_chinese(card)
+    assert state_word(state) in card.detail.text()
+    if state in LIVE:
+        said = [card.stop_button.text()]
+        for work in (card.stop_asked, card._offer_to_kill):
+            work()
+            said.append(card.stop_button.text())
+            assert_chinese(card)
+        assert len(set(said)) == 3, "a press has to change the words of the button"
 
 
 def finished_run(project: Path) -> RunFolder:
@@ -159,9 +226,10 @@ def assert_chinese(top: QWidget) -> None:
     """Every text with letters that are no code has a Chinese character."""
     shown = {text for widget in (top, *top.findChildren(QWidget)) for text in texts_of(widget)}
     shown |= {action.text() for action in top.findChildren(QAction)}
-    english = {text for text in shown if re.search(r"[A-Za-z]{3}", CODE.sub("", text)) and not CHINESE.search(text)}
-    places = {text for text in english if "/" in text or "\\" in text}  # paths in tool tips
-    assert not english - places - {"Export..."}, "which is in a menu of pyqtgraph's that is never opened"
+    shown |= {action.toolTip() for action in top.findChildren(QAction)}
+    left = {text: CODE.sub("", PLACE.sub("", text)) for text in shown if not CHINESE.search(text)}
+    english = {text for text, rest in left.items() if re.search(r"[A-Za-z]{3}", rest)}
+    assert not english - {"Export...", "Export"}, "which is in a menu of pyqtgraph's that is never opened"
 
 
 def texts_of(widget: QWidget) -> Iterator[str]:

@@ -176,7 +176,7 @@ def test_a_mistake_that_only_the_run_can_find_is_told_in_words(window: MainWindo
     window.tabs.setCurrentWidget(window.config)
     qtbot.mouseClick(window.failure.console, Qt.MouseButton.LeftButton)
     assert window.tabs.currentWidget() is window.console
-    assert "odd.weights" in window.console.toPlainText()
+    qtbot.waitUntil(lambda: "odd.weights" in window.console.toPlainText(), timeout=SOON)
     window.setup.set_settings(TrainSettings(cfg="yolov3"))
     qtbot.mouseClick(window.failure.again, Qt.MouseButton.LeftButton)
     assert window.setup.settings().weights == "odd.weights"

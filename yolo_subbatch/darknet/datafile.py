@@ -92,6 +92,8 @@ def _classes(file: Path, entries: dict[str, tuple[str, int]]) -> int | None:
     value, line = entries["classes"]
     if not value.isdecimal() or int(value) < 1:
         raise DataError(f"{file}:{line}: classes={value}; give a whole number of at least 1")
+    if len(value) > 6:  # what no file of names holds, but would be a list in memory
+        raise DataError(f"{file}:{line}: classes={value[:20]}: more than a million; correct the number")
     return int(value)
 
 

@@ -68,10 +68,10 @@ class RunRecorder:
         """Open the events file; everything that can be refused has been refused by now."""
         self.folder = RunFolder(Path(trainer.save_dir))
         if trainer.resumed is not None:
-            if launched():  # whoever started this process cleared old requests; a new one may be there
+            if launched():
                 self.folder.cut_events(trainer.resumed["events"])
             else:
-                self.folder.begin_again(trainer.resumed["events"])
+                self.folder.begin_again(trainer.resumed["events"], clear=not trainer.requests_are_new)
             self.best = trainer.resumed["best"]
         self.writer = EventWriter(self.folder.events)
         plan = getattr(trainer, "plan", None)

@@ -38,7 +38,8 @@ def run_processes(trainer: SubbatchMixin) -> None:
     listeners: list[Callable[[Event], None]] = list(trainer.callbacks.get("on_event", []))
     with _pickled(trainer) as command:
         if trainer.resumed is not None:
-            folder.begin_again(trainer.resumed["events"])  # as the first process does: all that follows is new
+            # As the first process does: all that follows is new.
+            folder.begin_again(trainer.resumed["events"], clear=not trainer.requests_are_new)
         tail = EventTail(folder.events)
         tail.read()  # a run that goes on has been told before
         group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows' way

@@ -66,6 +66,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
 
     own_defaults = SUBBATCH_DEFAULTS
     additive_loss = False  # the loss is a sum over images already
+    requests_are_new = False  # a request to stop in the folder of a run that goes on is of now, not of before
 
     def __init__(
         self,

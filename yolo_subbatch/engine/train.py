@@ -50,7 +50,7 @@ def run_training(settings: TrainSettings, folder: RunFolder, listeners: list[Lis
 
 
 def continue_training(changes: dict[str, Any], folder: RunFolder, listeners: list[Listener]) -> int:
-    """Go on with a run from its exact state, in the same folder.
+    """Go on with a run from its exact state, in the same folder; old requests to stop are gone from it.
 
     Args:
         changes: Arguments that change, such as ``subdivisions``.
@@ -67,6 +67,7 @@ def continue_training(changes: dict[str, Any], folder: RunFolder, listeners: lis
     callbacks["on_event"] = list(listeners)
     kind = trainer_class(state.load(state.find_state(folder.path), peek=True)["host"])
     trainer = kind(overrides={"resume": str(folder.path), **changes}, _callbacks=callbacks)
+    trainer.requests_are_new = True
     return _train(trainer.train, lambda: trainer, folder)
 
 

@@ -38,12 +38,14 @@ def warning(field: str, text: str) -> Problem:
 
 
 def attempt(field: str, problems: list[Problem], check: Callable[[], Found]) -> Found | None:
-    """Run a check that raises; an error of this package joins the problems, and None is returned."""
+    """Run a check that raises; an error of this package, or of a path, joins the problems, and None is returned."""
     try:
         return check()
     except YoloSubbatchError as fault:
         problems.append(error(field, str(fault)))
-        return None
+    except OSError as fault:  # a name that is too long, a folder that may not be looked into
+        problems.append(error(field, f"{field}: {str(fault.filename)[:60]}: {fault.strerror}; check the path"))
+    return None
 
 
 def raise_errors(problems: Iterable[Problem]) -> list[str]:
@@ -98,7 +100,8 @@ def size_fault(width: int, height: int, stride: int) -> str | None:
     if odd is None:
         return None
     shown = str(width) if width == height else f"{height},{width}"
-    near = sorted({max(stride, odd // stride * stride), (odd // stride + 1) * stride})
+    below = odd // stride * stride
+    near = sorted({max(stride, below), max(stride, below + stride)})
     advice = f"use {' or '.join(map(str, near))}" + ("" if width == height else f" instead of {odd}")
     return f"imgsz={shown}: not a multiple of the network's stride {stride}; {advice}"
 

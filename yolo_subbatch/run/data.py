@@ -11,7 +11,7 @@ import yaml
 
 from yolo_subbatch.darknet.datafile import DataFile, check_labels, find_labels, read_data, read_image_list
 from yolo_subbatch.errors import DataError, SettingsError
-from yolo_subbatch.run.checks import Problem, attempt, warning
+from yolo_subbatch.run.checks import Problem, attempt, error, warning
 from yolo_subbatch.run.find import YAML, find_data
 
 #: Endings of the pictures and videos that Ultralytics reads.
@@ -45,6 +45,9 @@ def _check_darknet(path: Path, splits: Sequence[str], labels: bool, problems: li
     if file.unused:
         problems.append(warning("data", f"{path}: not used: {', '.join(file.unused)}"))
     for split in splits:
+        if split not in KEYS:
+            problems.append(error("split", f"split={split}: unknown; use one of {', '.join(KEYS)}"))
+            continue
         attempt("data", problems, partial(_check_list, file, KEYS[split], labels))
 
 
@@ -114,7 +117,7 @@ def yaml_images(path: Path, document: Mapping[str, Any], split: str) -> list[Pat
     given = document.get(split) or (document.get("validation") if split == "val" else None)
     if not given:
         raise DataError(f"{path}: no '{split}' images; add {split}: with a folder or a list of images")
-    base = Path(document["path"]) if document.get("path") else path.parent
+    base = Path(str(document["path"])) if document.get("path") else path.parent
     if not base.exists() and not base.is_absolute():
         return []  # Ultralytics looks in its own folder of data sets
     entries = [str(each) for each in (given if isinstance(given, list) else [given])]

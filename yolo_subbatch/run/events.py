@@ -10,13 +10,15 @@ import json
 import math
 import os
 import time
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
 
 VERSION = 1
+ENDINGS = ("completed", "stopped", "failed")
 SLICE = 1 << 17  # bytes read at a time
 
 
@@ -147,13 +149,32 @@ class RunFinished(Event):
     best: float | None = None
     error: dict[str, str] | None = None
 
+    @property
+    def ending(self) -> str:
+        """The status; ``failed`` for one that this version does not know."""
+        return self.status if self.status in ENDINGS else "failed"
+
 
 Found = TypeVar("Found", bound=Event)
 EVENT_TYPES: dict[str, type[Event]] = {
     kind.type: kind for kind in (RunStarted, Step, Val, Checkpoint, Image, Warned, Log, RunFinished)
 }
 
-KNOWN = {name: frozenset(each.name for each in dataclasses.fields(kind)) for name, kind in EVENT_TYPES.items()}
+
+def _accepted(hint: Any) -> tuple[type, ...]:
+    """Return the types that a field's value may have in JSON."""
+    if hint is Any:
+        return (object,)
+    if get_origin(hint) in (Union, types.UnionType):
+        return tuple(each for part in get_args(hint) for each in _accepted(part))
+    return (int, float) if hint is float else (get_origin(hint) or hint,)
+
+
+#: The fields of every event, with the types that a line may give them.
+KNOWN = {
+    name: {each: _accepted(hint) for each, hint in get_type_hints(kind).items() if get_origin(hint) is not ClassVar}
+    for name, kind in EVENT_TYPES.items()
+}
 
 
 class EventWriter:
@@ -245,8 +266,10 @@ def parse_event(line: bytes) -> Event | None:
     try:
         values = json.loads(line)
         kind = EVENT_TYPES[values["type"]]
-        known = KNOWN[values["type"]]
-        return kind(**{key: value for key, value in values.items() if key in known})
+        accepted = KNOWN[values["type"]]
+        known = {key: value for key, value in values.items() if key in accepted}
+        fit = all(isinstance(value, accepted[key]) for key, value in known.items())
+        return kind(**known) if fit else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -273,6 +296,6 @@ def last_event(path: Path, kind: type[Found] = Event) -> Found | None:  # type: 
                 if event is not None or length >= size:
                     return event
                 length *= 4
-    except FileNotFoundError:
+    except OSError:
         return None
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -128,7 +129,7 @@ class RunFolder(RunProcess):
             return "queued"
         last = last_event(self.events)
         if isinstance(last, RunFinished) and not (alive and self.begins_after(last.t)):
-            return last.status
+            return last.ending
         if alive:
             return "running"
         return "failed" if self.events.exists() or self.process_record() else "prepared"
@@ -140,8 +141,9 @@ class RunFolder(RunProcess):
         return 0.0
 
     def record_failure(self, error: BaseException) -> None:
-        """Write the last event of a run that failed, unless the run itself has written one."""
-        if isinstance(last_event(self.events), RunFinished):
+        """Write the last event of a run that failed, unless its newest process has written one itself."""
+        last = last_event(self.events)
+        if isinstance(last, RunFinished) and not self.begins_after(last.t):
             return
         stopped = isinstance(error, KeyboardInterrupt)
         trace = "".join(traceback.format_exception(error))
@@ -151,21 +153,26 @@ class RunFolder(RunProcess):
         writer.write(RunFinished(status=status, reason=reason, error=None if stopped else details))
         writer.close()
 
-    def begin_again(self, size: int) -> None:
-        """Prepare the folder of a run that goes on: an old request to stop is taken back, and events after its state.
+    def begin_again(self, size: int, clear: bool = True) -> None:
+        """Prepare the folder of a run that goes on: events after its state are taken back.
 
         Args:
             size: The size of the events file in bytes when the state was kept.
+            clear: Take back a request to stop too; not where old ones are gone, and one that is there is new.
         """
         self.cut_events(size)
-        self.clear_request()
+        if clear:
+            self.clear_request()
         for half in self.weights.glob(".*.????????"):  # what was being written when the process died
             if half.is_file():
                 half.unlink()
 
-    def clear_request(self) -> None:
-        """Take back a request to stop."""
-        (self.path / "control" / "stop").unlink(missing_ok=True)
+    def clear_request(self, before: float = math.inf) -> None:
+        """Take back a request to stop, if it was made before a moment in Unix seconds."""
+        request = self.path / "control" / "stop"
+        with suppress(FileNotFoundError):
+            if request.stat().st_mtime < before:
+                request.unlink()
 
     def cut_events(self, size: int) -> None:
         """Cut the events file to its first bytes; one that is shorter stays as it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,19 +59,32 @@ def best_map50(folder: RunFolder) -> float | None:
     """Return the best mAP50 of a run's validations as Ultralytics' table has them; None without one."""
     with suppress(OSError, ValueError, csv.Error), (folder.path / "results.csv").open(encoding="utf-8") as file:
         rows = [{key.strip(): value for key, value in row.items() if key} for row in csv.DictReader(file)]
-        return max((float(row[MAP50_COLUMN]) for row in rows if row.get(MAP50_COLUMN)), default=None)
+        values = [float(row[MAP50_COLUMN]) for row in rows if row.get(MAP50_COLUMN)]
+        return max(filter(math.isfinite, values), default=None)
     return None
 
 
 def list_runs(project: str | Path) -> list[RunFolder]:
     """Return the run folders in a project folder, the newest first; runs that wait in a queue are among them."""
-    parent = Path(project)
-    try:
-        folders = [RunFolder(path) for path in parent.iterdir()]
-    except OSError:
-        return []
-    found = [each for each in folders if any(file.is_file() for file in (each.began, each.events, each.waiting))]
+    found = [each for each in _folders(project) if _has_any(each.began, each.events, each.waiting)]
     return sorted(found, key=lambda each: each.changed(), reverse=True)
+
+
+def list_waiting(project: str | Path) -> list[RunFolder]:
+    """Return the run folders in a project folder that wait in a queue."""
+    return [each for each in _folders(project) if _has_any(each.waiting)]
+
+
+def _folders(project: str | Path) -> list[RunFolder]:
+    with suppress(OSError):
+        return [RunFolder(path) for path in Path(project).iterdir()]
+    return []
+
+
+def _has_any(*files: Path) -> bool:
+    with suppress(OSError):  # a folder that may not be looked into
+        return any(file.is_file() for file in files)
+    return False
 
 
 def recorded_iteration(weights: str | Path, seen: int) -> int | None:

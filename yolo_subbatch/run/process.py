@@ -86,7 +86,7 @@ class RunProcess(RunFiles):
             "started": process.create_time(),
             "host": platform.node(),
             "argv": process.cmdline(),
-            "folder": os.getcwd(),
+            "folder": process.cwd(),
             "versions": {name: _version(name) for name in VERSIONS_OF} | {"python": platform.python_version()},
         }
         write_whole(self.began, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
@@ -123,6 +123,10 @@ class RunProcess(RunFiles):
         process = self.process()
         return process is not None and process.pid == os.getpid()
 
+    def is_of(self, pid: int) -> bool:
+        """Tell whether the newest process in this folder is the one of that number; one without a record may be."""
+        return bool(self.process_record().get("pid", pid) == pid)
+
     def alive(self) -> bool:
         """Tell whether the run's process lives; on another machine, whether it has written lately."""
         host = self.process_record().get("host")
@@ -142,21 +146,25 @@ class RunProcess(RunFiles):
         """Tell whether its newest process was started after a moment: an event of before is not that process's."""
         return self.when_it_began() > moment + CLOCKS
 
-    def launch(self, resume: bool = False, changes: Mapping[str, Any] | None = None) -> subprocess.Popen[bytes]:
+    def launch(
+        self, resume: bool = False, changes: Mapping[str, Any] | None = None, place: str | None = None
+    ) -> subprocess.Popen[bytes]:
         """Train in a process of its own that outlives this one; what it prints goes to ``console.log``.
 
         Args:
             resume: Go on with this run, in the working directory that it began in; else begin with its settings.
             changes: What is different when it goes on, see ``run.resume.MAY_CHANGE``.
+            place: The working directory of one that begins, which its settings' paths are relative to; this process's
+                by default.
         """
         what = ["--resume" if resume else "--run-dir", str(self.path)]
         what += [f"{key}={value}" for key, value in (changes or {}).items()]
-        began_in = self.process_record().get("folder") if resume else None
+        place = self.process_record().get("folder") if resume else place
         with self.console.open("ab") as console:
             process = subprocess.Popen(
                 [sys.executable, "-u", "-m", "yolo_subbatch", "train", *what], stdin=subprocess.DEVNULL, stdout=console,
                 stderr=subprocess.STDOUT, env={**os.environ, "PYTHONIOENCODING": "utf-8"}, **OF_ITS_OWN,
-                cwd=began_in if began_in and os.path.isdir(began_in) else None,
+                cwd=place if place and os.path.isdir(place) else None,
             )  # fmt: skip
         with suppress(psutil.Error):  # it may have ended already; its events say how
             self.write_process(process.pid)
@@ -169,9 +177,10 @@ class RunProcess(RunFiles):
             return False
         with suppress(psutil.Error):
             family = [*process.children(recursive=True), process]
-            if hasattr(os, "killpg") and os.getsid(process.pid) == process.pid:
-                # A launched run leads a session, in which no foreign process is.
-                os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended by itself meanwhile
+                if hasattr(os, "killpg") and os.getsid(process.pid) == process.pid:
+                    # A launched run leads a session, in which no foreign process is.
+                    os.killpg(process.pid, signal.SIGKILL)
             for each in family:
                 with suppress(psutil.Error):
                     each.kill()

@@ -1,12 +1,13 @@
 """Runs that wait for their turn.
 
-A waiting run is a folder with settings and a file ``control/queued`` that holds when it was put there. Whoever removes
-that file starts the run, so two programs that look at the same queue never start it twice, and a queue outlives the
-program that made it.
+A waiting run is a folder with settings and a file ``control/queued`` that holds when it was put there, and the working
+directory in which its settings were made. Whoever removes that file starts the run, so two programs that look at the
+same queue never start it twice, and a queue outlives the program that made it.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,7 +20,7 @@ FIRST_GPU = "0"
 def enqueue(folder: RunFolder) -> None:
     """Put a run with settings at the end of the queue."""
     folder.waiting.parent.mkdir(exist_ok=True)
-    folder.waiting.write_text(f"{time.time():.6f}\n", encoding="ascii")
+    folder.waiting.write_text(f"{time.time():.6f}\n{os.getcwd()}\n", encoding="utf-8")
 
 
 def take(folder: RunFolder) -> bool:
@@ -38,8 +39,15 @@ def in_order(folders: Iterable[RunFolder]) -> list[RunFolder]:
 
 def _since(folder: RunFolder) -> float:
     with suppress(OSError, ValueError):
-        return float(folder.waiting.read_text(encoding="ascii"))
+        return float(folder.waiting.read_text(encoding="utf-8").partition("\n")[0])
     return 0.0
+
+
+def place_of(folder: RunFolder) -> str | None:
+    """Return the working directory in which the settings of a waiting run were made; None if nobody knows."""
+    with suppress(OSError, ValueError):
+        return folder.waiting.read_text(encoding="utf-8").partition("\n")[2].strip() or None
+    return None
 
 
 def share_a_device(first: str | None, second: str | None) -> bool:

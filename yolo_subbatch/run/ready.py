@@ -19,11 +19,12 @@ from yolo_subbatch.darknet.report import LayerRow, flops, layer_rows, parameter_
 from yolo_subbatch.darknet.sections import Cfg
 from yolo_subbatch.darknet.shapes import layer_table, with_classes
 from yolo_subbatch.errors import YoloSubbatchError
-from yolo_subbatch.run.checks import Problem
+from yolo_subbatch.run.checks import Problem, check_ranges
 from yolo_subbatch.run.data import KEYS, class_count, read_yaml, yaml_images
 from yolo_subbatch.run.find import YAML, bundled_cfgs, find_cfg, find_data
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.validate import DEFAULT_BATCH, validate
+from yolo_subbatch.run.values import defaults
 
 __all__ = ["CfgFacts", "DataFacts", "LayerRow", "Readiness", "bundled_cfgs", "cfg_facts", "check_ready", "read_layers"]
 
@@ -94,6 +95,7 @@ class Readiness:
 def check_ready(settings: TrainSettings) -> Readiness:
     """Check settings while one types; labels are left to the run itself, since reading them takes long."""
     problems = tuple(dict.fromkeys(validate(settings, labels=False)))
+    settings = _in_range(settings)
     given = _quietly(lambda: read_cfg(find_cfg(settings.cfg))) if settings.cfg else None
     data = _quietly(lambda: data_facts(settings.data))
     if given is None:
@@ -104,7 +106,7 @@ def check_ready(settings: TrainSettings) -> Readiness:
     height, width = _size(settings, cfg)
     facts = _quietly(lambda: cfg_facts(cfg, width, height))
     batch, parts = _parts(settings, cfg)
-    sub_batch = batch / parts if parts and parts > 0 else None
+    sub_batch = batch / parts if parts else None
     known = sub_batch is not None and facts is not None
     memory = _quietly(lambda: training_bytes(cfg, -int(-(sub_batch or 1) // 1), width, height)) if known else None
     length = _length(settings, cfg, batch, data)
@@ -112,6 +114,12 @@ def check_ready(settings: TrainSettings) -> Readiness:
     return Readiness(
         problems, facts, data, effective, batch, parts, sub_batch, memory, *(length or (None, None)),
     )  # fmt: skip
+
+
+def _in_range(settings: TrainSettings) -> TrainSettings:
+    """Return the settings to count with: a value out of its bounds, which is a problem already, is not given."""
+    usual = defaults(TrainSettings)
+    return replace(settings, **{problem.field: usual[problem.field] for problem in check_ranges(settings)})
 
 
 def _of_a_model(settings: TrainSettings) -> Readiness:
@@ -122,7 +130,7 @@ def _of_a_model(settings: TrainSettings) -> Readiness:
     parts = effective.get("subdivisions") if settings.subdivisions is None else settings.subdivisions
     if not isinstance(parts, int):
         return Readiness(effective=effective, batch=batch)
-    sub_batch = batch / parts if batch and parts > 0 else None
+    sub_batch = batch / parts if batch else None
     return Readiness(effective=effective, batch=batch, subdivisions=parts, sub_batch=sub_batch)
 
 
@@ -210,5 +218,5 @@ def _quietly(work: Callable[[], Found]) -> Found | None:
     """Return what some work gives, or None where the input is at fault, which :func:`validate` reports."""
     try:
         return work()
-    except YoloSubbatchError:
+    except (YoloSubbatchError, OSError):
         return None

@@ -15,6 +15,7 @@ from yolo_subbatch.run.values import ALIASES, defaults, make
 FLAVOURS = ("auto", "pjreddie", "alexeyab")
 LETTERBOXES = ("ultralytics", "darknet", "stretch")
 POLICIES = ("constant", "step", "steps", "exp", "poly", "sigmoid", "random", "sgdr")
+LONGEST = 2**31 - 1  # epochs or iterations
 CFGS, DATA, MODELS = "Darknet cfg (*.cfg)", "Data set (*.data *.yaml *.yml)", "Model (*.pt *.yaml *.yml)"
 
 
@@ -90,9 +91,11 @@ class TrainSettings:
         advanced=True,
     )  # fmt: skip
     epochs: int | None = setting(
-        None, "Length", "Epochs", "Passes over the data; what max_batches means if not given.", min=1
+        None, "Length", "Epochs", "Passes over the data; what max_batches means if not given.", min=1, max=LONGEST
     )
-    max_batches: int | None = setting(None, "Length", "Iterations", "Weight updates from the first to the last.", min=1)
+    max_batches: int | None = setting(
+        None, "Length", "Iterations", "Weight updates from the first to the last.", min=1, max=LONGEST
+    )
     patience: int | None = setting(
         None, "Length", "Patience", "Stop after so many epochs without a better mAP; 0: never.", min=0, advanced=True
     )

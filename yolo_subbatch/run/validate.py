@@ -169,7 +169,7 @@ def _check_freeze(freeze: object, cfg: Cfg) -> Iterator[Problem]:
     if not isinstance(freeze, (int, list)):
         yield error("freeze", f"freeze={freeze}: give the number of layers, or their numbers with commas")
         return
-    frozen = set(range(freeze) if isinstance(freeze, int) else freeze)
+    frozen = range(freeze) if isinstance(freeze, int) else freeze
     if all(index in frozen for index, each in enumerate(cfg.sections) if isinstance(each, Convolutional)):
         yield error("freeze", f"freeze={freeze}: freezes all {len(cfg.sections)} layers; leave some to be trained")
 

@@ -33,6 +33,7 @@ REFUSED = {
 NOTHING_IF_FALSE = frozenset({"resume"})  # a folder here, True or False for Ultralytics
 TEXT_TOO = frozenset({"cache", "compile"})  # keys of Ultralytics that are true, false or a word such as ram
 LONGEST_NAME = 255  # bytes, on every usual file system
+LONGEST_PATH = 4095  # bytes, on Linux
 WORDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False", tuple: "numbers with commas"}
 TRUE, FALSE, NONE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}, {"none", "null", ""}
 
@@ -109,10 +110,10 @@ def check_path(key: str, value: Any) -> None:
     """Refuse what no file can be called, before every check of it would fail in its own way.
 
     Raises:
-        SettingsError: If a part of it is too long, or it holds a zero byte.
+        SettingsError: If it or a part of it is too long, or it holds a zero byte.
     """
-    parts = str(value or "").replace("\\", "/").split("/")
-    if any(len(part.encode("utf-8", "replace")) > LONGEST_NAME or "\0" in part for part in parts):
+    path = str(value or "").encode("utf-8", "replace").replace(b"\\", b"/")
+    if len(path) > LONGEST_PATH or b"\0" in path or any(len(part) > LONGEST_NAME for part in path.split(b"/")):
         raise SettingsError(f"{key}={str(value)[:60]}...: not a path that a file can have; check what was pasted")
 
 
