@@ -123,8 +123,6 @@ class Launcher(QObject):
     def _launch(self, folder: RunFolder, place: str | None) -> None:
         resume = folder.began.exists()
         try:
-            if resume:
-                folder.clear_request()  # of before; one that comes from now on is obeyed
             self.processes[folder.path] = folder.launch(resume, place=place)
         except OSError as error:
             text = self.tr("{folder}: the process cannot be started ({reason})")

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.lazy import load
 from yolo_subbatch.run.checks import raise_errors
 from yolo_subbatch.run.find import is_built_in
 from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.process import LAUNCHED
 from yolo_subbatch.run.progress import TerminalProgress, route_messages
 from yolo_subbatch.run.resume import check_resume, has_state, with_changes
 from yolo_subbatch.run.settings import TrainSettings
@@ -69,7 +68,8 @@ def train(settings: TrainSettings) -> int:
     if task.folder is None:
         return _in_folder(folder := _new_folder(settings), lambda: _train_in(task, folder, ready, progress), keep=False)
     folder = task.folder
-    folder.clear_request(before=psutil.Process().create_time())  # one that comes while torch is loaded is obeyed
+    if LAUNCHED not in os.environ:
+        folder.clear_request()  # of before; one that comes while torch is loaded is obeyed
     if ready is not None:
         folder.begin_again(0, clear=False)
     return _in_folder(folder, lambda: _train_in(task, folder, ready, progress), keep=True)

@@ -134,6 +134,21 @@ def test_a_graceful_stop_and_resume(window: MainWindow, qtbot: QtBot) -> None:
     assert sum(isinstance(event, RunStarted) for event in read_events(folder.events)) == 2
 
 
+def test_a_stop_is_obeyed_while_a_resumed_run_gets_ready(window: MainWindow, qtbot: QtBot) -> None:
+    folder = press_start(window, qtbot, SETTINGS.__class__(**{**vars(SETTINGS), "epochs": 500}))
+    qtbot.waitUntil(lambda: len(window.reader.history) > 2, timeout=LONG)
+    window.actions_.stop.trigger()
+    wait_for(window, qtbot, "stopped")
+    before = len(steps_of(folder))
+    qtbot.waitUntil(window.actions_.resume.isEnabled, timeout=SOON)
+    window.actions_.resume.trigger()
+    wait_for(window, qtbot, "starting")
+    qtbot.wait(1000)
+    window.actions_.stop.trigger()
+    wait_for(window, qtbot, "stopped")
+    assert before <= len(steps_of(folder)) <= before + 2
+
+
 def test_stop_now_ends_the_processes(window: MainWindow, qtbot: QtBot) -> None:
     folder = press_start(window, qtbot, SETTINGS.__class__(**{**vars(SETTINGS), "epochs": 500}))
     qtbot.waitUntil(lambda: len(window.reader.history) > 1, timeout=LONG)

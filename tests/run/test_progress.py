@@ -95,7 +95,7 @@ def test_a_terminal_has_two_live_lines() -> None:
 
 @pytest.mark.parametrize("width", [1, 20, 40, 80, 200])
 def test_the_live_line_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((width, 24)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_, **__: os.terminal_size((width, 24)))
     stream = Terminal()
     play(stream, run(steps=20, every=1.0))
     live = [line for line in stream.screen() if "loss" in line or "/20" in line]

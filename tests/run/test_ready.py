@@ -291,7 +291,6 @@ for name in ("torch", "ultralytics", "cv2"):
 from yolo_subbatch.run.ready import check_ready
 from yolo_subbatch.run.settings import TrainSettings
 assert check_ready(TrainSettings(cfg="small.cfg", data="obj.data")).ready
-assert check_ready(TrainSettings(model="yolo26n.yaml")).ready
 """
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import subprocess
@@ -167,28 +166,11 @@ class RunFolder(RunProcess):
             if half.is_file():
                 half.unlink()
 
-    def clear_request(self, before: float = math.inf) -> None:
-        """Take back a request to stop, if it was made before a moment in Unix seconds."""
-        request = self.path / "control" / "stop"
-        with suppress(FileNotFoundError):
-            if request.stat().st_mtime < before:
-                request.unlink()
-
     def cut_events(self, size: int) -> None:
         """Cut the events file to its first bytes; one that is shorter stays as it is."""
         with suppress(FileNotFoundError):
             if self.events.stat().st_size > size:
                 os.truncate(self.events, size)
-
-    def request_stop(self) -> None:
-        """Ask the run to stop after its current update."""
-        control = self.path / "control"
-        control.mkdir(exist_ok=True)
-        (control / "stop").touch()
-
-    def stop_requested(self) -> bool:
-        """Tell whether someone asked the run to stop."""
-        return (self.path / "control" / "stop").exists()
 
 
 def launch(settings: TrainSettings) -> tuple[RunFolder, subprocess.Popen[bytes]]:

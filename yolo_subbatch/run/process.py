@@ -25,6 +25,7 @@ OF_ITS_OWN: dict[str, Any] = (
     if sys.platform == "win32"
     else {"start_new_session": True}
 )
+LAUNCHED = "YOLO_SUBBATCH_LAUNCHED"  # set for a process that a program started which took back old requests to stop
 SAME_START = 2.0  # seconds by which two readings of one process's start time may differ
 CLOCKS = 0.01  # seconds by which the clocks of files and of events may differ
 STILL_WRITES = 600.0  # seconds without an event after which a run on another machine counts as dead
@@ -160,15 +161,30 @@ class RunProcess(RunFiles):
         what = ["--resume" if resume else "--run-dir", str(self.path)]
         what += [f"{key}={value}" for key, value in (changes or {}).items()]
         place = self.process_record().get("folder") if resume else place
+        self.clear_request()  # of before; one that comes from now on is obeyed
         with self.console.open("ab") as console:
             process = subprocess.Popen(
                 [sys.executable, "-u", "-m", "yolo_subbatch", "train", *what], stdin=subprocess.DEVNULL, stdout=console,
-                stderr=subprocess.STDOUT, env={**os.environ, "PYTHONIOENCODING": "utf-8"}, **OF_ITS_OWN,
+                stderr=subprocess.STDOUT, env={**os.environ, "PYTHONIOENCODING": "utf-8", LAUNCHED: "1"}, **OF_ITS_OWN,
                 cwd=place if place and os.path.isdir(place) else None,
             )  # fmt: skip
         with suppress(psutil.Error):  # it may have ended already; its events say how
             self.write_process(process.pid)
         return process
+
+    def request_stop(self) -> None:
+        """Ask the run to stop after its current update."""
+        control = self.path / "control"
+        control.mkdir(exist_ok=True)
+        (control / "stop").touch()
+
+    def stop_requested(self) -> bool:
+        """Tell whether someone asked the run to stop."""
+        return (self.path / "control" / "stop").exists()
+
+    def clear_request(self) -> None:
+        """Take back a request to stop."""
+        (self.path / "control" / "stop").unlink(missing_ok=True)
 
     def kill(self) -> bool:
         """End the run's processes at once, loaders and all; return whether there was one."""
