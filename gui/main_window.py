@@ -10,6 +10,7 @@ from PySide6.QtGui import QCloseEvent, QDesktopServices
 from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QSplitter, QTabWidget
 
 from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.find import short_path
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.listing import summarise
 from yolo_subbatch.run.resume import run_of
@@ -129,7 +130,7 @@ class MainWindow(QMainWindow):
             return
         if state in ENDED and reader.up_to_date and not self.isActiveWindow():
             QApplication.alert(self)
-        where = self._shown(reader.folder.path)
+        where = short_path(reader.folder.path)
         if state in LIVE:
             text = self.tr("{folder}: it is safe to close this window, training keeps going")
         elif state == "queued":
@@ -200,7 +201,7 @@ class MainWindow(QMainWindow):
             return
         if folder.path.name != settings.name:
             text = self.tr("{name} exists already; this run goes to {folder}")
-            self.statusBar().showMessage(text.format(name=settings.name, folder=self._shown(folder.path)), SAY)
+            self.statusBar().showMessage(text.format(name=settings.name, folder=short_path(folder.path)), SAY)
         self.show_run(folder)
         self.tabs.setCurrentWidget(self.console)
 
@@ -337,13 +338,6 @@ class MainWindow(QMainWindow):
         """Keep the settings; what runs goes on."""
         self.save()
         super().closeEvent(event)
-
-    @staticmethod
-    def _shown(path: Path) -> str:
-        try:
-            return str(path.relative_to(Path.cwd()))
-        except ValueError:
-            return str(path)
 
 
 def _bytes(store: QSettings, key: str) -> QByteArray:

@@ -9,7 +9,7 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QMenu, QProgressBar, QToolButton, QVBoxLayout
 
 from .history import TOTAL, History, moving_average
-from .reader import LIVE, STOPPING, RunReader
+from .reader import ENDED, LIVE, STOPPING, RunReader
 from .theme import Theme
 from .words import GLYPHS, brief, count, memory, span, state_word
 
@@ -177,7 +177,7 @@ class StatusCard(QFrame):
         left = seconds_left(history) if reader.state in LIVE else None
         if left is not None:
             parts.append(self.tr("{span} left").format(span=span(left)))
-        if reader.state in {"completed", "stopped", "failed"} and history.started and len(history):
+        if reader.state in ENDED and history.started and not history.started.start_step and len(history):
             took = history.columns["t"].values[-1] - history.started.t
             parts.append(self.tr("after {span}").format(span=span(max(0.0, float(took)))))
         return "  ·  ".join(parts)

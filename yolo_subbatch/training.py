@@ -17,7 +17,7 @@ from typing import Any
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.lazy import load
 from yolo_subbatch.run.checks import raise_errors
-from yolo_subbatch.run.find import is_built_in
+from yolo_subbatch.run.find import is_built_in, short_path
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.process import LAUNCHED
 from yolo_subbatch.run.progress import TerminalProgress, route_messages
@@ -130,7 +130,7 @@ def _new_folder(settings: TrainSettings) -> RunFolder:
     folder = RunFolder.create(settings.project, settings.name)
     folder.write_settings(settings)
     if folder.path.name != settings.name:
-        print(f"{settings.name} exists already; this run goes to {_shown(folder.path)}")
+        print(f"{settings.name} exists already; this run goes to {short_path(folder.path)}")
     return folder
 
 
@@ -156,16 +156,8 @@ def _train_in(task: Task, folder: RunFolder, ready: TrainSettings | None, progre
     finally:
         progress.close()
     if status == DONE:
-        print(f"results are in {_shown(folder.path)}")
+        print(f"results are in {short_path(folder.path)}")
     return status
-
-
-def _shown(path: Path) -> str:
-    """Return a path as short as it can be typed from here."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def prepare_host(quiet: bool) -> None:

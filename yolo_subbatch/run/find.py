@@ -61,3 +61,11 @@ def find_data(name: str | Path | None) -> Path | None:
     if bundled is None:
         raise DataError(f"data={name}: no such file; give a Darknet .data, an Ultralytics .yaml, or {BUILT_IN_DATA}")
     return bundled
+
+
+def short_path(path: Path) -> str:
+    """Return a path as short as it can be typed from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
