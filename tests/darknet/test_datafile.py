@@ -120,6 +120,11 @@ def test_classes_are_a_whole_number(folder, value):
     assert fault(read_data, path).startswith(f"{path}:1: classes={value}; give a whole number")
 
 
+def test_more_classes_than_memory_holds_are_refused(folder):
+    path = described(folder, "classes = 99999999999999999999\n")
+    assert fault(read_data, path) == f"{path}:1: classes={'9' * 20}: more than a million; correct the number"
+
+
 def test_paths_are_relative_to_the_file_then_to_the_working_directory(folder):
     work = Path.cwd()
     for name in ("train.txt", "val.txt", "here.names"):

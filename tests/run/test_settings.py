@@ -160,3 +160,11 @@ def test_every_setting_says_what_it_is(kind: type) -> None:
         assert set(each.metadata) >= {"group", "label", "tip"}
         assert each.metadata["tip"].endswith(".")
         assert each.metadata["tip"].count(". ") == 0, "one sentence"
+
+
+@pytest.mark.parametrize("value", ["a" * 256, f"folder/{'b' * 300}/x.cfg", "zero\0byte", "c/" * 3000])
+@pytest.mark.parametrize("key", ["cfg", "data", "weights", "project"])
+def test_what_no_file_can_be_called_is_refused_at_once(key: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{key}=.*not a path that a file can have"):
+        make(TrainSettings, {key: value})
+    assert getattr(make(TrainSettings, {key: "a" * 255}), key) == "a" * 255
