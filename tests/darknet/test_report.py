@@ -283,3 +283,63 @@ def test_heads_and_parameters_of_the_bundled_networks(name, heads, parameters):
     text = layer_report(read_cfg(FOLDER / f"{name}.cfg"), width=416, height=416)
     assert [line for line in text.splitlines() if line.startswith("head ")] == heads
     assert f"parameters: {parameters:,}" in text
+
+
+@pytest.mark.parametrize("size", [(None, None), (640, 320)])
+def test_the_rows_are_what_is_printed(small, size):
+    printed = rows(layer_report(small, *size))
+    found = layer_rows(small, *size)
+    assert len(found) == len(printed)
+    for row, line in zip(found, printed, strict=True):
+        cost = f"{row.bflops:.3f}" if row.bflops >= 0.0005 else ""
+        parts = [str(row.index), row.kind, row.filters, row.kernel, row.source, row.output, cost]
+        assert " ".join(parts).split() == line.split()
+    assert sum(row.bflops for row in found) == pytest.approx(flops(layer_table(small, *size)) / 1e9)
+    assert sum(row.parameters for row in found) == parameter_count(small)
+
+
+TINY = """\
+[net]
+width=8
+height=8
+channels=3
+[convolutional]
+batch_normalize=1
+filters=4
+size=3
+pad=1
+[maxpool]
+size=2
+stride=2
+[convolutional]
+filters=6
+[yolo]
+mask=0
+anchors=1,1
+num=1
+classes=1
+"""
+# the weights and biases, and of the first convolution the scales too; each with its gradient and momentum
+TINY_WEIGHTS = 3 * ((3 * 3 * 3 * 4 + 4 + 4) + (4 * 6 + 6))
+# the batch norm keeps its input too, the max-pool the places of its maxima in 64 bits; the head keeps nothing
+TINY_MAPS = 2 * (4 * 8 * 8) + 3 * (4 * 4 * 4) + 6 * 4 * 4
+
+
+@pytest.mark.parametrize("images", [0, 1, 2, 7, 64])
+def test_the_memory_of_a_training_grows_with_the_images(images):
+    assert training_bytes(parse_cfg(TINY, "tiny.cfg"), images) == 4 * (TINY_WEIGHTS + images * TINY_MAPS)
+
+
+def test_the_memory_of_a_training_grows_with_the_area(small):
+    tiny = parse_cfg(TINY, "tiny.cfg")
+    assert training_bytes(tiny, 3, 16, 24) == 4 * (TINY_WEIGHTS + 3 * 6 * TINY_MAPS)
+    plain = parse_cfg(TINY.replace("batch_normalize=1\n", ""), "tiny.cfg")
+    assert training_bytes(tiny, 5) - training_bytes(plain, 5) == 4 * (3 * 4 + 5 * 4 * 8 * 8)
+    # every kind of layer but the head keeps its output, the batch norm and the max-pool more
+    maps = 2 * 819_200 + 3 * 204_800 + 3 * 409_600 + 307_200 + 25_600 + 25_600 + 102_400 + 25_600 + 2_800 + 14
+    assert training_bytes(small, 2) - training_bytes(small, 1) == 4 * maps
+
+
+def test_the_memory_of_layers_that_do_not_fit_is_not_counted(small):
+    with pytest.raises(CfgError):
+        training_bytes(small, 1, width=1, height=1)

@@ -8,8 +8,10 @@ import pytest
 
 from tests.run.sample import write_cfg, write_checkpoint, write_data
 from yolo_subbatch.errors import YoloSubbatchError
-from yolo_subbatch.run.commands import ConvertSettings, InfoSettings, PredictSettings, ValSettings
-from yolo_subbatch.run.inputs import check_convert, check_info, check_predict, check_val
+from yolo_subbatch.run.commands import ConvertSettings, GuiSettings, InfoSettings, PredictSettings, ValSettings
+from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.inputs import check_convert, check_gui, check_info, check_predict, check_val
+from yolo_subbatch.run.settings import TrainSettings
 
 
 @pytest.fixture
@@ -88,3 +90,42 @@ def test_all_problems_come_at_once(place: Path) -> None:
     with pytest.raises(YoloSubbatchError) as error:
         check_predict(PredictSettings(model="none.pt", source="none", json="none/x.json", conf=7))
     assert len(str(error.value).splitlines()) == 4
+
+
+@pytest.fixture
+def run(place: Path) -> RunFolder:
+    """A run in the folder ``runs`` of the place."""
+    folder = RunFolder.create("runs", "train")
+    folder.write_settings(TrainSettings(cfg="small.cfg"))
+    folder.weights.mkdir()
+    (folder.weights / "last.pt").touch()
+    return folder
+
+
+@pytest.mark.parametrize("given", ["runs/train", "runs/train/weights", "runs/train/weights/last.pt"])
+def test_the_window_gets_the_whole_path_of_its_run(run: RunFolder, given: str) -> None:
+    asked = GuiSettings(run=given, screenshot="window.PNG", theme="dark", language="zh_CN")
+    assert check_gui(asked) == GuiSettings(run=str(run.path), screenshot="window.PNG", theme="dark", language="zh_CN")
+
+
+def test_a_window_needs_nothing(place: Path) -> None:
+    assert check_gui(GuiSettings()) == GuiSettings()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (GuiSettings(run="none"), "run=none: no such folder or file"),
+        (GuiSettings(run="images"), "run=images: not the folder of a run"),
+        (GuiSettings(run=""), "run=: not the folder of a run"),
+        (GuiSettings(screenshot="window.jpg"), "only PNG is written"),
+        (GuiSettings(screenshot="window"), "only PNG is written"),
+        (GuiSettings(screenshot="images"), "this is a folder"),
+        (GuiSettings(screenshot="none/window.png"), "folder none does not exist"),
+        (GuiSettings(theme="blue"), "use one of light, dark, system"),
+        (GuiSettings(language="de"), "use one of en, zh_CN, system"),
+    ],
+)
+def test_a_window_that_cannot_be_shown_is_refused(place: Path, settings: GuiSettings, words: str) -> None:
+    with pytest.raises(YoloSubbatchError, match=words):
+        check_gui(settings)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.commands import DemoSettings, PredictSettings, ValSettings
 from yolo_subbatch.run.host import training_keys
 from yolo_subbatch.run.settings import TrainSettings
-from yolo_subbatch.run.values import convert_like, make, parse_pairs
+from yolo_subbatch.run.values import check_path, convert_like, make, parse_pairs
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -106,8 +107,17 @@ def test_a_refused_key_that_asks_for_nothing_is_no_mistake() -> None:
     assert make(TrainSettings, {"resume": "False", "exist_ok": "false"}) == TrainSettings()
 
 
+def can_be_a_path(text: str) -> bool:
+    """Tell whether a file can have this name; what none can have is refused (tested below)."""
+    try:
+        check_path("cfg", text)
+    except SettingsError:
+        return False
+    return True
+
+
 VALUES = {
-    "cfg": st.none() | st.text(),
+    "cfg": st.none() | st.text().filter(can_be_a_path),
     "imgsz": st.none() | st.integers() | st.tuples(st.integers(), st.integers()),
     "batch": st.none() | st.integers(),
     "max_norm": FINITE | st.just(math.inf),
@@ -168,3 +178,32 @@ def test_what_no_file_can_be_called_is_refused_at_once(key: str, value: str) -> 
     with pytest.raises(SettingsError, match=f"^{key}=.*not a path that a file can have"):
         make(TrainSettings, {key: value})
     assert getattr(make(TrainSettings, {key: "a" * 255}), key) == "a" * 255
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["x" * 300, f"a/{'x' * 256}/b.cfg", f"a\\{'x' * 256}", "ä" * 128, "a\0b", "\0", f"a/{'x' * 300}\0", "a/" * 3000],
+)
+def test_what_no_file_can_be_called_is_refused(path: str) -> None:
+    with pytest.raises(SettingsError, match=r"^data=.*not a path that a file can have") as found:
+        check_path("data", path)
+    assert len(str(found.value)) < 150, "what was pasted is not said in full"
+    for key in ("cfg", "data", "weights", "model", "project", "resume", "run_dir"):
+        with pytest.raises(SettingsError, match=f"^{key}="):
+            make(TrainSettings, {key: path})
+
+
+@pytest.mark.parametrize(
+    "path", [None, "", "a.cfg", "x" * 255, "ä" * 127, f"{'x' * 255}/" * 15, "C:\\data\\a b.cfg", "/"]
+)
+def test_what_a_file_can_be_called_is_left_alone(path: str | None) -> None:
+    check_path("data", path)
+
+
+@given(st.text(max_size=300))
+def test_a_path_that_passes_can_be_looked_up(path: str) -> None:
+    try:
+        check_path("data", path)
+    except SettingsError:
+        return
+    assert not Path("/nowhere", path.lstrip("/\\")).is_file()
