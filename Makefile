@@ -19,7 +19,7 @@ slow: $(READY)
 
 lint: $(READY)
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check --quiet yolo_subbatch cfg gui tests
+	$(BIN)/ruff format --check --quiet yolo_subbatch cfg export gui tests
 	$(BIN)/mypy
 
 # Collects the window's texts; what is not translated yet stands in gui/i18n/zh_CN.ts as unfinished.

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from yolo_subbatch import __version__
-from yolo_subbatch.errors import SettingsError, YoloSubbatchError
+from yolo_subbatch.errors import ParityError, SettingsError, YoloSubbatchError
 from yolo_subbatch.lazy import load
 
 if TYPE_CHECKING:
-    from yolo_subbatch.run.commands import GuiSettings, InfoSettings
+    from yolo_subbatch.run.commands import GuiSettings, InfoSettings, TritonSettings
     from yolo_subbatch.run.settings import TrainSettings
 
 PROGRAM = "yolo-subbatch"
@@ -40,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status: 0 done, 2 the user's input is at fault, 1 else, 130 interrupted."""
     try:
         return _dispatch(list(sys.argv[1:] if argv is None else argv))
+    except ParityError as error:
+        print(_short(str(error)), file=sys.stderr)
+        return FAILED
     except YoloSubbatchError as error:
         print(_short(str(error)), file=sys.stderr)
         return MISTAKE
@@ -125,7 +128,7 @@ def _with_engine(check: str, entry: str) -> Callable[[Any], int]:
 
         settings = load(check)(settings)
         check_device(getattr(settings, "device", None))
-        if hasattr(settings, "data"):
+        if hasattr(settings, "data") and getattr(settings, "int8", True):
             settings = with_built_in_data(settings)
         prepare_host(quiet=entry.startswith("demo"))
         status = load(entry)(settings)
@@ -159,6 +162,25 @@ def _gui(settings: GuiSettings) -> int:
     return status
 
 
+def _infer(settings: Any) -> int:
+    try:
+        status: int = load("export.infer:run")(settings)
+    except load("export.infer:InferError") as error:
+        raise SettingsError(str(error)) from error
+    return status
+
+
+def _triton(settings: TritonSettings) -> int:
+    try:
+        run = load("export.triton:run_triton")
+    except ModuleNotFoundError as error:
+        if error.name != "onnx":
+            raise
+        raise SettingsError("triton: onnx is not installed; pip install 'yolo-subbatch[export]'") from error
+    status: int = run(settings)
+    return status
+
+
 COMMANDS: dict[str, Command] = {
     "train": Command(
         "run.settings:TrainSettings", "train a network", (
@@ -178,6 +200,25 @@ COMMANDS: dict[str, Command] = {
             "predict model=runs/train/weights/best.pt source=images/ json=boxes.json",
             "predict cfg=yolov3.cfg weights=yolov3.weights source=dog.jpg conf=0.5",
         ), _with_engine("run.inputs:check_predict", "engine.predict:run_prediction"),
+    ),
+    "export": Command(
+        "run.commands:ExportSettings", "write an ONNX file, checked against the network before it is kept", (
+            "export model=runs/train/weights/best.pt dynamic=True nms=True",
+            "export cfg=yolov3.cfg weights=yolov3.weights half=True imgsz=608",
+            "export model=best.pt int8=True data=obj.data",
+        ), _with_engine("run.inputs:check_export", "export.command:run_export"),
+    ),
+    "infer": Command(
+        "export.infer:InferSettings", "find objects with an ONNX file, without torch; on a GPU or not at all", (
+            "infer model=best.onnx source=images/ json=boxes.json",
+            "infer model=best.onnx source=video.mp4 save=True provider=cuda",
+            "infer model=best.onnx source=images/ benchmark=True",
+        ), _infer,
+    ),
+    "triton": Command(
+        "run.commands:TritonSettings", "make a model repository for NVIDIA's Triton server", (
+            "triton model=best.onnx out=models/ gpus=0,1 instances=2",
+        ), _triton,
     ),
     "info": Command(
         "run.commands:InfoSettings", "show the layers of a cfg, and what they cost", (

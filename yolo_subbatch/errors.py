@@ -24,6 +24,10 @@ class ExportError(YoloSubbatchError):
     """A network cannot be exported, or the exported file does not compute what the network does."""
 
 
+class ParityError(ExportError):
+    """An exported file does not compute what the network does: nobody's input is at fault, and it is not kept."""
+
+
 class SettingsError(YoloSubbatchError):
     """A key or a value given on the command line, in a form or in Python is not usable."""
 

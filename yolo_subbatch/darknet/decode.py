@@ -43,21 +43,21 @@ def decode_map(raw: Tensor, anchors_px: Tensor, stride: float | tuple[float, flo
     """
     height, width = raw.shape[2:]
     across, down = stride if isinstance(stride, tuple) else (stride, stride)
-    x = split_anchors(raw, len(anchors_px)).permute(0, 3, 4, 1, 2)  # (B, H, W, A, 5 + C)
+    x = split_anchors(raw, len(anchors_px)).permute(0, 2, 3, 4, 1)  # (B, 5 + C, H, W, A)
     rows = torch.arange(height, device=raw.device, dtype=raw.dtype).view(-1, 1, 1)
     columns = torch.arange(width, device=raw.device, dtype=raw.dtype).view(1, -1, 1)
-    centre = x[..., :2].sigmoid() * scale_x_y - (scale_x_y - 1) / 2
+    centre = x[:, :2].sigmoid() * scale_x_y - (scale_x_y - 1) / 2
     boxes = torch.stack(
         (
-            (centre[..., 0] + columns) * across,
-            (centre[..., 1] + rows) * down,
-            x[..., 2].exp() * anchors_px[:, 0],
-            x[..., 3].exp() * anchors_px[:, 1],
+            (centre[:, 0] + columns) * across,
+            (centre[:, 1] + rows) * down,
+            x[:, 2].exp() * anchors_px[:, 0],
+            x[:, 3].exp() * anchors_px[:, 1],
         ),
-        -1,
-    )
-    # H * W * A spelled out: a traced graph keeps the batch dynamic, with -1 in only one place
-    return torch.cat((boxes, x[..., 4:].sigmoid()), -1).flatten(1, 3)
+        1,
+    )  # (B, 4, H, W, A)
+    # The channels stay outside until the end: it is the layout that exported files give, without a copy between.
+    return torch.cat((boxes, x[:, 4:].sigmoid()), 1).flatten(2).transpose(1, 2)
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:

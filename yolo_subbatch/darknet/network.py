@@ -201,6 +201,16 @@ class Network(nn.Module):
         """Decode raw maps into ``(B, N, 5 + classes)``: see :func:`yolo_subbatch.darknet.decode.decode_map`."""
         return torch.cat([head.decode(raw) for head, raw in zip(self.heads, maps, strict=True)], 1)
 
+    def predictions(self, maps: Sequence[Tensor]) -> Tensor:
+        """Decode raw maps into the layout of Ultralytics.
+
+        Returns:
+            ``(B, 4 + classes, N)``: centre x, centre y, width, height in input pixels, then the confidence of each
+            class, which is objectness times class score.
+        """
+        found = torch.cat([head.decode(raw).transpose(1, 2) for head, raw in zip(self.heads, maps, strict=True)], 2)
+        return torch.cat((found[:, :4], found[:, 5:] * found[:, 4:5]), 1)
+
 
 def plan(sources: Sequence[tuple[int, ...]], wanted: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
     """Return the layers to run, each with the outputs that nobody reads after it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,18 @@ from ultralytics.engine.model import Model
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.data import ultralytics_yaml
-from yolo_subbatch.engine.inference import size_of
+from yolo_subbatch.engine.inference import DarknetValidator, size_of
 from yolo_subbatch.engine.model import Darknet, DarknetModel, load_darknet_weights
 from yolo_subbatch.engine.train import open_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.checks import size_fault
-from yolo_subbatch.run.commands import PredictSettings, ValSettings
+from yolo_subbatch.run.commands import ExportSettings, PredictSettings, ValSettings
 from yolo_subbatch.run.folder import RunFolder
 
 BOXES = frozenset({"detect", "segment", "pose", "obb"})  # the tasks whose networks find boxes
 
 
-def open_model(settings: ValSettings | PredictSettings) -> Model:
+def open_model(settings: ValSettings | PredictSettings | ExportSettings) -> Model:
     """Return the network that a command works on: a checkpoint, or a cfg with all of its weights.
 
     Raises:
@@ -80,6 +81,30 @@ def run_validation(settings: ValSettings) -> dict[str, float]:
         document = {**figures, "split": settings.split, "data": settings.data, "classes": classes}
         Path(settings.json).write_text(json.dumps(document, indent=1), encoding="utf-8")
     return figures
+
+
+def measure_file(file: str, data: str, size: tuple[int, int]) -> tuple[float, float]:
+    """Measure an exported file on a data set's validation images, with Ultralytics' own validator.
+
+    Args:
+        file: The ONNX file.
+        data: Darknet ``.data`` or Ultralytics ``.yaml``.
+        size: Width and height of its input in pixels.
+
+    Returns:
+        mAP50 and mAP50-95.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(data)
+        if path.suffix == ".data":
+            path = ultralytics_yaml(path, Path(folder) / "data", "val")
+        validator = DarknetValidator(args={
+            "model": file, "data": str(path), "imgsz": list(size[::-1]), "batch": 1, "rect": False, "plots": False,
+            "verbose": False, "device": "cpu", "workers": 0, "project": folder, "name": "val", "task": "detect",
+            "mode": "val", "conf": 0.001,
+        })  # fmt: skip
+        figures = validator(model=file)
+    return float(figures["metrics/mAP50(B)"]), float(figures["metrics/mAP50-95(B)"])
 
 
 def _keywords(settings: ValSettings) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
 from yolo_subbatch.errors import SettingsError, WeightsError
+from yolo_subbatch.lazy import load
 from yolo_subbatch.run.find import find_cfg
 from yolo_subbatch.run.listing import recorded_iteration
 from yolo_subbatch.run.resume import run_of
@@ -81,9 +82,7 @@ class DarknetModel(DetectionModel):
         maps = self.network(x)
         if self.training:
             return maps
-        found = self.network.detections(maps)  # (B, N, 5 + C)
-        scores = found[..., 5:] * found[..., 4:5]
-        return torch.cat((found[..., :4], scores), 2).transpose(1, 2), maps
+        return self.network.predictions(maps), maps
 
     def loss(self, batch: dict[str, Any], preds: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss parts as sums over the images, ``(3,)``, and their means per image by name."""
@@ -253,6 +252,16 @@ class Darknet(Model):
         if "letterbox" in keywords or getattr(self.predictor, "fit", "ultralytics") != "ultralytics":
             self.predictor = None  # Ultralytics would use the one of the call before, and refuse the key
         return super().predict(source, stream, predictor, **keywords)
+
+    def export(self, **keywords: Any) -> str:
+        """Write an ONNX file and return its path; keys as on the command line.
+
+        Raises:
+            YoloSubbatchError: If it cannot be written, or does not compute what the network does.
+        """
+        source = Path(self.ckpt_path or self._weights_file or Path(self.model_name or "model").name)
+        path: str = load("export.command:export_keywords")(self.model, source, keywords)
+        return path
 
     @property
     def task_map(self) -> dict[str, dict[str, Any]]:

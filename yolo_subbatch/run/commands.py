@@ -86,6 +86,91 @@ class ConvertSettings(Source):
 
 
 @dataclass(frozen=True)
+class ExportSettings(Source):
+    """What ``export`` understands; names and defaults are Ultralytics' where it has them."""
+
+    format: str = setting("onnx", "Result", "Format", "Kind of file.", choices=("onnx",))
+    to: str | None = setting(
+        None, "Result", "Target", "File to write; X.onnx beside X.pt or X.weights if not given.", kind="file",
+        filter="ONNX (*.onnx)",
+    )  # fmt: skip
+    imgsz: int | tuple[int, int] | None = setting(
+        None, "Input", "Image size", "Input size in pixels, or height,width; the network's if not given.", **IMAGE_SIZE
+    )
+    batch: int = setting(1, "Input", "Batch", "Images at a time; any number with dynamic.", min=1, max=4096)
+    dynamic: bool = setting(False, "Input", "Dynamic", "Take any number of images, of any size the stride divides.")
+    preprocess: bool = setting(
+        False, "Input", "Preprocess", "Take images as OpenCV has them: bytes, (batch, height, width, BGR)."
+    )
+    half: bool = setting(False, "Precision", "Half", "Compute the convolutions in half precision, the boxes in full.")
+    int8: bool = setting(
+        False, "Precision", "Int8", "Compute the convolutions in 8 bits, calibrated on data; refused if mAP falls."
+    )
+    quantize: int | None = setting(
+        None, "Precision", "Quantize", "Ultralytics' name: 8 is int8, 16 half, 32 full precision.", choices=(8, 16, 32),
+        advanced=True,
+    )  # fmt: skip
+    data: str | None = setting(
+        None, "Precision", "Data", "With int8: the data set, train to calibrate and val to measure mAP.",
+        kind="file", filter=DATA,
+    )  # fmt: skip
+    calibration: int = setting(
+        128, "Precision", "Calibration", "With int8: training images to calibrate on.", min=1, advanced=True
+    )
+    nms: bool = setting(False, "Output", "NMS", "Suppress overlapping boxes inside the file.")
+    conf: float = setting(0.25, "Output", "Confidence", "With nms: least confidence of a box.", min=0, max=1)
+    iou: float = setting(0.7, "Output", "IoU", "With nms: overlap from which the weaker box is dropped.", min=0, max=1)
+    max_det: int = setting(300, "Output", "Most boxes", "With nms: boxes an image at most.", min=1, max=100_000)
+    agnostic_nms: bool = setting(
+        False, "Output", "Agnostic NMS", "With nms: boxes of different classes suppress each other too.", advanced=True
+    )
+    raw: bool = setting(
+        False, "Output", "Raw", "Give the maps before the [yolo] layers, for plug-ins that decode them.", advanced=True
+    )
+    opset: int = setting(
+        18,
+        "Result",
+        "Opset",
+        "ONNX operator set; later ones may leave layers on the CPU.",
+        min=13,
+        max=20,
+        advanced=True,
+    )
+    simplify: bool = setting(False, "Result", "Simplify", "Simplify the graph with onnxslim.", advanced=True)
+    parity: bool = setting(
+        True, "Result", "Parity", "Compare the file with the network, and keep it only if they agree.", advanced=True
+    )
+    with_script: bool = setting(
+        False, "Result", "Script", "Put the inference script, which needs neither torch nor this package, beside it.",
+        advanced=True,
+    )  # fmt: skip
+    device: str = setting("cpu", "Result", "Device", "Where the export is computed.", choices=("cpu",), advanced=True)
+
+
+@dataclass(frozen=True)
+class TritonSettings:
+    """What ``triton`` understands."""
+
+    model: str | None = setting(
+        None, "Model", "Model", "ONNX file written by export.", kind="file", filter="ONNX (*.onnx)"
+    )
+    out: str | None = setting(None, "Model", "Repository", "Folder of the model repository.", kind="folder")
+    name: str | None = setting(None, "Model", "Name", "Name of the model there; the file's if not given.")
+    batch: int | None = setting(
+        None, "Serving", "Batch", "Images the server joins at most; the file's batch, or 8, if not given.", min=1,
+        max=4096,
+    )  # fmt: skip
+    delay: int = setting(
+        2000, "Serving", "Delay", "Microseconds a request may wait for others to join it.", min=0, max=10_000_000
+    )
+    gpus: tuple[int, ...] | None = setting(
+        None, "Serving", "GPUs", "Numbers of the GPUs, as in 0,1; the server's choice if not given.", min=0
+    )
+    instances: int = setting(1, "Serving", "Instances", "Copies of the model on each GPU.", min=1, max=64)
+    provider: str = setting("cuda", "Serving", "Provider", "What computes there.", choices=("cuda", "tensorrt", "cpu"))
+
+
+@dataclass(frozen=True)
 class InfoSettings:
     """What ``info`` understands."""
 

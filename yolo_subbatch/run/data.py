@@ -52,10 +52,7 @@ def _check_darknet(path: Path, splits: Sequence[str], labels: bool, problems: li
 
 
 def _check_list(file: DataFile, key: str, labels: bool) -> None:
-    source: Path | None = getattr(file, key)
-    if source is None:
-        raise DataError(f"{file.path}: no '{key}' list; add a line {key} = {key}.txt")
-    images = read_image_list(source)
+    images = read_image_list(_list_of(file, key))
     if labels:
         check_labels(find_labels(images, "error"), len(file.names), str(file.path))
 
@@ -71,6 +68,24 @@ def _check_split(path: Path, document: Mapping[str, Any], split: str, classes: i
     images = yaml_images(path, document, split)
     if images and classes is not None:
         check_labels(find_labels(images, "background"), classes, str(path))
+
+
+def split_images(path: Path, split: str) -> list[Path]:
+    """Return the images of a split; none where only Ultralytics knows where they are.
+
+    Raises:
+        DataError: If the split or something that it names is missing.
+    """
+    if path.suffix in YAML:
+        return yaml_images(path, read_yaml(path), split)
+    return read_image_list(_list_of(read_data(path), KEYS[split]))
+
+
+def _list_of(file: DataFile, key: str) -> Path:
+    source: Path | None = getattr(file, key)
+    if source is None:
+        raise DataError(f"{file.path}: no '{key}' list; add a line {key} = {key}.txt")
+    return source
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -25,10 +25,12 @@ from yolo_subbatch.run.checks import (
     check_weights,
     error,
     raise_errors,
+    warning,
 )
 from yolo_subbatch.run.commands import (
     ConvertSettings,
     DemoSettings,
+    ExportSettings,
     GuiSettings,
     InfoSettings,
     PredictSettings,
@@ -77,6 +79,56 @@ def check_convert(settings: ConvertSettings) -> ConvertSettings:
     """
     _report([*_check_network(settings), *_check_target(settings), *check_output("to", settings.to)])
     return _with_cfg(settings)
+
+
+def check_export(settings: ExportSettings) -> ExportSettings:
+    """Return the settings of ``export`` with every file found, and precision under one name.
+
+    Raises:
+        YoloSubbatchError: With everything that is wrong.
+    """
+    _report([*_check_network(settings), *_check_export_keys(settings)])
+    return _with_cfg(_one_precision(settings))
+
+
+def check_export_keys(settings: ExportSettings) -> ExportSettings:
+    """Return the settings of ``export`` for a network that is loaded already; see :func:`check_export`."""
+    _report([*check_ranges(settings), *_check_export_keys(settings)])
+    return _one_precision(settings)
+
+
+def _one_precision(settings: ExportSettings) -> ExportSettings:
+    return replace(
+        settings, half=settings.half or settings.quantize == 16, int8=settings.int8 or settings.quantize == 8
+    )
+
+
+def _check_export_keys(settings: ExportSettings) -> Iterator[Problem]:
+    yield from check_output("to", settings.to)
+    if settings.to and Path(settings.to).suffix != ".onnx":
+        yield error("to", f"to={settings.to}: only ONNX is written; give a name that ends in .onnx")
+    if settings.raw and settings.nms:
+        yield error("nms", "nms=True: raw maps hold no boxes to suppress; give one of nms and raw")
+    yield from _check_precision(settings)
+
+
+def _check_precision(settings: ExportSettings) -> Iterator[Problem]:
+    asked = {8: "int8", 16: "half", 32: "full precision"}.get(settings.quantize or 0)
+    int8 = settings.int8 or settings.quantize == 8
+    if asked and {"int8": settings.half, "half": settings.int8}.get(asked, settings.half or settings.int8):
+        yield error("quantize", f"quantize={settings.quantize}: is {asked}, half or int8 says otherwise; give one")
+    if int8 and settings.half:
+        yield error("int8", "int8=True: half=True is given too; give one of the two")
+    if int8 and settings.raw:
+        yield error("int8", "int8=True: without boxes its mAP cannot be measured; leave raw out")
+    if int8 and settings.data is None:
+        yield error(
+            "data", "int8=True: data is not given; give the data set to calibrate and measure on, data=obj.data"
+        )
+    elif int8:
+        yield from check_data(settings.data, ("train", "val"))
+    elif settings.data is not None:
+        yield warning("data", f"data={settings.data}: has no effect without int8=True")
 
 
 def check_info(settings: InfoSettings) -> InfoSettings:

@@ -1,0 +1,1529 @@
+#!/usr/bin/env python3
+"""YOLO inference from an ONNX file, with neither torch nor Ultralytics.
+
+This file stands alone: copy it beside a model and run it. It needs onnxruntime (``onnxruntime-gpu`` for a GPU), numpy
+and OpenCV::
+
+    python infer.py model=best.onnx source=images/ provider=cuda json=boxes.json
+    python infer.py model=best.onnx source=video.mp4 save=True
+    python infer.py model=best.onnx source=images/ benchmark=True
+
+or, from Python::
+
+    model = OnnxYolo("best.onnx", provider="cuda")
+    for found in model.predict("images/"):
+        print(found.path, found.boxes, found.scores, found.classes)
+
+A GPU that is asked for is used, or the reason why not is the answer: onnxruntime alone would go on on the CPU.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import difflib
+import glob
+import io
+import json
+import os
+import queue
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+IMAGES = frozenset(".bmp .dng .jp2 .jpeg .jpg .mpo .png .tif .tiff .webp".split())
+VIDEOS = frozenset(".asf .avi .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ts .webm .wmv".split())
+PROVIDERS = {
+    "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider", "cpu": "CPUExecutionProvider",
+}  # fmt: skip
+GREY, DARKNET_GREY = 114, 127
+APART = 7680.0  # pixels by which the boxes of neighbouring classes are moved apart, as in Ultralytics
+MOST_CANDIDATES = 30_000  # boxes that compete for one image, the most confident ones
+GPU_BATCH = 8
+MOST_STREAMS = 8
+DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+
+
+class InferError(Exception):
+    """Something that the user can mend: ``where: what was found; what to do``."""
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def option(default: Any, group: str, label: str, tip: str, **rule: Any) -> Any:
+    """Declare a setting: its heading, its name for people, one sentence, and its bounds or choices."""
+    return field(default=default, metadata={"group": group, "label": label, "tip": tip, **rule})
+
+
+@dataclass(frozen=True)
+class InferSettings:
+    """What ``infer`` understands."""
+
+    model: str | None = option(None, "Input", "Model", "ONNX file.", kind="file", filter="ONNX (*.onnx)")
+    source: str | None = option(
+        None, "Input", "Source",
+        "Image, folder, pattern, video, list (.txt), address of a stream, number of a camera, or - for names from "
+        "standard input.",
+    )  # fmt: skip
+    imgsz: int | tuple[int, int] | None = option(
+        None, "Input", "Image size", "Input size in pixels, or height,width; the file's if not given.", min=8, max=8192
+    )
+    letterbox: str = option(
+        "ultralytics", "Input", "Letterbox", "How images are fitted to the network.",
+        choices=("ultralytics", "darknet", "stretch"), advanced=True,
+    )  # fmt: skip
+    frames: int | None = option(None, "Input", "Frames", "Stop after so many images or frames.", min=1, advanced=True)
+    conf: float = option(0.25, "Result", "Confidence", "Least confidence of a box.", min=0, max=1)
+    iou: float = option(0.7, "Result", "IoU", "Overlap from which the weaker box is dropped.", min=0, max=1)
+    max_det: int = option(300, "Result", "Most boxes", "Boxes an image at most.", min=1)
+    agnostic_nms: bool = option(
+        False, "Result", "Agnostic NMS", "Boxes of different classes suppress each other too.", advanced=True
+    )
+    json: str | None = option(None, "Result", "JSON file", "Write the boxes to this file.", kind="file")
+    save: bool = option(False, "Result", "Save pictures", "Save pictures and videos with their boxes.")
+    project: str = option("runs", "Result", "Project", "Folder that holds the results.", kind="folder")
+    name: str = option("infer", "Result", "Name", "Name of the result's folder; a taken one gets a number.")
+    provider: str = option(
+        "auto", "Speed", "Provider", "What computes; cuda and tensorrt never fall back to the CPU, auto says so.",
+        choices=("auto", "cuda", "tensorrt", "cpu"),
+    )  # fmt: skip
+    device: int = option(0, "Speed", "Device", "Number of the GPU.", min=0, max=1023)
+    batch: int | None = option(
+        None, "Speed", "Batch", "Images at a time; the file's, else 8 on a GPU and 1 on a CPU.", min=1, max=4096
+    )
+    workers: int | None = option(
+        None, "Speed", "Workers", "Threads that read images; up to 8 if not given.", min=1, max=256, advanced=True
+    )
+    streams: int | None = option(
+        None, "Speed", "Streams", "Batches computed at the same time; on a CPU one a core, up to 8, on a GPU 1.",
+        min=1, max=64, advanced=True,
+    )  # fmt: skip
+    threads: int | None = option(
+        None, "Speed", "Threads", "Threads of one stream; the processor's cores, shared by the streams.", min=1,
+        max=1024, advanced=True,
+    )  # fmt: skip
+    spin: bool = option(
+        True, "Speed", "Spin", "Threads wait busily; False on a machine that others use.", advanced=True
+    )
+    cuda_graph: bool = option(
+        False, "Speed", "CUDA graph", "Replay the work as one CUDA graph; for files of fixed size without nms.",
+        advanced=True,
+    )  # fmt: skip
+    half: bool = option(
+        False, "Speed", "Half", "With tensorrt: let it compute a float32 file in half precision.", advanced=True
+    )
+    cache: str | None = option(
+        None, "Speed", "Cache", "With tensorrt: folder for its engines; beside the model if not given.",
+        kind="folder", advanced=True,
+    )  # fmt: skip
+    benchmark: bool = option(False, "Speed", "Benchmark", "Measure the model alone, and the way from file to boxes.")
+
+
+def check_settings(settings: InferSettings) -> None:
+    """Check what can be checked without opening the model.
+
+    Raises:
+        InferError: With everything that is wrong, a line each.
+    """
+    faults = [fault for each in dataclasses.fields(settings) for fault in _range_fault(settings, each)]
+    if not settings.model:
+        faults.append("model: not given; give an ONNX file, for example model=best.onnx")
+    elif Path(settings.model).is_dir():
+        faults.append(f"model={settings.model}: this is a folder; give the .onnx file inside it")
+    elif not Path(settings.model).is_file():
+        faults.append(f"model={settings.model}: no such file; write one with yolo-subbatch export")
+    if settings.json is not None:
+        path = Path(settings.json)
+        if path.is_dir():
+            faults.append(f"json={path}: this is a folder; give the name of a file")
+        elif not path.absolute().parent.is_dir():
+            faults.append(f"json={path}: the folder {path.parent} does not exist; make it first")
+    if settings.save and Path(settings.project).is_file():
+        faults.append(f"project={settings.project}: this is a file; give a folder")
+    if settings.save and (not settings.name.strip(". ") or re.search(r'[/\\:*?"<>|\0-\x1f]', settings.name)):
+        faults.append(f"name={settings.name}: not the name of a folder; give a plain name, without a path")
+    if settings.cuda_graph and settings.provider != "cuda":
+        faults.append(f"cuda_graph=True: needs provider=cuda, not {settings.provider}")
+    if (settings.half or settings.cache) and settings.provider != "tensorrt":
+        faults.append("half, cache: only TensorRT uses them; give provider=tensorrt, or leave them out")
+    if faults:
+        raise InferError("\n".join(faults))
+
+
+def _range_fault(settings: InferSettings, each: dataclasses.Field[Any]) -> Iterator[str]:
+    value, rule = getattr(settings, each.name), each.metadata
+    if value is None:
+        return
+    if "choices" in rule and value not in rule["choices"]:
+        yield f"{each.name}={value}: unknown; use one of {', '.join(rule['choices'])}"
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, (int, float)) and not isinstance(number, bool):
+            if not number >= rule.get("min", number):  # not a number, too
+                yield f"{each.name}={number}: too small; give at least {rule['min']}"
+            elif number > rule.get("max", number):
+                yield f"{each.name}={number}: too large; give at most {rule['max']}"
+
+
+# --- providers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the nodes of a graph are computed.
+
+    Attributes:
+        provider: ``cuda``, ``tensorrt`` or ``cpu``.
+        inside: How many nodes it computes, after fusion; None where onnxruntime does not tell.
+        outside: Operators left to other providers, with their number.
+    """
+
+    provider: str
+    inside: int | None = None
+    outside: tuple[tuple[str, int], ...] = ()
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        text = f"provider {self.provider}"
+        if self.inside is None:
+            return text
+        text += f": {self.inside} nodes"
+        if self.outside:
+            names = ", ".join(f"{count} {name}" for name, count in self.outside)
+            text += f"; on the CPU, where shapes are worked out: {names}"
+        return text
+
+
+#: What onnxruntime's own words mean: a pattern, the cause, what to do.
+CAUSES = (
+    (r"libcuda\.so|nvcuda\.dll", "the NVIDIA driver is not there",
+     "install the driver, or start the container with --gpus all"),
+    (r"libnvinfer|nvonnxparser|nvinfer_|install TensorRT", "TensorRT's libraries are missing, or of another version",
+     "pip install 'tensorrt-cu13>=10.13,<11', the version that onnxruntime was built for"),
+    (r"libcu(blas|dnn|rand|fft|dart)\w*|libnvrtc|libcudart|cublas\w*\.dll|cudnn\w*\.dll",
+     "the CUDA libraries are missing", "pip install 'onnxruntime-gpu[cuda,cudnn]'"),
+    (r"no CUDA-capable device|CUDA failure 100|cudaErrorNoDevice|invalid device ordinal|CUDA failure 101",
+     "the driver finds no such GPU", "check nvidia-smi, CUDA_VISIBLE_DEVICES and device="),
+    (r"driver version is insufficient|CUDA failure 35", "the NVIDIA driver is older than this onnxruntime needs",
+     "update the driver, or install an onnxruntime-gpu built for its CUDA"),
+    (r"CUDA failure|CudaCall|cudaError", "the driver is there, but the GPU cannot be used",
+     "check nvidia-smi, and that the driver is new enough for this onnxruntime"),
+)  # fmt: skip
+
+
+def explain(log: str) -> str:
+    """Turn what onnxruntime wrote while it failed into a cause and what to do."""
+    # The one that is named last came furthest: libraries that load first hide those that are missing behind them.
+    for pattern, cause, advice in CAUSES:
+        found = re.search(pattern, log)
+        if found:
+            return f"{cause} ({found.group(0)}); {advice}"
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return f"onnxruntime did not say why ({lines[-1][:200] if lines else 'no message'}); check the installation"
+
+
+def check_wheels() -> None:
+    """Refuse two builds of onnxruntime at once, which overwrite each other's files.
+
+    Raises:
+        InferError: If both are installed, or none.
+    """
+    found = {name for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name)}
+    if len(found) == 2:
+        raise InferError(
+            "onnxruntime and onnxruntime-gpu are both installed, and the GPU is lost that way; "
+            "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        )
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise InferError(
+            f"onnxruntime: cannot be imported ({error}); pip install 'onnxruntime-gpu[cuda,cudnn]', or onnxruntime "
+            "for a machine without a GPU"
+        ) from error
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def captured_log() -> Iterator[Callable[[], str]]:
+    """Collect what onnxruntime's C++ code writes to standard error, which is the only place where it says why."""
+    with tempfile.TemporaryFile() as file, contextlib.redirect_stdout(io.StringIO()) as printed:
+        sys.stderr.flush()
+        before = os.dup(2)
+        os.dup2(file.fileno(), 2)
+
+        def text() -> str:
+            file.seek(0)
+            return file.read().decode("utf-8", "replace") + printed.getvalue()
+
+        try:
+            yield text
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
+def open_session(settings: InferSettings, about: About, streams: int) -> tuple[Any, Placement]:
+    """Open the model on the provider that is asked for.
+
+    Raises:
+        InferError: If a GPU is asked for and cannot be used, with the cause, or the file is no model.
+    """
+    if settings.provider != "auto":
+        return _open_on(settings.provider, settings, about, streams)
+    try:
+        return _open_on("cuda", settings, about, streams)
+    except InferError as error:
+        print(f"warning: running on the CPU: {error}", file=sys.stderr)
+        return _open_on("cpu", settings, about, streams)
+
+
+def _open_on(provider: str, settings: InferSettings, about: About, streams: int) -> tuple[Any, Placement]:
+    import onnxruntime
+
+    name = PROVIDERS[provider]
+    where = f"provider={provider}"
+    if name not in onnxruntime.get_available_providers():
+        raise InferError(
+            f"{where}: this onnxruntime is built without it; pip uninstall -y onnxruntime, then "
+            "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        )
+    if provider != "cpu" and hasattr(onnxruntime, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()):
+            onnxruntime.preload_dlls()  # the libraries from pip's wheels, which the loader does not find by itself
+    options = session_options(settings, provider, streams)
+    failure: Exception | None = None
+    with captured_log() as log:
+        try:
+            # Without its own fallback, which would go on on the CPU.
+            session = onnxruntime.InferenceSession(
+                settings.model, options, providers=provider_list(provider, settings, about), enable_fallback=0
+            )
+        except Exception as error:
+            failure = error
+        text = log()
+    if failure is not None:
+        if provider == "cpu" or type(failure).__name__ in {"InvalidProtobuf", "InvalidGraph", "NoSuchFile"}:
+            reason = str(failure).splitlines()[0][:200]
+            raise InferError(f"{settings.model}: onnxruntime cannot load it ({reason}); export it again") from failure
+        raise InferError(f"{where}: {explain(text + str(failure))}") from failure
+    if name not in session.get_providers():
+        raise InferError(f"{where}: {explain(text)}")
+    return session, check_placement(session, provider)
+
+
+def session_options(settings: InferSettings, provider: str, streams: int) -> Any:
+    """Return the options of a session: threads, and a record of where each node is computed."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings.threads or max(1, cores() // streams)
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if settings.spin else "0")
+    if provider != "cpu":
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return options
+
+
+def cores() -> int:
+    """Return how many processors this process may use; in a container that is fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def provider_list(provider: str, settings: InferSettings, about: About) -> list[Any]:
+    """Return the providers with their options, as onnxruntime takes them."""
+    if provider == "cpu":
+        return [PROVIDERS["cpu"]]
+    cuda = {
+        "device_id": str(settings.device),
+        # For every new shape, EXHAUSTIVE tries all algorithms, which takes seconds.
+        "cudnn_conv_algo_search": "EXHAUSTIVE" if about.fixed else "HEURISTIC",
+        "arena_extend_strategy": "kSameAsRequested",
+        "do_copy_in_default_stream": "1",
+        "enable_cuda_graph": "1" if settings.cuda_graph else "0",
+    }
+    chosen: list[Any] = [(PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]
+    return [(PROVIDERS["tensorrt"], tensorrt_options(settings, about)), *chosen] if provider == "tensorrt" else chosen
+
+
+def tensorrt_options(settings: InferSettings, about: About) -> dict[str, str]:
+    """Return TensorRT's options: engines are kept, and with fixed bounds built once for all shapes."""
+    path = Path(settings.model or "")
+    folder = Path(settings.cache) if settings.cache else path.with_name(f"{path.stem}-tensorrt")
+    folder.mkdir(parents=True, exist_ok=True)
+    options = {
+        "device_id": str(settings.device),
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(folder),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(folder),
+        # An engine belongs to the weights: another export of the same name must not use it.
+        "trt_engine_cache_prefix": f"{path.stem}-{about.weights[:12]}" if about.weights else path.stem,
+        "trt_fp16_enable": "1" if settings.half else "0",
+        "trt_int8_enable": "1" if about.precision == "int8" else "0",
+    }
+    if not about.fixed:
+        width, height = input_size(settings, about)
+        most = settings.batch or about.batch or GPU_BATCH
+        bounds = {"min": (1, about.stride, about.stride), "opt": (most, height, width), "max": (most, height, width)}
+        for bound, (batch, down, across) in bounds.items():
+            shape = (batch, down, across, 3) if about.takes_bytes else (batch, 3, down, across)
+            options[f"trt_profile_{bound}_shapes"] = f"{about.input}:{'x'.join(map(str, shape))}"
+    return options
+
+
+def check_placement(session: Any, provider: str) -> Placement:
+    """Look up where every node is computed; convolutions on the CPU mean that the GPU is not used.
+
+    Raises:
+        InferError: If a convolution is not on the provider that is asked for.
+    """
+    if provider == "cpu" or not hasattr(session, "get_provider_graph_assignment_info"):
+        return Placement(provider)
+    own = {PROVIDERS["cuda"], PROVIDERS[provider]}
+    nodes = [
+        (part.ep_name, node.op_type)
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    ]
+    outside = Counter(kind for place, kind in nodes if place not in own)
+    lost = sum(count for kind, count in outside.items() if "Conv" in kind)
+    if lost:
+        raise InferError(
+            f"provider={provider}: {lost} convolutions would be computed on the CPU, this onnxruntime has no kernel "
+            "for them there; export with opset=18 and without int8, or update onnxruntime-gpu"
+        )
+    return Placement(provider, len(nodes) - sum(outside.values()), tuple(sorted(outside.items())))
+
+
+# --- the model --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class About:
+    """What an ONNX file takes and gives.
+
+    Attributes:
+        input: Name of its input.
+        outputs: Names of its outputs.
+        layout: ``v8`` ``(B, 4 + C, N)``, ``nms`` ``(B, n, 6)``, ``raw`` maps, ``v5`` ``(B, N, 5 + C)``, or empty
+            where the first result has to show it.
+        names: Class names.
+        stride: Pixels of which the sides are multiples.
+        size: Width and height in pixels; of a file that takes any, those it was made for.
+        batch: Images at a time; None for any number.
+        fixed_size: It takes images of that size only.
+        takes_bytes: The input is ``(B, H, W, 3)``, bytes, blue first, else ``(B, 3, H, W)``, red first, in [0, 1].
+        half_input: The input is float16.
+        heads: How raw maps are decoded.
+        suppressed: Thresholds that the file applies itself.
+        precision: ``fp32``, ``fp16``, ``int8``, or empty.
+        weights: A hash of the weights, or empty.
+        notes: What had to be assumed.
+    """
+
+    input: str
+    outputs: tuple[str, ...]
+    layout: str
+    names: dict[int, str]
+    stride: int
+    size: tuple[int, int]
+    batch: int | None
+    fixed_size: bool
+    fixed: bool
+    takes_bytes: bool
+    half_input: bool
+    heads: tuple[dict[str, Any], ...] = ()
+    suppressed: dict[str, Any] = field(default_factory=dict)
+    precision: str = ""
+    weights: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def read_about(path: str) -> About:
+    """Read what a file says of itself, and work out the rest from its shapes.
+
+    Raises:
+        InferError: If it is no ONNX file, or no detector.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    with captured_log():
+        try:
+            session = onnxruntime.InferenceSession(path, options, providers=[PROVIDERS["cpu"]])
+        except Exception as error:
+            reason = str(error).splitlines()[0][:200]
+            raise InferError(f"model={path}: not an ONNX file that onnxruntime can load ({reason})") from error
+    return about_session(session, path)
+
+
+def about_session(session: Any, path: str) -> About:
+    """Work out what a session takes and gives.
+
+    Raises:
+        InferError: If it is no detector.
+    """
+    given = dict(session.get_modelmeta().custom_metadata_map)
+    images, *others = session.get_inputs()
+    if others or len(images.shape) != 4:
+        raise InferError(f"model={path}: takes {_shapes(session.get_inputs())}; a detector takes one batch of images")
+    if given.get("task", "detect") != "detect":
+        raise InferError(f"model={path}: a network for {given['task']}; only detectors are understood")
+    takes_bytes = images.type == "tensor(uint8)"
+    if images.type not in {"tensor(uint8)", "tensor(float)", "tensor(float16)"}:
+        raise InferError(f"model={path}: takes {images.type}; images are bytes or floats")
+    batch, *rest = images.shape
+    height, width, channels = rest if takes_bytes else (*rest[1:], rest[0])
+    if isinstance(channels, int) and channels != 3:
+        raise InferError(f"model={path}: takes images of {channels} channels; 3 are understood")
+    notes: list[str] = []
+    fixed_size = isinstance(height, int) and isinstance(width, int)
+    size = (width, height) if fixed_size else _literal(given, "imgsz", None)
+    if size is None:
+        notes.append("the file does not say its size: 640 is used; give imgsz= for another")
+        size = (640, 640)
+    elif not fixed_size:
+        size = (size, size) if isinstance(size, int) else (size[-1], size[0])
+    outputs = session.get_outputs()
+    layout = given.get("ysb.layout") or _layout(outputs, given, path)
+    if "names" not in given:
+        notes.append("the file has no class names: class0, class1 and so on are used")
+    if "stride" not in given and not fixed_size:
+        notes.append("the file does not say its stride: 32 is used")
+    return About(
+        images.name, tuple(each.name for each in outputs), layout, dict(_literal(given, "names", {})),
+        int(given.get("stride", 32)), size, batch if isinstance(batch, int) else None, fixed_size,
+        all(isinstance(side, int) for each in (images, *outputs) for side in each.shape),
+        takes_bytes, images.type == "tensor(float16)", tuple(json.loads(given.get("ysb.heads", "[]"))),
+        json.loads(given.get("ysb.nms", "{}")), given.get("ysb.precision", ""), given.get("ysb.weights_sha256", ""),
+        tuple(notes),
+    )  # fmt: skip
+
+
+def _literal(given: dict[str, str], key: str, otherwise: Any) -> Any:
+    try:
+        return ast.literal_eval(given[key])
+    except (KeyError, ValueError, SyntaxError):
+        return otherwise
+
+
+def _shapes(values: Sequence[Any]) -> str:
+    return ", ".join(f"{each.name} {tuple(each.shape)}" for each in values)
+
+
+def _layout(outputs: Sequence[Any], given: dict[str, str], path: str) -> str:
+    """Return the layout of a file that does not name it, as far as its shapes tell."""
+    shape = outputs[0].shape
+    if len(shape) != 3:
+        raise InferError(f"model={path}: gives {_shapes(outputs)}; boxes come as (batch, rows, columns)")
+    return layout_of(shape, len(_literal(given, "names", {})))
+
+
+def layout_of(shape: Sequence[Any], classes: int) -> str:
+    """Return the layout of boxes of that shape, with 0 for an unknown number of classes; empty if it is not clear."""
+    down, across = shape[1:]
+    if across == 6:
+        return "nms"
+    if isinstance(down, int) and (down == 4 + classes if classes else isinstance(across, int) and down < across):
+        return "v8"
+    if isinstance(across, int) and (across == 5 + classes if classes else isinstance(down, int) and across < down):
+        return "v5"
+    return ""
+
+
+def input_size(settings: InferSettings, about: About) -> tuple[int, int]:
+    """Return width and height in pixels to fit images to.
+
+    Raises:
+        InferError: If the file cannot take that size.
+    """
+    if settings.imgsz is None:
+        return about.size
+    wanted = settings.imgsz if isinstance(settings.imgsz, tuple) else (settings.imgsz, settings.imgsz)
+    if len(wanted) != 2:
+        raise InferError(f"imgsz={','.join(map(str, wanted))}: give one number, or height,width")
+    height, width = wanted
+    if about.fixed_size and (width, height) != about.size:
+        made = f"{about.size[1]},{about.size[0]}"
+        raise InferError(
+            f"imgsz={height},{width}: {settings.model} takes {made} only; leave imgsz out, or export with dynamic=True"
+        )
+    odd = next((side for side in wanted if side % about.stride), None)
+    if odd is not None:
+        near = max(about.stride, round(odd / about.stride) * about.stride)
+        raise InferError(f"imgsz={odd}: not a multiple of the network's stride {about.stride}; use {near}")
+    return width, height
+
+
+# --- from an image to the network's input, and back -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How an image was fitted: factors across and down, then pixels of padding at the left and at the top."""
+
+    across: float
+    down: float
+    left: float
+    top: float
+
+    def back(self, boxes: Array, width: int, height: int) -> Array:
+        """Map corners ``(n, 4)`` from the network's input to the image, and keep them inside it."""
+        moved = (boxes - (self.left, self.top, self.left, self.top)) / (self.across, self.down, self.across, self.down)
+        return np.asarray(np.clip(moved, 0, (width, height, width, height)), np.float32)
+
+
+def fit_image(image: Array, size: tuple[int, int], mode: str, stride: int) -> tuple[Array, Fit]:
+    """Fit an image to the network.
+
+    Args:
+        image: ``(H, W, 3)``.
+        size: Width and height in pixels.
+        mode: ``ultralytics`` (grey 114), ``darknet`` (grey 127) or ``stretch``.
+        stride: Pad to the next multiple of it only; 0 pads to the full size.
+    """
+    height, width = image.shape[:2]
+    if mode == "stretch":
+        return _resized(image, size), Fit(size[0] / width, size[1] / height, 0, 0)
+    if mode == "darknet":
+        wide = size[0] * height < size[1] * width
+        new = (size[0], max(1, height * size[0] // width)) if wide else (max(1, width * size[1] // height), size[1])
+        left, top = (size[0] - new[0]) // 2, (size[1] - new[1]) // 2
+        padded = _padded(_resized(image, new), left, size[0] - new[0] - left, top, size[1] - new[1] - top, DARKNET_GREY)
+        return padded, Fit(new[0] / width, new[1] / height, left, top)
+    ratio = min(size[1] / height, size[0] / width)
+    new = (round(width * ratio), round(height * ratio))
+    spare = [float(full - part) for full, part in zip(size, new, strict=True)]
+    if stride:
+        spare = [each % stride for each in spare]
+    # Rounded as Ultralytics rounds, so that an odd pixel goes to the same side.
+    left, top = (round(each / 2 - 0.1) for each in spare)
+    right, bottom = (round(each / 2 + 0.1) for each in spare)
+    padded = _padded(_resized(image, new), left, right, top, bottom, GREY)
+    return padded, Fit(*_ultralytics_scale(padded.shape[:2], (height, width)))
+
+
+def _ultralytics_scale(inside: tuple[int, ...], outside: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return gain and padding as Ultralytics works them out again from the two shapes, height first."""
+    gain = min(inside[0] / outside[0], inside[1] / outside[1])
+    left = round((inside[1] - round(outside[1] * gain)) / 2 - 0.1)
+    top = round((inside[0] - round(outside[0] * gain)) / 2 - 0.1)
+    return gain, gain, left, top
+
+
+def _resized(image: Array, size: tuple[int, int]) -> Array:
+    if image.shape[1::-1] == size:
+        return image
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
+
+
+def _padded(image: Array, left: int, right: int, top: int, bottom: int, grey: int) -> Array:
+    if not (left or right or top or bottom):
+        return image
+    border = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(grey,) * 3)
+    return np.asarray(border)
+
+
+# --- from the network's output to boxes -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Which boxes are given."""
+
+    conf: float
+    iou: float
+    max_det: int
+    agnostic: bool
+
+
+Boxes = tuple[Array, Array, Array]  # corners (n, 4), confidences (n,), classes (n,)
+
+
+def boxes_of(outputs: Sequence[Array], about: About, thresholds: Thresholds) -> list[Boxes]:
+    """Turn a model's outputs into the boxes of each image, best first, in pixels of the network's input.
+
+    Raises:
+        InferError: If the shape of the output is none that is understood.
+    """
+    layout = about.layout or layout_of(outputs[0].shape, len(about.names))
+    if layout == "nms":
+        return [finished(rows, thresholds) for rows in outputs[0]]
+    if layout == "raw":
+        maps = [decode_map(np.asarray(raw, np.float32), head) for raw, head in zip(outputs, about.heads, strict=True)]
+        decoded = np.concatenate(maps, 2)
+    elif layout == "v8":
+        decoded = outputs[0]
+    elif layout == "v5":
+        rows = outputs[0].transpose(0, 2, 1)
+        decoded = np.concatenate((rows[:, :4], rows[:, 5:] * rows[:, 4:5]), 1)
+    else:
+        raise InferError(f"the model gives boxes of shape {outputs[0].shape}, which is not understood")
+    return [suppress(image, thresholds) for image in decoded]
+
+
+def finished(rows: Array, thresholds: Thresholds) -> Boxes:
+    """Read boxes that the file has suppressed itself: ``(n, 6)`` corners, confidence, class, best first."""
+    kept = rows[rows[:, 4] > thresholds.conf][: thresholds.max_det]
+    return kept[:, :4], kept[:, 4], kept[:, 5].astype(np.int64)
+
+
+def decode_map(raw: Array, head: dict[str, Any]) -> Array:
+    """Decode one map before a ``[yolo]`` layer.
+
+    Args:
+        raw: ``(B, A * (5 + C), H, W)``.
+        head: ``anchors`` in pixels, ``cell`` (pixels per cell across and down), ``scale_x_y``.
+
+    Returns:
+        ``(B, 4 + C, H * W * A)``: centre x, centre y, width, height, confidence of each class.
+    """
+    batch, channels, height, width = raw.shape
+    anchors = np.asarray(head["anchors"], np.float32)
+    across, down = head["cell"]
+    x = raw.reshape(batch, len(anchors), channels // len(anchors), height, width).transpose(0, 2, 3, 4, 1)
+    centre = sigmoid(x[:, :2]) * head["scale_x_y"] - (head["scale_x_y"] - 1) / 2  # (B, 2, H, W, A)
+    boxes = np.stack(
+        (
+            (centre[:, 0] + np.arange(width)[:, None]) * across,
+            (centre[:, 1] + np.arange(height)[:, None, None]) * down,
+            np.exp(x[:, 2]) * anchors[:, 0],
+            np.exp(x[:, 3]) * anchors[:, 1],
+        ),
+        1,
+    )
+    scores = sigmoid(x[:, 5:]) * sigmoid(x[:, 4:5])
+    return np.concatenate((boxes, scores), 1).astype(np.float32).reshape(batch, channels // len(anchors) - 1, -1)
+
+
+def sigmoid(x: Array) -> Array:
+    """Return the logistic function, without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)))
+
+
+def suppress(decoded: Array, thresholds: Thresholds) -> Boxes:
+    """Keep the best class of each box, and of boxes that overlap the best, as Ultralytics does.
+
+    Args:
+        decoded: ``(4 + C, N)``: centre x, centre y, width, height, confidence of each class.
+        thresholds: Which boxes are given.
+    """
+    best = decoded[4:].max(0)
+    chosen = np.flatnonzero(best > thresholds.conf)
+    order = np.argsort(-best[chosen], kind="stable")[:MOST_CANDIDATES]
+    chosen = chosen[order]
+    scores = best[chosen].astype(np.float32)
+    columns = decoded[:, chosen].astype(np.float32)
+    classes = columns[4:].argmax(0)
+    half = columns[2:4] / 2
+    corners = np.concatenate((columns[:2] - half, columns[:2] + half)).T
+    apart = corners if thresholds.agnostic else corners + classes[:, None].astype(np.float32) * np.float32(APART)
+    kept = greedy(apart, thresholds.iou, thresholds.max_det)
+    return corners[kept], scores[kept], classes[kept]
+
+
+def greedy(boxes: Array, iou: float, most: int) -> Array:
+    """Return which boxes ``(n, 4)``, sorted by confidence, no better one overlaps by more than ``iou``."""
+    x1, y1, x2, y2 = boxes.T
+    areas = (x2 - x1) * (y2 - y1)
+    left = np.arange(len(boxes))
+    kept: list[int] = []
+    while len(left) and len(kept) < most:
+        best, left = left[0], left[1:]
+        kept.append(int(best))
+        across = np.minimum(x2[best], x2[left]) - np.maximum(x1[best], x1[left])
+        down = np.minimum(y2[best], y2[left]) - np.maximum(y1[best], y1[left])
+        shared = across.clip(0) * down.clip(0)
+        left = left[~(shared > iou * (areas[best] + areas[left] - shared))]
+    return np.asarray(kept, np.int64)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one image.
+
+    Attributes:
+        path: Where the image comes from.
+        width: Pixels; 0 for an image that cannot be read.
+        height: Pixels.
+        boxes: ``(n, 4)`` x1, y1, x2, y2 in pixels of the image, best first.
+        scores: ``(n,)`` confidences.
+        classes: ``(n,)``.
+        names: Class names.
+        frame: Number of the frame of a video, from 0.
+        error: Why the image cannot be read.
+        image: The image itself, ``(H, W, 3)``, blue first, where it is to be drawn on.
+    """
+
+    path: str
+    width: int
+    height: int
+    boxes: Array
+    scores: Array
+    classes: Array
+    names: dict[int, str]
+    frame: int | None = None
+    error: str | None = None
+    image: Array | None = None
+
+    def __len__(self) -> int:
+        """Return the number of boxes."""
+        return len(self.boxes)
+
+    def entry(self) -> dict[str, Any]:
+        """Return the entry of a JSON file."""
+        rows = zip(self.classes.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True)
+        found = [
+            {"class": index, "name": self.name(index), "confidence": score, "xyxy": box} for index, score, box in rows
+        ]
+        more: dict[str, Any] = {} if self.frame is None else {"frame": self.frame}
+        if self.error:
+            more["error"] = self.error
+        return {"image": self.path, "width": self.width, "height": self.height, **more, "detections": found}
+
+    def name(self, index: int) -> str:
+        """Return the name of a class."""
+        return str(self.names.get(index, f"class{index}"))
+
+    def drawn(self) -> Array:
+        """Return a copy of the image with its boxes."""
+        if self.image is None:
+            raise ValueError("the image was not kept; predict with keep=True")
+        picture = self.image.copy()
+        line = max(round((self.width + self.height) / 2 * 0.003), 2)
+        for index, score, box in zip(self.classes.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True):
+            x1, y1, x2, y2 = (round(each) for each in box)
+            colour = colour_of(index)
+            cv2.rectangle(picture, (x1, y1), (x2, y2), colour, line, cv2.LINE_AA)
+            _label(picture, f"{self.name(index)} {score:.2f}", (x1, y1), colour, line)
+        return picture
+
+
+def colour_of(index: int) -> tuple[int, int, int]:
+    """Return a colour, blue first: neighbouring classes get hues that are far apart."""
+    hue = np.array([[[int(index * 67) % 180, 200, 230]]], np.uint8)
+    blue, green, red = cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0].tolist()
+    return blue, green, red
+
+
+def _label(picture: Array, text: str, corner: tuple[int, int], colour: tuple[int, int, int], line: int) -> None:
+    text = text.encode("ascii", "replace").decode()  # OpenCV's own letters are all that there are
+    scale, thickness = line / 4 + 0.1, max(line // 2, 1)
+    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    x = max(0, min(corner[0], picture.shape[1] - width))
+    y = corner[1] if corner[1] - height - below >= 0 else corner[1] + height + below
+    cv2.rectangle(picture, (x, y - height - below), (x + width, y), colour, -1)
+    dark = 0.114 * colour[0] + 0.587 * colour[1] + 0.299 * colour[2] > 140
+    ink = (0, 0, 0) if dark else (255, 255, 255)
+    cv2.putText(picture, text, (x, y - below // 2), cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness, cv2.LINE_AA)
+
+
+# --- where images come from -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image to come: where from, and how to get it; ``load`` returns None where it cannot be read."""
+
+    path: str
+    load: Callable[[], Array | None]
+    frame: int | None = None
+
+
+def read_image(path: str) -> Array | None:
+    """Read an image ``(H, W, 3)``, blue first, turned as its camera says; None if it cannot be read."""
+    try:
+        data = np.fromfile(path, np.uint8)  # not imread: it fails on names outside the system's code page
+    except OSError:
+        return None
+    if not len(data):
+        return None
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return None if image is None else np.asarray(image)
+
+
+def find_files(source: str) -> list[str]:
+    """Return the images and videos that a source names.
+
+    Raises:
+        InferError: If there are none.
+    """
+    path = Path(source)
+    if source == "-" or (path.suffix.lower() == ".txt" and path.is_file()):
+        lines = sys.stdin.read() if source == "-" else path.read_text(encoding="utf-8-sig", errors="replace")
+        listed = [line.strip() for line in lines.splitlines() if line.strip()]
+        base = Path() if source == "-" else path.parent
+        found = [each if Path(each).exists() or source == "-" else str(base / each) for each in listed]
+        what = "no names in it"
+    elif path.is_dir():
+        found = sorted(str(each) for each in path.iterdir() if each.suffix.lower() in IMAGES | VIDEOS)
+        what = "no image or video in this folder"
+    elif path.is_file():
+        return [source]
+    else:
+        found = sorted(each for each in glob.glob(source, recursive=True) if Path(each).is_file())
+        what = "no such file or folder"
+    if not found:
+        raise InferError(f"source={source}: {what}; check the path of the images")
+    return found
+
+
+def items_of(source: str) -> Iterator[Item]:
+    """Go through everything that a source names; frames of videos and cameras are read on the way.
+
+    Raises:
+        InferError: If there is nothing, or a video or camera cannot be opened.
+    """
+    if is_live(source):
+        yield from frames_of(source)
+        return
+    for path in find_files(source):
+        if Path(path).suffix.lower() in VIDEOS:
+            yield from frames_of(path)
+        else:
+            yield Item(path, lambda path=path: read_image(path))  # type: ignore[misc]
+
+
+def is_live(source: str) -> bool:
+    """Tell whether a source is a camera or a stream: it has no end, and waiting for a full batch would delay it."""
+    return source.isdecimal() or "://" in source
+
+
+def frames_of(source: str) -> Iterator[Item]:
+    """Read a video, a stream or a camera."""
+    video = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+    try:
+        if not video.isOpened():
+            what = "camera" if source.isdecimal() else "video or stream"
+            raise InferError(f"source={source}: this {what} cannot be opened; check that it is there and not in use")
+        number = 0
+        while True:
+            there, frame = video.read()
+            if not there:
+                break
+            yield Item(source, lambda frame=frame: frame, number)  # type: ignore[misc]
+            number += 1
+        if not number:
+            raise InferError(f"source={source}: not one frame can be read; check the file")
+    finally:
+        video.release()
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+class Runner:
+    """Runs batches in one stream; where all shapes are fixed, in buffers that stay at their places.
+
+    Args:
+        session: The open model.
+        about: What it takes and gives.
+        placement: Where it is computed.
+        device: Number of the GPU.
+    """
+
+    def __init__(self, session: Any, about: About, placement: Placement, device: int = 0) -> None:
+        self.session, self.about = session, about
+        self.kind, self.device = ("cpu", 0) if placement.provider == "cpu" else ("cuda", device)
+        self.binding: Any = None
+        if about.fixed:
+            self._bind()
+
+    def _bind(self) -> None:
+        import onnxruntime
+
+        types = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8,
+                 "tensor(int32)": np.int32, "tensor(int64)": np.int64}  # fmt: skip
+
+        def buffer(value: Any) -> Any:
+            shape, dtype = list(value.shape), types[value.type]
+            return onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, dtype, self.kind, self.device)
+
+        self.binding = self.session.io_binding()
+        images = self.session.get_inputs()[0]
+        self.input = buffer(images)
+        self.binding.bind_ortvalue_input(images.name, self.input)
+        self.outputs = [(value, buffer(value)) for value in self.session.get_outputs()]
+        for value, place in self.outputs:
+            self.binding.bind_ortvalue_output(value.name, place)
+
+    def run(self, images: Array) -> list[Array]:
+        """Compute one batch: the model's input to its outputs, both on the host.
+
+        Raises:
+            InferError: If the GPU fails.
+        """
+        count = len(images)
+        full = self.about.batch or count
+        if count < full:
+            images = np.concatenate((images, np.zeros((full - count, *images.shape[1:]), images.dtype)))
+        try:
+            outputs = self._compute(np.ascontiguousarray(images))
+        except Exception as error:
+            if type(error).__module__.startswith("onnxruntime"):
+                where = "the CPU" if self.kind == "cpu" else f"GPU {self.device}"
+                text = str(error).splitlines()[0][:300]
+                advice = explain(text) if self.kind != "cpu" and re.search("CUDA|cuda", text) else text
+                if "llocate memory" in text or "out of memory" in text:
+                    advice = f"not enough memory for {full} images of {images.shape}; give a smaller batch="
+                raise InferError(f"the model failed on {where}: {advice}") from error
+            raise
+        return [each[:count] for each in outputs]
+
+    def _compute(self, images: Array) -> list[Array]:
+        if self.binding is None:
+            found: list[Array] = self.session.run(list(self.about.outputs), {self.about.input: images})
+            return found
+        self.input.update_inplace(images)
+        self.session.run_with_iobinding(self.binding)
+        # Copied: the next batch is computed into the same buffers.
+        return [place.numpy().copy() if self.kind == "cpu" else place.numpy() for _, place in self.outputs]
+
+
+@dataclass
+class Prepared:
+    """An image ready for the network, or the reason why not."""
+
+    item: Item
+    result: Future[Detections]
+    image: Array | None = None
+    input: Array | None = None
+    fit: Fit | None = None
+
+
+class OnnxYolo:
+    """A detector in an ONNX file.
+
+    Args:
+        model: The file.
+        provider: ``auto``, ``cuda``, ``tensorrt`` or ``cpu``.
+        **settings: Every other setting of :class:`InferSettings`.
+
+    Raises:
+        InferError: If the file or the provider cannot be used.
+    """
+
+    def __init__(self, model: str | Path, provider: str = "auto", **settings: Any) -> None:
+        self.settings = InferSettings(model=str(model), provider=provider, **settings)
+        check_settings(self.settings)
+        check_wheels()
+        self.about = read_about(str(model))
+        self.size = input_size(self.settings, self.about)
+        live = self.settings.source is not None and is_live(self.settings.source)
+        on_cpu = self.settings.provider in {"cpu", "auto"}
+        self.streams = self.settings.streams or (1 if live or not on_cpu else min(cores(), MOST_STREAMS))
+        self.session, self.placement = open_session(self.settings, self.about, self.streams)
+        if self.placement.provider != "cpu":
+            self.streams = self.settings.streams or 1
+        self.batch = self._batch(live)
+        self._check_graph()
+        self.thresholds = self._thresholds()
+        self.runners: queue.LifoQueue[Runner] = queue.LifoQueue()
+        for _ in range(self.streams):
+            self.runners.put(Runner(self.session, self.about, self.placement, self.settings.device))
+        self.warmed: set[tuple[int, ...]] = set()
+
+    def _batch(self, live: bool) -> int:
+        if self.about.batch is not None:
+            if self.settings.batch not in {None, self.about.batch}:
+                raise InferError(
+                    f"batch={self.settings.batch}: {self.settings.model} takes {self.about.batch} images at a time; "
+                    "leave batch out, or export with dynamic=True"
+                )
+            return self.about.batch
+        return self.settings.batch or (1 if live or self.placement.provider == "cpu" else GPU_BATCH)
+
+    def _check_graph(self) -> None:
+        if self.settings.cuda_graph and (not self.about.fixed or self.about.layout == "nms"):
+            raise InferError(
+                f"cuda_graph=True: {self.settings.model} has free sizes, or suppresses boxes itself, which a "
+                "CUDA graph cannot replay; export it with dynamic=False nms=False"
+            )
+
+    def _thresholds(self) -> Thresholds:
+        asked = self.settings
+        baked = self.about.suppressed
+        if baked:
+            if asked.conf < baked["conf"]:
+                _warn(f"conf={asked.conf:g}: {asked.model} drops boxes below {baked['conf']:g} itself; export it anew")
+            if (asked.iou, asked.agnostic_nms) != (baked["iou"], baked["agnostic_nms"]):
+                _warn(f"iou={asked.iou:g}: {asked.model} suppresses with iou={baked['iou']:g} itself, which holds")
+        return Thresholds(asked.conf, asked.iou, asked.max_det, asked.agnostic_nms)
+
+    # --- one image to one input ---
+
+    def _prepare(self, item: Item, result: Future[Detections]) -> Prepared:
+        try:
+            image = item.load()
+        except cv2.error:
+            image = None
+        if image is None:
+            return Prepared(item, result)
+        pad = 0 if self.about.fixed_size else self.about.stride
+        fitted, fit = fit_image(image, self.size, self.settings.letterbox, pad)
+        return Prepared(item, result, image, self._input(fitted), fit)
+
+    def _input(self, fitted: Array) -> Array:
+        if self.about.takes_bytes:
+            return fitted
+        # Bytes are turned round before they become four times as many.
+        planes = np.ascontiguousarray(fitted[..., ::-1].transpose(2, 0, 1))
+        scaled: Array = np.divide(planes, np.float32(255), dtype=np.float32)
+        return scaled.astype(np.float16) if self.about.half_input else scaled
+
+    # --- a batch ---
+
+    def _run(self, group: list[Prepared], keep: bool) -> None:
+        runner = self.runners.get()
+        try:
+            inputs = [each.input for each in group if each.input is not None]
+            images = inputs[0][None] if len(inputs) == 1 else np.stack(inputs)
+            count = len(images)
+            if count < self.batch and self.placement.provider != "cpu" and self.about.batch is None:
+                # A shape that was not there before costs a GPU more than the empty places.
+                images = np.concatenate((images, np.zeros((self.batch - count, *images.shape[1:]), images.dtype)))
+            outputs = runner.run(images)
+            for each, boxes in zip(group, boxes_of(outputs, self.about, self.thresholds), strict=False):
+                each.result.set_result(self._detections(each, boxes, keep))
+        except BaseException as error:  # whoever waits for the results has to hear of it
+            for each in group:
+                if not each.result.done():
+                    each.result.set_exception(error)
+        finally:
+            self.runners.put(runner)
+
+    def _detections(self, prepared: Prepared, boxes: Boxes, keep: bool) -> Detections:
+        assert prepared.image is not None  # only what could be read comes this far
+        assert prepared.fit is not None
+        height, width = prepared.image.shape[:2]
+        corners, scores, classes = boxes
+        mapped = prepared.fit.back(corners, width, height)
+        return Detections(
+            prepared.item.path, width, height, mapped, scores, classes, self.about.names, prepared.item.frame,
+            image=prepared.image if keep else None,
+        )  # fmt: skip
+
+    def _unread(self, item: Item) -> Detections:
+        empty = np.zeros((0, 4), np.float32)
+        none = np.zeros(0, np.int64)
+        text = "cannot be read as an image" if Path(item.path).exists() else "no such file"
+        return Detections(
+            item.path, 0, 0, empty, empty[:, 0], none, self.about.names, item.frame, error=f"{item.path}: {text}"
+        )
+
+    # --- all of it ---
+
+    def detect(self, images: Sequence[Array]) -> list[Detections]:
+        """Find objects in images ``(H, W, 3)``, bytes, blue first."""
+        items = (Item(f"image{index}", lambda image=image: image) for index, image in enumerate(images))  # type: ignore[misc]
+        return list(self.stream(items))
+
+    def predict(self, source: str | Path, keep: bool = False) -> Iterator[Detections]:
+        """Find objects in everything that a source names, in its order.
+
+        Args:
+            source: See the setting of that name.
+            keep: Keep the images, to draw on them.
+        """
+        return self.stream(islice(items_of(str(source)), self.settings.frames), keep)
+
+    def stream(self, items: Iterable[Item], keep: bool = False) -> Iterator[Detections]:
+        """Find objects in items, in their order, reading, computing and the caller's own work going on at once.
+
+        Images are computed together only if they have the same shape after padding: results do not depend on the batch.
+        """
+        workers = self.settings.workers or max(1, min(cores(), 8))
+        ahead = workers + self.batch * (self.streams + 1)
+        waiting: deque[Future[Prepared]] = deque()
+        results: deque[Future[Detections]] = deque()
+        groups: dict[tuple[int, ...], list[Prepared]] = {}
+        with ThreadPoolExecutor(workers, "read") as readers, ThreadPoolExecutor(self.streams, "run") as runs:
+
+            def start(group: list[Prepared]) -> None:
+                runs.submit(self._run, group, keep)
+
+            def place(prepared: Prepared) -> None:
+                if prepared.input is None:
+                    prepared.result.set_result(self._unread(prepared.item))
+                    return
+                group = groups.setdefault(prepared.input.shape, [])
+                group.append(prepared)
+                if len(group) == self.batch:
+                    start(groups.pop(prepared.input.shape))
+
+            try:
+                for item in items:
+                    result: Future[Detections] = Future()
+                    results.append(result)
+                    waiting.append(readers.submit(self._prepare, item, result))
+                    while waiting and (waiting[0].done() or len(waiting) > ahead or self._at_once()):
+                        place(waiting.popleft().result())
+                    while results and results[0].done():
+                        yield results.popleft().result()
+                    if len(results) > 3 * ahead:
+                        # The oldest waits for others of its shape: it has waited long enough.
+                        while waiting:
+                            place(waiting.popleft().result())
+                        for shape in list(groups):
+                            start(groups.pop(shape))
+                        yield results.popleft().result()
+                while waiting:
+                    place(waiting.popleft().result())
+                for group in groups.values():
+                    start(group)
+                while results:
+                    yield results.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _at_once(self) -> bool:
+        return self.settings.source is not None and is_live(self.settings.source)
+
+    def warm_up(self, times: int = 2) -> float:
+        """Run the model on an empty batch, and return how long the first time took, in seconds."""
+        width, height = self.size
+        shape = (self.batch, height, width, 3) if self.about.takes_bytes else (self.batch, 3, height, width)
+        kind = np.uint8 if self.about.takes_bytes else np.float16 if self.about.half_input else np.float32
+        images = np.zeros(shape, kind)
+        begin = time.perf_counter()
+        first = 0.0
+        for _ in range(self.streams):
+            runner = self.runners.get()
+            for index in range(times):
+                outputs = runner.run(images)
+                first = first or time.perf_counter() - begin
+                if index == 0:
+                    boxes_of(outputs, self.about, self.thresholds)
+            self.runners.queue.insert(0, runner)
+        return first
+
+    def benchmark(self, items: Sequence[Item], seconds: float = 3.0) -> dict[str, float]:
+        """Measure.
+
+        Args:
+            items: Images, which are gone through again and again.
+            seconds: How long each part is measured at least.
+
+        Returns:
+            Milliseconds per image: ``read``, ``model`` (least), ``model_median``, ``boxes``; and ``images_per_second``
+            from file to boxes.
+        """
+        prepared = [self._prepare(item, Future()) for item in items]
+        usable = [each for each in prepared if each.input is not None]
+        if not usable:
+            raise InferError("benchmark: none of the images can be read")
+        shape = usable[0].input.shape  # type: ignore[union-attr]
+        same = [each for each in usable if each.input is not None and each.input.shape == shape]
+        batch = np.stack([same[index % len(same)].input for index in range(self.batch)])  # type: ignore[misc]
+        runner = self.runners.get()
+        outputs = runner.run(batch)
+        model = timed(lambda: runner.run(batch), seconds)
+        boxes = timed(lambda: boxes_of(outputs, self.about, self.thresholds), seconds / 4)
+        read = timed(lambda: self._prepare(usable[0].item, Future()), seconds / 4)
+        self.runners.put(runner)
+        begin, count = time.perf_counter(), 0
+        while (passed := time.perf_counter() - begin) < seconds:
+            count += sum(1 for _ in self.stream(each.item for each in usable))
+        each = 1000 / self.batch
+        return {
+            "read": min(read) * 1000, "model": min(model) * each, "model_median": statistics.median(model) * each,
+            "boxes": min(boxes) * each, "images_per_second": count / passed,
+        }  # fmt: skip
+
+
+def timed(work: Callable[[], object], seconds: float) -> list[float]:
+    """Return how long each of many repetitions took, in seconds."""
+    found: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(found) < 5:
+        begin = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - begin)
+    return found
+
+
+# --- the program ------------------------------------------------------------------------------------------------------
+
+
+class Writer:
+    """Saves pictures and videos with their boxes in a folder that was not there before.
+
+    Args:
+        project: The folder above it.
+        name: Its name; a taken one gets a number.
+    """
+
+    def __init__(self, project: str, name: str) -> None:
+        self.folder = new_folder(Path(project), name)
+        self.video: tuple[str, Any] | None = None
+        self.pool = ThreadPoolExecutor(2, "write")
+        self.pending: deque[Future[None]] = deque()
+        self.taken: Counter[str] = Counter()
+
+    def write(self, found: Detections) -> None:
+        """Save one image, or one frame."""
+        if found.image is None:
+            return
+        if found.frame is not None:
+            self._frame(found)
+            return
+        stem, suffix = Path(found.path).stem, Path(found.path).suffix.lower()
+        name = self._free(stem, suffix if suffix in {".png", ".bmp", ".webp", ".jpeg"} else ".jpg")
+        self.pending.append(self.pool.submit(save_image, self.folder / name, found))
+        while self.pending and (len(self.pending) > 16 or self.pending[0].done()):
+            self.pending.popleft().result()
+
+    def _free(self, stem: str, suffix: str) -> str:
+        """Return a name that no other image of this run has: two folders may hold images of the same name."""
+        self.taken[stem + suffix] += 1
+        count = self.taken[stem + suffix]
+        return f"{stem}{suffix}" if count == 1 else self._free(f"{stem}-{count}", suffix)
+
+    def _frame(self, found: Detections) -> None:
+        if found.frame == 0 or self.video is None:
+            self._close_video()
+            stem = Path(found.path).stem if not is_live(found.path) else "camera"
+            path = self.folder / self._free(stem, ".mp4")
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            rate = frame_rate(found.path)
+            video = cv2.VideoWriter(str(path), code, rate, (found.width, found.height))
+            if not video.isOpened():
+                raise InferError(f"{path}: this OpenCV cannot write videos; leave save out")
+            self.video = (found.path, video)
+        self.video[1].write(found.drawn())
+
+    def _close_video(self) -> None:
+        if self.video is not None:
+            self.video[1].release()
+            self.video = None
+
+    def close(self) -> None:
+        """Wait until everything is written."""
+        self._close_video()
+        self.pool.shutdown()
+        for each in self.pending:
+            each.result()
+
+
+def frame_rate(source: str) -> float:
+    """Return the frames per second of a video; 25 where it does not say."""
+    if is_live(source):
+        return 25.0
+    video = cv2.VideoCapture(source)
+    rate = float(video.get(cv2.CAP_PROP_FPS))
+    video.release()
+    return rate if 1 <= rate <= 240 else 25.0
+
+
+def save_image(path: Path, found: Detections) -> None:
+    """Write one picture; its name may hold any letter."""
+    there, data = cv2.imencode(path.suffix, found.drawn())
+    if not there:
+        raise InferError(f"{path}: the picture cannot be written")
+    path.write_bytes(data.tobytes())
+
+
+def new_folder(project: Path, name: str) -> Path:
+    """Make a folder that was not there before: ``name``, or ``name2`` and so on."""
+    number = 1
+    while True:
+        folder = project / (name if number == 1 else f"{name}{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise InferError(f"project={project}: {error.strerror}; choose another folder") from error
+        else:
+            return folder
+
+
+def run(settings: InferSettings) -> int:
+    """Find objects as the settings say.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        InferError: If something that the user gave cannot be used.
+    """
+    check_settings(settings)
+    if not settings.source:
+        raise InferError("source: not given; give an image, a folder or a video, for example source=images/")
+    if not is_live(settings.source):
+        find_files(settings.source) if settings.source != "-" else None
+    given = dataclasses.asdict(settings)
+    model, provider = given.pop("model"), given.pop("provider")
+    yolo = OnnxYolo(model, provider, **given)
+    for note in yolo.about.notes:
+        print(f"{model}: {note}")
+    first = yolo.warm_up()
+    print(f"{yolo.placement}; ready after {first:.2f} s for the first batch")
+    if settings.benchmark:
+        return _benchmark(yolo, settings)
+    return _predict(yolo, settings)
+
+
+def _benchmark(yolo: OnnxYolo, settings: InferSettings) -> int:
+    items = list(islice(items_of(settings.source or ""), settings.frames or 256))
+    figures = yolo.benchmark(items)
+    width, height = yolo.size
+    print(f"{len(items)} images, {width}x{height}, batch {yolo.batch}, {yolo.streams} at the same time; milliseconds:")
+    print(f"  read and fit  {figures['read']:8.2f}")
+    print(f"  model alone   {figures['model']:8.2f}   (median {figures['model_median']:.2f}), an image")
+    print(f"  suppression   {figures['boxes']:8.2f}")
+    print(f"  all together  {1000 / figures['images_per_second']:8.2f}   {figures['images_per_second']:.1f} images/s")
+    if settings.json:
+        document = {"provider": yolo.placement.provider, "batch": yolo.batch, "imgsz": [height, width], **figures}
+        Path(settings.json).write_text(json.dumps(document, indent=1), encoding="utf-8")
+    return DONE
+
+
+def _predict(yolo: OnnxYolo, settings: InferSettings) -> int:
+    writer = Writer(settings.project, settings.name) if settings.save else None
+    entries: list[dict[str, Any]] = []
+    count = boxes = unread = 0
+    begin = shown = time.perf_counter()
+    interrupted = False
+    try:
+        for found in yolo.predict(settings.source or "", keep=settings.save):
+            count, boxes = count + 1, boxes + len(found)
+            if found.error:
+                unread += 1
+                _warn(found.error)
+            if settings.json:
+                entries.append(found.entry())
+            if writer:
+                writer.write(found)
+            now = time.perf_counter()
+            if sys.stdout.isatty() and now - shown > 0.5:
+                print(f"\r{count} images, {count / (now - begin):.1f} a second ", end="", flush=True)
+                shown = now
+    except KeyboardInterrupt:
+        interrupted = True  # a camera ends in no other way: what was found is kept
+    finally:
+        if writer:
+            writer.close()
+        if settings.json:
+            Path(settings.json).write_text(json.dumps(entries, indent=1), encoding="utf-8")
+    passed = time.perf_counter() - begin
+    line = f"{boxes} objects in {count - unread} images, {(count - unread) / max(passed, 1e-9):.1f} images/s"
+    if sys.stdout.isatty():
+        line = "\r" + line
+    print(line + (f"; {unread} could not be read" if unread else ""))
+    if writer:
+        print(f"pictures in {writer.folder}")
+    if settings.json:
+        print(f"boxes in {settings.json}")
+    if count == unread and not interrupted:
+        raise InferError(f"source={settings.source}: none of its images can be read; check the files")
+    return INTERRUPTED if interrupted and not is_live(settings.source or "") else DONE
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def parse(arguments: Sequence[str]) -> InferSettings:
+    """Read ``key=value``, ``--key=value`` and ``--key value``.
+
+    Raises:
+        InferError: For an unknown key, naming its nearest neighbour, or a value of the wrong type.
+    """
+    fields = {each.name: each for each in dataclasses.fields(InferSettings)}
+    values: dict[str, Any] = {}
+    rest = deque(arguments)
+    while rest:
+        argument = rest.popleft()
+        key, equals, value = argument.partition("=")
+        if not equals:
+            if not argument.startswith("--") or not rest:
+                raise InferError(f"{argument}: no key=value; write for example source=images/")
+            value = rest.popleft()
+        key = key.lstrip("-").replace("-", "_")
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, 1)
+            raise InferError(f"{key}: unknown key; {f'did you mean {near[0]}?' if near else 'see -h for the keys'}")
+        values[key] = _value(key, value.strip(), str(fields[key].type))
+    return InferSettings(**values)
+
+
+def _value(key: str, text: str, kind: str) -> Any:
+    """Turn a text into the type that a field is annotated with."""
+    if "None" in kind and text.lower() in {"none", "null", ""}:
+        return None
+    try:
+        if kind.startswith("bool"):
+            return {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False,
+                    "off": False}[text.lower()]  # fmt: skip
+        if "tuple" in kind and "," in text:
+            return tuple(int(each) for each in text.strip("()[] ").split(","))
+        if kind.startswith("int"):
+            return int(text)
+        return float(text) if kind.startswith("float") else text
+    except (ValueError, KeyError) as error:
+        wanted = "True or False" if kind.startswith("bool") else "a number"
+        raise InferError(f"{key}={text}: not {wanted}") from error
+
+
+def help_text() -> str:
+    """Return what the program understands."""
+    blocks: dict[str, list[str]] = {}
+    for each in dataclasses.fields(InferSettings):
+        rule = each.metadata
+        notes = [", ".join(rule["choices"])] if "choices" in rule else []
+        notes += [f"default {each.default}"] if each.default is not None else []
+        text = rule["tip"] + (f" [{'; '.join(notes)}]" if notes else "")
+        blocks.setdefault(rule["group"], []).append(f"  {each.name + '=':16}{text}")
+    keys = "\n\n".join("\n".join([f"{heading}:", *lines]) for heading, lines in blocks.items())
+    usage = "Usage: infer.py model=best.onnx source=images/ key=value ..."
+    return f"{usage}\n\n{keys}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status: 0 done, 2 the user's input is at fault, 1 else, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or {"-h", "--help", "help"} & set(arguments):
+        print(help_text())
+        return DONE
+    try:
+        return run(parse(arguments))
+    except InferError as error:
+        print(f"infer: {error}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

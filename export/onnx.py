@@ -1,0 +1,156 @@
+"""ONNX files from Darknet networks, compared with the network before they are kept."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import ModelProto
+
+from yolo_subbatch.darknet.network import Network
+from yolo_subbatch.darknet.shapes import largest_stride
+from yolo_subbatch.errors import ExportError, ParityError
+from yolo_subbatch.run.checks import size_fault
+from yolo_subbatch.run.commands import ExportSettings
+
+from . import metadata, parity
+from .graph import Layout, prepend_preprocessing, trace
+from .nms import append_nms
+
+
+class OnnxExporter:
+    """Writes a network as one ONNX file.
+
+    The file appears under its name only after onnxruntime has computed from it what the network computes, for other
+    batches and sizes too where these are free. An earlier file of that name stays if the new one fails.
+
+    Args:
+        network: The network; it is not changed.
+        names: Class names.
+        settings: What is asked; ``imgsz`` None is the cfg's.
+        say: Called with each line of progress.
+
+    Raises:
+        ExportError: If settings exclude one another, or the size does not fit the network.
+    """
+
+    def __init__(
+        self, network: Network, names: dict[int, str], settings: ExportSettings,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:  # fmt: skip
+        self.network = copy.deepcopy(network).float().cpu().eval()
+        self.names, self.settings, self.say = names, settings, say
+        self.stride = largest_stride(network.cfg)
+        size = settings.imgsz or (network.cfg.net.height, network.cfg.net.width)
+        self.height, self.width = size if isinstance(size, tuple) else (size, size)
+        fault = size_fault(self.width, self.height, self.stride)
+        if fault:
+            raise ExportError(fault)
+
+    def export(self, target: Path) -> Path:
+        """Write the file.
+
+        Args:
+            target: Its name.
+
+        Returns:
+            The target.
+
+        Raises:
+            ParityError: If it does not compute what the network does; it is not kept then.
+            ExportError: If the network has no form in ONNX, or int8 costs too much mAP.
+        """
+        # In the same folder, so that the finished file is moved there in one step.
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
+            file = Path(folder) / target.name
+            try:
+                self._write(file)
+            except ParityError as error:
+                raise ParityError(f"{target}: not kept; {error}; {self._advice()}") from error
+            os.replace(file, target)
+        if self.settings.with_script:
+            shutil.copyfile(Path(__file__).with_name("infer.py"), target.with_name("infer.py"))
+        self.say(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, opset {self.settings.opset}, {self._inputs()}")
+        return target
+
+    def _write(self, file: Path) -> None:
+        settings = self.settings
+        layout = Layout(settings.batch, self.height, self.width, settings.dynamic, settings.raw, settings.half)
+        model = trace(self.network, layout, settings.opset)
+        reference, precision = parity.torch_reference(self.network), metadata.precision_of(settings)
+        about = metadata.describe(self.network, self.names, self.stride, (self.width, self.height), settings)
+        if settings.int8:
+            model, measured = self._quantize(model, file.with_name("full.onnx"), about)
+            about[f"{metadata.PREFIX}map"] = measured
+            reference, precision = parity.file_reference(model), "exact"
+        if settings.simplify:
+            model = simplified(model)
+        if settings.preprocess:
+            prepend_preprocessing(model)
+        if settings.nms:
+            append_nms(model, settings.conf, settings.iou, settings.max_det, settings.agnostic_nms)
+        onnx.checker.check_model(model)
+        if settings.parity:
+            metadata.write(model, about)
+            onnx.save(model, str(file))
+            figures = self._check(file, reference, precision)
+            about[f"{metadata.PREFIX}parity"] = str(figures)
+            self.say(f"computes what the network does: {figures}")
+        metadata.write(model, about)
+        onnx.save(model, str(file))
+
+    def _check(self, file: Path, reference: parity.Reference, precision: str) -> parity.Figures:
+        shapes = parity.shapes_to_try(self.settings.batch, self.width, self.height, self.stride, self.settings.dynamic)
+        try:
+            candidate = parity.Candidate(file, self._decode if self.settings.raw else None)
+            return parity.check(candidate, reference, shapes, precision)
+        except Exception as error:
+            if isinstance(error, ExportError) or not type(error).__module__.startswith("onnxruntime"):
+                raise
+            raise ParityError(f"onnxruntime cannot run it ({str(error).splitlines()[0][:200]})") from error
+
+    def _decode(self, maps: list[parity.Array]) -> parity.Array:
+        """Turn raw maps, ``(B, A * (5 + C), H, W)`` each, into boxes."""
+        return self.network.predictions([torch.from_numpy(each) for each in maps]).numpy()
+
+    def _quantize(self, model: ModelProto, full: Path, about: dict[str, str]) -> tuple[ModelProto, str]:
+        from .quantize import quantized
+
+        metadata.write(model, {**about, f"{metadata.PREFIX}precision": "fp32"})
+        onnx.save(model, str(full))
+        self._check(full, parity.torch_reference(self.network), "fp32")
+        return quantized(full, about, self.settings, (self.width, self.height), self.say)
+
+    def _advice(self) -> str:
+        if self.settings.half:
+            return "export it without half"
+        return "try another opset, or report it together with the cfg"
+
+    def _inputs(self) -> str:
+        size = f"{self.width}x{self.height}"
+        if self.settings.dynamic:
+            return f"any number of images of any size that {self.stride} divides (made for {size})"
+        return f"{self.settings.batch} image{'s' if self.settings.batch > 1 else ''} of {size} at a time"
+
+
+def simplified(model: ModelProto) -> ModelProto:
+    """Return the graph as onnxslim simplifies it.
+
+    Raises:
+        ExportError: If onnxslim is not installed, or fails.
+    """
+    try:
+        import onnxslim
+    except ModuleNotFoundError as error:
+        raise ExportError("simplify=True: onnxslim is not installed; pip install onnxslim, or leave it out") from error
+    try:
+        slim: ModelProto = onnxslim.slim(model)
+    except Exception as error:  # of whatever kind: the package declares none
+        raise ExportError(f"simplify=True: onnxslim failed ({error}); leave it out") from error
+    return slim

@@ -1,0 +1,125 @@
+"""Eight-bit files: calibrated on training images, and kept only if mAP on the validation images holds.
+
+Only the convolutions are quantised, each output channel on its own scale: rounding what follows costs far more
+accuracy than it gains speed, and one scale over box pixels and confidences together would round every confidence to 0.
+Both weights and activations are signed and symmetric, which is what TensorRT takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import ModelProto
+
+from yolo_subbatch.engine.evaluate import measure_file
+from yolo_subbatch.errors import DataError, ExportError
+from yolo_subbatch.run.commands import ExportSettings
+from yolo_subbatch.run.data import split_images
+
+from . import metadata
+from .graph import INPUT
+from .infer import fit_image, read_image
+from .parity import Array, rgb
+
+MOST_LOST = 0.02  # of mAP50-95: what published eight-bit detectors lose
+
+
+def quantized(
+    full: Path, about: dict[str, str], settings: ExportSettings, size: tuple[int, int], say: Callable[[str], None]
+) -> tuple[ModelProto, str]:
+    """Quantise a file.
+
+    Args:
+        full: The float32 file, decoded, without suppression.
+        about: The metadata of the result.
+        settings: What is asked: ``data``, ``calibration``, ``batch``.
+        size: Width and height of the input in pixels.
+        say: Called with each line of progress.
+
+    Returns:
+        The quantised graph, and the two mAPs as text.
+
+    Raises:
+        ExportError: If mAP50-95 falls by more than two points, or is 0 already.
+        DataError: If no training image can be read.
+    """
+    data = Path(settings.data or "")
+    images = spread(split_images(data, "train"), settings.calibration)
+    say(f"int8: calibrating on {len(images)} training images")
+    small = full.with_name("int8.onnx")
+    _calibrate(full, small, calibration_inputs(images, size, settings.batch, data))
+    model = onnx.load(small)
+    metadata.write(model, about)
+    onnx.save(model, str(small))
+    say("int8: measuring mAP on the validation images, in float32 and in 8 bits")
+    before, after = (measure_file(str(file), str(data), size)[1] for file in (full, small))
+    text = f"mAP50-95 {after:.4f}, of {before:.4f} in float32, on {data.name}"
+    if before == 0:
+        raise ExportError(f"int8=True: mAP50-95 is 0 in float32 already on {data}; give the data it was trained for")
+    if before - after > MOST_LOST:
+        raise ExportError(
+            f"int8=True: not kept; {text}: more than {MOST_LOST:g} is lost; calibrate on more images, or use half=True"
+        )
+    say(f"int8: {text}")
+    return model, text
+
+
+def spread(images: list[Path], count: int) -> list[Path]:
+    """Choose some of many, evenly: neighbours in a list often come from one scene."""
+    return [images[index * len(images) // count] for index in range(count)] if len(images) > count else images
+
+
+def calibration_inputs(images: list[Path], size: tuple[int, int], batch: int, data: Path) -> Iterator[Array]:
+    """Give images as the network takes them, ``(batch, 3, H, W)``, letterboxed to its full size.
+
+    Raises:
+        DataError: If none of them can be read.
+    """
+    waiting: list[Array] = []
+    given = False
+    for path in images:
+        image = read_image(str(path))
+        if image is None:
+            continue
+        waiting.append(fit_image(image, size, "ultralytics", 0)[0])
+        if len(waiting) == batch:
+            yield rgb(np.stack(waiting))
+            waiting, given = [], True
+    if waiting:  # fewer than a batch: filled up with themselves
+        yield rgb(np.stack([waiting[index % len(waiting)] for index in range(batch)]))
+        given = True
+    if not given:
+        raise DataError(f"{data}: none of its training images can be read; check the paths")
+
+
+def _calibrate(full: Path, small: Path, inputs: Iterator[Array]) -> None:
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, Any] | None:
+            images = next(inputs, None)
+            return None if images is None else {INPUT: images}
+
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # that pre-processing is recommended, which fails on graphs of free size
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            quantize_static(
+                str(full), str(small), Reader(), quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"],
+                per_channel=True, activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
+                extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+            )  # fmt: skip
+    finally:
+        logging.disable(before)
