@@ -32,13 +32,14 @@ import re
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import metadata
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,10 @@ PROVIDERS = {
 GREY, DARKNET_GREY = 114, 127
 APART = 7680.0  # pixels by which the boxes of neighbouring classes are moved apart, as in Ultralytics
 MOST_CANDIDATES = 30_000  # boxes that compete for one image, the most confident ones
+NMS_BLOCK = 128
 GPU_BATCH = 8
 MOST_STREAMS = 8
+LOG = threading.RLock()
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -146,17 +149,19 @@ def check_settings(settings: InferSettings) -> None:
     faults = [fault for each in dataclasses.fields(settings) for fault in _range_fault(settings, each)]
     if not settings.model:
         faults.append("model: not given; give an ONNX file, for example model=best.onnx")
-    elif Path(settings.model).is_dir():
+    elif os.path.isdir(settings.model):
         faults.append(f"model={settings.model}: this is a folder; give the .onnx file inside it")
-    elif not Path(settings.model).is_file():
+    elif not os.path.isfile(settings.model):
         faults.append(f"model={settings.model}: no such file; write one with yolo-subbatch export")
     if settings.json is not None:
-        path = Path(settings.json)
-        if path.is_dir():
+        path, folder = settings.json, os.path.dirname(settings.json) or "."
+        if os.path.isdir(path):
             faults.append(f"json={path}: this is a folder; give the name of a file")
-        elif not path.absolute().parent.is_dir():
-            faults.append(f"json={path}: the folder {path.parent} does not exist; make it first")
-    if settings.save and Path(settings.project).is_file():
+        elif not os.path.isdir(folder):
+            faults.append(f"json={path}: the folder {folder} does not exist; make it first")
+        elif not os.access(path if os.path.exists(path) else folder, os.W_OK):
+            faults.append(f"json={path}: cannot be written; give another place")
+    if settings.save and os.path.isfile(settings.project):
         faults.append(f"project={settings.project}: this is a file; give a folder")
     if settings.save and (not settings.name.strip(". ") or re.search(r'[/\\:*?"<>|\0-\x1f]', settings.name)):
         faults.append(f"name={settings.name}: not the name of a folder; give a plain name, without a path")
@@ -223,6 +228,8 @@ CAUSES = (
      "the driver finds no such GPU", "check nvidia-smi, CUDA_VISIBLE_DEVICES and device="),
     (r"driver version is insufficient|CUDA failure 35", "the NVIDIA driver is older than this onnxruntime needs",
      "update the driver, or install an onnxruntime-gpu built for its CUDA"),
+    (r"out of memory|CUDNN_STATUS_ALLOC_FAILED", "the GPU's memory is full",
+     "end what else uses it, or give another device="),
     (r"CUDA failure|CudaCall|cudaError", "the driver is there, but the GPU cannot be used",
      "check nvidia-smi, and that the driver is new enough for this onnxruntime"),
 )  # fmt: skip
@@ -230,7 +237,7 @@ CAUSES = (
 
 def explain(log: str) -> str:
     """Turn what onnxruntime wrote while it failed into a cause and what to do."""
-    # The one that is named last came furthest: libraries that load first hide those that are missing behind them.
+    # In this order: what is missing below hides what is above it, and the last is what all the others say, too.
     for pattern, cause, advice in CAUSES:
         found = re.search(pattern, log)
         if found:
@@ -270,10 +277,18 @@ def _installed(name: str) -> bool:
 
 @contextlib.contextmanager
 def captured_log() -> Iterator[Callable[[], str]]:
-    """Collect what onnxruntime's C++ code writes to standard error, which is the only place where it says why."""
-    with tempfile.TemporaryFile() as file, contextlib.redirect_stdout(io.StringIO()) as printed:
-        sys.stderr.flush()
-        before = os.dup(2)
+    """Collect what C++ code writes to standard error: it is the only place where onnxruntime says why.
+
+    One thread at a time, since each puts back what it found.
+    """
+    with LOG, tempfile.TemporaryFile() as file, contextlib.redirect_stdout(io.StringIO()) as printed:
+        try:
+            before = os.dup(2)
+        except OSError:  # there is no standard error: a program with a window, or one that runs in the background
+            yield printed.getvalue
+            return
+        if sys.stderr is not None:
+            sys.stderr.flush()
         os.dup2(file.fileno(), 2)
 
         def text() -> str:
@@ -313,16 +328,14 @@ def _open_on(provider: str, settings: InferSettings, about: About, streams: int)
             "pip install 'onnxruntime-gpu[cuda,cudnn]'"
         )
     if provider != "cpu" and hasattr(onnxruntime, "preload_dlls"):
-        with contextlib.redirect_stdout(io.StringIO()):
+        with captured_log():
             onnxruntime.preload_dlls()  # the libraries from pip's wheels, which the loader does not find by itself
-    options = session_options(settings, provider, streams)
+    options, providers = session_options(settings, provider, streams), provider_list(provider, settings, about)
     failure: Exception | None = None
     with captured_log() as log:
         try:
             # Without its own fallback, which would go on on the CPU.
-            session = onnxruntime.InferenceSession(
-                settings.model, options, providers=provider_list(provider, settings, about), enable_fallback=0
-            )
+            session = onnxruntime.InferenceSession(settings.model, options, providers=providers, enable_fallback=0)
         except Exception as error:
             failure = error
         text = log()
@@ -375,7 +388,10 @@ def tensorrt_options(settings: InferSettings, about: About) -> dict[str, str]:
     """Return TensorRT's options: engines are kept, and with fixed bounds built once for all shapes."""
     path = Path(settings.model or "")
     folder = Path(settings.cache) if settings.cache else path.with_name(f"{path.stem}-tensorrt")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InferError(f"cache={folder}: cannot be made ({error.strerror}); give another folder") from error
     options = {
         "device_id": str(settings.device),
         "trt_engine_cache_enable": "1",
@@ -390,7 +406,8 @@ def tensorrt_options(settings: InferSettings, about: About) -> dict[str, str]:
     if not about.fixed:
         width, height = input_size(settings, about)
         most = settings.batch or about.batch or GPU_BATCH
-        bounds = {"min": (1, about.stride, about.stride), "opt": (most, height, width), "max": (most, height, width)}
+        least = (about.batch or 1, *((height, width) if about.fixed_size else (about.stride, about.stride)))
+        bounds = {"min": least, "opt": (most, height, width), "max": (most, height, width)}
         for bound, (batch, down, across) in bounds.items():
             shape = (batch, down, across, 3) if about.takes_bytes else (batch, 3, down, across)
             options[f"trt_profile_{bound}_shapes"] = f"{about.input}:{'x'.join(map(str, shape))}"
@@ -481,7 +498,8 @@ def read_about(path: str) -> About:
             session = onnxruntime.InferenceSession(path, options, providers=[PROVIDERS["cpu"]])
         except Exception as error:
             reason = str(error).splitlines()[0][:200]
-            raise InferError(f"model={path}: not an ONNX file that onnxruntime can load ({reason})") from error
+            text = f"model={path}: not an ONNX file that onnxruntime can load ({reason}); export it again"
+            raise InferError(text) from error
     return about_session(session, path)
 
 
@@ -492,9 +510,10 @@ def about_session(session: Any, path: str) -> About:
         InferError: If it is no detector.
     """
     given = dict(session.get_modelmeta().custom_metadata_map)
-    images, *others = session.get_inputs()
-    if others or len(images.shape) != 4:
-        raise InferError(f"model={path}: takes {_shapes(session.get_inputs())}; a detector takes one batch of images")
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        raise InferError(f"model={path}: takes {_shapes(inputs) or 'nothing'}; a detector takes one batch of images")
+    images = inputs[0]
     if given.get("task", "detect") != "detect":
         raise InferError(f"model={path}: a network for {given['task']}; only detectors are understood")
     takes_bytes = images.type == "tensor(uint8)"
@@ -519,8 +538,8 @@ def about_session(session: Any, path: str) -> About:
     if "stride" not in given and not fixed_size:
         notes.append("the file does not say its stride: 32 is used")
     return About(
-        images.name, tuple(each.name for each in outputs), layout, dict(_literal(given, "names", {})),
-        int(given.get("stride", 32)), size, batch if isinstance(batch, int) else None, fixed_size,
+        images.name, tuple(each.name for each in outputs), layout, _names(given), _stride(given), size,
+        batch if isinstance(batch, int) else None, fixed_size,
         all(isinstance(side, int) for each in (images, *outputs) for side in each.shape),
         takes_bytes, images.type == "tensor(float16)", tuple(json.loads(given.get("ysb.heads", "[]"))),
         json.loads(given.get("ysb.nms", "{}")), given.get("ysb.precision", ""), given.get("ysb.weights_sha256", ""),
@@ -535,6 +554,19 @@ def _literal(given: dict[str, str], key: str, otherwise: Any) -> Any:
         return otherwise
 
 
+def _names(given: dict[str, str]) -> dict[int, str]:
+    names = _literal(given, "names", {})
+    if isinstance(names, (list, tuple)):
+        return dict(enumerate(names))
+    return names if isinstance(names, dict) else {}
+
+
+def _stride(given: dict[str, str]) -> int:
+    stride = _literal(given, "stride", 32)
+    largest = max(stride, default=32) if isinstance(stride, (list, tuple)) else stride
+    return max(1, int(largest)) if isinstance(largest, (int, float)) else 32
+
+
 def _shapes(values: Sequence[Any]) -> str:
     return ", ".join(f"{each.name} {tuple(each.shape)}" for each in values)
 
@@ -544,7 +576,9 @@ def _layout(outputs: Sequence[Any], given: dict[str, str], path: str) -> str:
     shape = outputs[0].shape
     if len(shape) != 3:
         raise InferError(f"model={path}: gives {_shapes(outputs)}; boxes come as (batch, rows, columns)")
-    return layout_of(shape, len(_literal(given, "names", {})))
+    classes = len(_names(given))
+    # One class of YOLOv5, with as many columns as finished boxes; its exporter, unlike later ones, names no task.
+    return "v5" if classes == 1 and shape[2] == 6 and "task" not in given else layout_of(shape, classes)
 
 
 def layout_of(shape: Sequence[Any], classes: int) -> str:
@@ -620,7 +654,7 @@ def fit_image(image: Array, size: tuple[int, int], mode: str, stride: int) -> tu
         padded = _padded(_resized(image, new), left, size[0] - new[0] - left, top, size[1] - new[1] - top, DARKNET_GREY)
         return padded, Fit(new[0] / width, new[1] / height, left, top)
     ratio = min(size[1] / height, size[0] / width)
-    new = (round(width * ratio), round(height * ratio))
+    new = (max(1, round(width * ratio)), max(1, round(height * ratio)))
     spare = [float(full - part) for full, part in zip(size, new, strict=True)]
     if stride:
         spare = [each % stride for each in spare]
@@ -632,11 +666,11 @@ def fit_image(image: Array, size: tuple[int, int], mode: str, stride: int) -> tu
 
 
 def _ultralytics_scale(inside: tuple[int, ...], outside: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return gain and padding as Ultralytics works them out again from the two shapes, height first."""
+    """Return factors and padding as Ultralytics works them out again from the two shapes, height first."""
     gain = min(inside[0] / outside[0], inside[1] / outside[1])
-    left = round((inside[1] - round(outside[1] * gain)) / 2 - 0.1)
-    top = round((inside[0] - round(outside[0] * gain)) / 2 - 0.1)
-    return gain, gain, left, top
+    height, width = (max(1, round(side * gain)) for side in outside)
+    left, top = round((inside[1] - width) / 2 - 0.1), round((inside[0] - height) / 2 - 0.1)
+    return width / outside[1], height / outside[0], left, top
 
 
 def _resized(image: Array, size: tuple[int, int]) -> Array:
@@ -674,6 +708,12 @@ def boxes_of(outputs: Sequence[Array], about: About, thresholds: Thresholds) -> 
     Raises:
         InferError: If the shape of the output is none that is understood.
     """
+    # A network may give numbers that are infinite, or none: they are compared like any other.
+    with np.errstate(all="ignore"):
+        return _boxes_of(outputs, about, thresholds)
+
+
+def _boxes_of(outputs: Sequence[Array], about: About, thresholds: Thresholds) -> list[Boxes]:
     layout = about.layout or layout_of(outputs[0].shape, len(about.names))
     if layout == "nms":
         return [finished(rows, thresholds) for rows in outputs[0]]
@@ -686,7 +726,7 @@ def boxes_of(outputs: Sequence[Array], about: About, thresholds: Thresholds) -> 
         rows = outputs[0].transpose(0, 2, 1)
         decoded = np.concatenate((rows[:, :4], rows[:, 5:] * rows[:, 4:5]), 1)
     else:
-        raise InferError(f"the model gives boxes of shape {outputs[0].shape}, which is not understood")
+        raise InferError(f"the model gives boxes of shape {outputs[0].shape}, which is not understood; export it again")
     return [suppress(image, thresholds) for image in decoded]
 
 
@@ -751,19 +791,38 @@ def suppress(decoded: Array, thresholds: Thresholds) -> Boxes:
 
 
 def greedy(boxes: Array, iou: float, most: int) -> Array:
-    """Return which boxes ``(n, 4)``, sorted by confidence, no better one overlaps by more than ``iou``."""
-    x1, y1, x2, y2 = boxes.T
-    areas = (x2 - x1) * (y2 - y1)
-    left = np.arange(len(boxes))
-    kept: list[int] = []
-    while len(left) and len(kept) < most:
-        best, left = left[0], left[1:]
-        kept.append(int(best))
-        across = np.minimum(x2[best], x2[left]) - np.maximum(x1[best], x1[left])
-        down = np.minimum(y2[best], y2[left]) - np.maximum(y1[best], y1[left])
-        shared = across.clip(0) * down.clip(0)
-        left = left[~(shared > iou * (areas[best] + areas[left] - shared))]
-    return np.asarray(kept, np.int64)
+    """Return which boxes ``(n, 4)``, sorted by confidence, no better one overlaps by more than ``iou``.
+
+    Block by block: a block is compared with the boxes kept so far, and then within itself, each in one go.
+    """
+    kept = np.zeros(0, np.int64)
+    for start in range(0, len(boxes), NMS_BLOCK):
+        block = np.arange(start, min(start + NMS_BLOCK, len(boxes)))
+        if len(kept):
+            block = block[~overlapping(boxes[block], boxes[kept], iou).any(1)]
+        close = overlapping(boxes[block], boxes[block], iou)
+        alive = np.ones(len(block), bool)
+        for index in range(len(block)):
+            if alive[index]:
+                alive[index + 1 :] &= ~close[index, index + 1 :]
+        kept = np.concatenate((kept, block[alive]))
+        if len(kept) >= most:
+            break
+    return kept[:most]
+
+
+def overlapping(a: Array, b: Array, iou: float) -> Array:
+    """Return ``(n, m)``: which boxes of ``(n, 4)`` overlap which of ``(m, 4)`` by more than ``iou``."""
+    # torchvision compares a float32 overlap with a float64 threshold: the largest float32 that is not above it.
+    limit = np.float32(iou)
+    if float(limit) > iou:
+        limit = np.nextafter(limit, np.float32(-1))
+    shared = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
+    shared.clip(0, out=shared)
+    down = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
+    shared *= down.clip(0, out=down)
+    areas = [(each[:, 2] - each[:, 0]) * (each[:, 3] - each[:, 1]) for each in (a, b)]
+    return np.asarray(shared / (areas[0][:, None] + areas[1] - shared) > limit)
 
 
 @dataclass(frozen=True)
@@ -862,7 +921,7 @@ def read_image(path: str) -> Array | None:
     """Read an image ``(H, W, 3)``, blue first, turned as its camera says; None if it cannot be read."""
     try:
         data = np.fromfile(path, np.uint8)  # not imread: it fails on names outside the system's code page
-    except OSError:
+    except (OSError, ValueError):  # no file, or a name that no file can have
         return None
     if not len(data):
         return None
@@ -876,24 +935,33 @@ def find_files(source: str) -> list[str]:
     Raises:
         InferError: If there are none.
     """
-    path = Path(source)
-    if source == "-" or (path.suffix.lower() == ".txt" and path.is_file()):
-        lines = sys.stdin.read() if source == "-" else path.read_text(encoding="utf-8-sig", errors="replace")
-        listed = [line.strip() for line in lines.splitlines() if line.strip()]
-        base = Path() if source == "-" else path.parent
-        found = [each if Path(each).exists() or source == "-" else str(base / each) for each in listed]
-        what = "no names in it"
-    elif path.is_dir():
-        found = sorted(str(each) for each in path.iterdir() if each.suffix.lower() in IMAGES | VIDEOS)
-        what = "no image or video in this folder"
-    elif path.is_file():
-        return [source]
-    else:
-        found = sorted(each for each in glob.glob(source, recursive=True) if Path(each).is_file())
-        what = "no such file or folder"
+    try:
+        found, what = _find_files(source)
+    except OSError as error:
+        raise InferError(f"source={source}: cannot be read ({error.strerror}); check the path of the images") from error
     if not found:
         raise InferError(f"source={source}: {what}; check the path of the images")
     return found
+
+
+def _find_files(source: str) -> tuple[list[str], str]:
+    """Return what a source names, and what is wrong where that is nothing."""
+    path, known = Path(source), IMAGES | VIDEOS
+    if source == "-":
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # a name may hold any byte
+        return [line.strip() for line in sys.stdin.read().splitlines() if line.strip()], "no names in it"
+    if os.path.isdir(source):
+        return sorted(str(each) for each in path.iterdir() if each.suffix.lower() in known), "no image or video in it"
+    if os.path.isfile(source):
+        if path.suffix.lower() != ".txt":
+            return [source], ""
+        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+        listed = [line.strip() for line in lines if line.strip()]
+        return [each if os.path.exists(each) else str(path.parent / each) for each in listed], "no names in it"
+    found = sorted(each for each in glob.glob(source, recursive=True) if os.path.isfile(each))
+    # Labels lie beside images; a pattern that names nothing else is taken at its word.
+    return [each for each in found if Path(each).suffix.lower() in known] or found, "no such file or folder"
 
 
 def items_of(source: str) -> Iterator[Item]:
@@ -905,11 +973,17 @@ def items_of(source: str) -> Iterator[Item]:
     if is_live(source):
         yield from frames_of(source)
         return
-    for path in find_files(source):
-        if Path(path).suffix.lower() in VIDEOS:
-            yield from frames_of(path)
-        else:
+    files = find_files(source)
+    for path in files:
+        if Path(path).suffix.lower() not in VIDEOS:
             yield Item(path, lambda path=path: read_image(path))  # type: ignore[misc]
+            continue
+        try:
+            yield from frames_of(path)
+        except InferError:
+            if len(files) == 1:
+                raise
+            yield Item(path, lambda: None)  # as an image that cannot be read: the others are not lost
 
 
 def is_live(source: str) -> bool:
@@ -919,7 +993,11 @@ def is_live(source: str) -> bool:
 
 def frames_of(source: str) -> Iterator[Item]:
     """Read a video, a stream or a camera."""
-    video = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+    with captured_log():  # OpenCV tells there how each of its libraries fails
+        try:
+            video = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+        except (cv2.error, OverflowError):  # a number that no camera has
+            video = cv2.VideoCapture()
     try:
         if not video.isOpened():
             what = "camera" if source.isdecimal() else "video or stream"
@@ -940,6 +1018,12 @@ def frames_of(source: str) -> Iterator[Item]:
 # --- running ----------------------------------------------------------------------------------------------------------
 
 
+TYPES = {
+    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8, "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+}  # fmt: skip
+
+
 class Runner:
     """Runs batches in one stream; where all shapes are fixed, in buffers that stay at their places.
 
@@ -954,17 +1038,14 @@ class Runner:
         self.session, self.about = session, about
         self.kind, self.device = ("cpu", 0) if placement.provider == "cpu" else ("cuda", device)
         self.binding: Any = None
-        if about.fixed:
+        if about.fixed and all(value.type in TYPES for value in session.get_outputs()):
             self._bind()
 
     def _bind(self) -> None:
         import onnxruntime
 
-        types = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8,
-                 "tensor(int32)": np.int32, "tensor(int64)": np.int64}  # fmt: skip
-
         def buffer(value: Any) -> Any:
-            shape, dtype = list(value.shape), types[value.type]
+            shape, dtype = list(value.shape), TYPES[value.type]
             return onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, dtype, self.kind, self.device)
 
         self.binding = self.session.io_binding()
@@ -1049,7 +1130,6 @@ class OnnxYolo:
         self.runners: queue.LifoQueue[Runner] = queue.LifoQueue()
         for _ in range(self.streams):
             self.runners.put(Runner(self.session, self.about, self.placement, self.settings.device))
-        self.warmed: set[tuple[int, ...]] = set()
 
     def _batch(self, live: bool) -> int:
         if self.about.batch is not None:
@@ -1067,6 +1147,8 @@ class OnnxYolo:
                 f"cuda_graph=True: {self.settings.model} has free sizes, or suppresses boxes itself, which a "
                 "CUDA graph cannot replay; export it with dynamic=False nms=False"
             )
+        if self.settings.cuda_graph and self.streams > 1:
+            raise InferError(f"streams={self.streams}: a CUDA graph is replayed by one stream only; leave streams out")
 
     def _thresholds(self) -> Thresholds:
         asked = self.settings
@@ -1110,8 +1192,13 @@ class OnnxYolo:
             if count < self.batch and self.placement.provider != "cpu" and self.about.batch is None:
                 # A shape that was not there before costs a GPU more than the empty places.
                 images = np.concatenate((images, np.zeros((self.batch - count, *images.shape[1:]), images.dtype)))
-            outputs = runner.run(images)
-            for each, boxes in zip(group, boxes_of(outputs, self.about, self.thresholds), strict=False):
+            found = boxes_of(runner.run(images), self.about, self.thresholds)
+            if len(found) < count:
+                raise InferError(
+                    f"model={self.settings.model}: gives results for {len(found)} of {count} images; give batch=1, or "
+                    "export it again"
+                )
+            for each, boxes in zip(group, found, strict=False):
                 each.result.set_result(self._detections(each, boxes, keep))
         except BaseException as error:  # whoever waits for the results has to hear of it
             for each in group:
@@ -1124,8 +1211,10 @@ class OnnxYolo:
         assert prepared.image is not None  # only what could be read comes this far
         assert prepared.fit is not None
         height, width = prepared.image.shape[:2]
-        corners, scores, classes = boxes
-        mapped = prepared.fit.back(corners, width, height)
+        mapped, scores, classes = prepared.fit.back(boxes[0], width, height), boxes[1], boxes[2]
+        real = np.isfinite(mapped).all(1) & np.isfinite(scores)
+        if not real.all():  # of an overflow in half precision, say: such a box is nowhere
+            mapped, scores, classes = mapped[real], scores[real], classes[real]
         return Detections(
             prepared.item.path, width, height, mapped, scores, classes, self.about.names, prepared.item.frame,
             image=prepared.image if keep else None,
@@ -1134,7 +1223,8 @@ class OnnxYolo:
     def _unread(self, item: Item) -> Detections:
         empty = np.zeros((0, 4), np.float32)
         none = np.zeros(0, np.int64)
-        text = "cannot be read as an image" if Path(item.path).exists() else "no such file"
+        kind = "a video" if Path(item.path).suffix.lower() in VIDEOS else "an image"
+        text = f"cannot be read as {kind}" if os.path.exists(item.path) else "no such file"
         return Detections(
             item.path, 0, 0, empty, empty[:, 0], none, self.about.names, item.frame, error=f"{item.path}: {text}"
         )
@@ -1237,22 +1327,29 @@ class OnnxYolo:
             Milliseconds per image: ``read``, ``model`` (least), ``model_median``, ``boxes``; and ``images_per_second``
             from file to boxes.
         """
-        prepared = [self._prepare(item, Future()) for item in items]
-        usable = [each for each in prepared if each.input is not None]
+        usable: list[Item] = []
+        inputs: list[Array] = []  # of one shape, as many as make a batch
+        for item in items:
+            found = self._prepare(item, Future()).input
+            if found is None:
+                continue
+            usable.append(item)
+            if len(inputs) < self.batch and (not inputs or found.shape == inputs[0].shape):
+                inputs.append(found)
         if not usable:
-            raise InferError("benchmark: none of the images can be read")
-        shape = usable[0].input.shape  # type: ignore[union-attr]
-        same = [each for each in usable if each.input is not None and each.input.shape == shape]
-        batch = np.stack([same[index % len(same)].input for index in range(self.batch)])  # type: ignore[misc]
+            raise InferError("benchmark: none of the images can be read; check the files")
+        batch = np.stack([inputs[index % len(inputs)] for index in range(self.batch)])
         runner = self.runners.get()
-        outputs = runner.run(batch)
-        model = timed(lambda: runner.run(batch), seconds)
+        try:
+            outputs = runner.run(batch)
+            model = timed(lambda: runner.run(batch), seconds)
+        finally:
+            self.runners.put(runner)
         boxes = timed(lambda: boxes_of(outputs, self.about, self.thresholds), seconds / 4)
-        read = timed(lambda: self._prepare(usable[0].item, Future()), seconds / 4)
-        self.runners.put(runner)
+        read = timed(lambda: self._prepare(usable[0], Future()), seconds / 4)
         begin, count = time.perf_counter(), 0
         while (passed := time.perf_counter() - begin) < seconds:
-            count += sum(1 for _ in self.stream(each.item for each in usable))
+            count += sum(1 for _ in self.stream(usable))
         each = 1000 / self.batch
         return {
             "read": min(read) * 1000, "model": min(model) * each, "model_median": statistics.median(model) * each,
@@ -1304,8 +1401,9 @@ class Writer:
 
     def _free(self, stem: str, suffix: str) -> str:
         """Return a name that no other image of this run has: two folders may hold images of the same name."""
-        self.taken[stem + suffix] += 1
-        count = self.taken[stem + suffix]
+        key = (stem + suffix).casefold()  # to some file systems, A.jpg is a.jpg
+        self.taken[key] += 1
+        count = self.taken[key]
         return f"{stem}{suffix}" if count == 1 else self._free(f"{stem}-{count}", suffix)
 
     def _frame(self, found: Detections) -> None:
@@ -1346,25 +1444,44 @@ def frame_rate(source: str) -> float:
 
 def save_image(path: Path, found: Detections) -> None:
     """Write one picture; its name may hold any letter."""
-    there, data = cv2.imencode(path.suffix, found.drawn())
+    try:
+        there, data = cv2.imencode(path.suffix, found.drawn())
+    except cv2.error:  # too large for its format
+        there = False
     if not there:
-        raise InferError(f"{path}: the picture cannot be written")
-    path.write_bytes(data.tobytes())
+        raise InferError(f"{path}: a picture of {found.width}x{found.height} cannot be written; leave save out")
+    write_file(path, data.tobytes())
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file.
+
+    Raises:
+        InferError: If that fails.
+    """
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise InferError(f"{path}: cannot be written ({error.strerror}); give another place") from error
+
+
+def write_json(path: str, document: object) -> None:
+    """Write a JSON file."""
+    write_file(Path(path), json.dumps(document, indent=1).encode())
 
 
 def new_folder(project: Path, name: str) -> Path:
     """Make a folder that was not there before: ``name``, or ``name2`` and so on."""
-    number = 1
-    while True:
-        folder = project / (name if number == 1 else f"{name}{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise InferError(f"project={project}: {error.strerror}; choose another folder") from error
-        else:
-            return folder
+    try:
+        project.mkdir(parents=True, exist_ok=True)
+        for number in count(1):
+            folder = project / (name if number == 1 else f"{name}{number}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                break
+    except OSError as error:
+        raise InferError(f"project={project}: {error.strerror}; choose another folder") from error
+    return folder
 
 
 def run(settings: InferSettings) -> int:
@@ -1404,7 +1521,7 @@ def _benchmark(yolo: OnnxYolo, settings: InferSettings) -> int:
     print(f"  all together  {1000 / figures['images_per_second']:8.2f}   {figures['images_per_second']:.1f} images/s")
     if settings.json:
         document = {"provider": yolo.placement.provider, "batch": yolo.batch, "imgsz": [height, width], **figures}
-        Path(settings.json).write_text(json.dumps(document, indent=1), encoding="utf-8")
+        write_json(settings.json, document)
     return DONE
 
 
@@ -1431,10 +1548,12 @@ def _predict(yolo: OnnxYolo, settings: InferSettings) -> int:
     except KeyboardInterrupt:
         interrupted = True  # a camera ends in no other way: what was found is kept
     finally:
-        if writer:
-            writer.close()
-        if settings.json:
-            Path(settings.json).write_text(json.dumps(entries, indent=1), encoding="utf-8")
+        try:
+            if settings.json:
+                write_json(settings.json, entries)
+        finally:
+            if writer:
+                writer.close()
     passed = time.perf_counter() - begin
     line = f"{boxes} objects in {count - unread} images, {(count - unread) / max(passed, 1e-9):.1f} images/s"
     if sys.stdout.isatty():
@@ -1460,6 +1579,7 @@ def parse(arguments: Sequence[str]) -> InferSettings:
         InferError: For an unknown key, naming its nearest neighbour, or a value of the wrong type.
     """
     fields = {each.name: each for each in dataclasses.fields(InferSettings)}
+    texts: dict[str, str] = {}
     values: dict[str, Any] = {}
     rest = deque(arguments)
     while rest:
@@ -1469,11 +1589,13 @@ def parse(arguments: Sequence[str]) -> InferSettings:
             if not argument.startswith("--") or not rest:
                 raise InferError(f"{argument}: no key=value; write for example source=images/")
             value = rest.popleft()
-        key = key.lstrip("-").replace("-", "_")
+        key, value = key.strip().lstrip("-").replace("-", "_"), value.strip()
         if key not in fields:
             near = difflib.get_close_matches(key, fields, 1)
             raise InferError(f"{key}: unknown key; {f'did you mean {near[0]}?' if near else 'see -h for the keys'}")
-        values[key] = _value(key, value.strip(), str(fields[key].type))
+        if texts.setdefault(key, value) != value:
+            raise InferError(f"{key}={value}: given twice, {key}={texts[key]} too; give one value")
+        values[key] = _value(key, value, str(fields[key].type))
     return InferSettings(**values)
 
 
@@ -1486,13 +1608,23 @@ def _value(key: str, text: str, kind: str) -> Any:
             return {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False,
                     "off": False}[text.lower()]  # fmt: skip
         if "tuple" in kind and "," in text:
-            return tuple(int(each) for each in text.strip("()[] ").split(","))
+            height, width = (_whole(each) for each in text.strip("()[] ").split(","))
+            return height, width
         if kind.startswith("int"):
-            return int(text)
+            return _whole(text)
         return float(text) if kind.startswith("float") else text
-    except (ValueError, KeyError) as error:
-        wanted = "True or False" if kind.startswith("bool") else "a number"
-        raise InferError(f"{key}={text}: not {wanted}") from error
+    except (ValueError, KeyError, OverflowError) as error:
+        wanted = "True or False" if kind.startswith("bool") else "a whole number" if "int" in kind else "a number"
+        wanted += ", or two with a comma" if "tuple" in kind else ""
+        raise InferError(f"{key}={text}: give {wanted}") from error
+
+
+def _whole(text: str) -> int:
+    if text.lstrip("+-").isdecimal():
+        return int(text)
+    if not float(text).is_integer():  # 64.0 and 1e3 are whole numbers, too
+        raise ValueError(text)
+    return int(float(text))
 
 
 def help_text() -> str:

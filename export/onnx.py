@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -22,6 +23,8 @@ from yolo_subbatch.run.commands import ExportSettings
 from . import metadata, parity
 from .graph import Layout, prepend_preprocessing, trace
 from .nms import append_nms
+
+HOST_STRIDE = 32
 
 
 class OnnxExporter:
@@ -66,16 +69,18 @@ class OnnxExporter:
             ParityError: If it does not compute what the network does; it is not kept then.
             ExportError: If the network has no form in ONNX, or int8 costs too much mAP.
         """
-        # In the same folder, so that the finished file is moved there in one step.
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
-            file = Path(folder) / target.name
-            try:
+        try:
+            # In the same folder, so that the finished file is moved there in one step.
+            with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
+                file = Path(folder) / target.name
                 self._write(file)
-            except ParityError as error:
-                raise ParityError(f"{target}: not kept; {error}; {self._advice()}") from error
-            os.replace(file, target)
-        if self.settings.with_script:
-            shutil.copyfile(Path(__file__).with_name("infer.py"), target.with_name("infer.py"))
+                os.replace(file, target)
+            if self.settings.with_script:
+                shutil.copyfile(Path(__file__).with_name("infer.py"), target.with_name("infer.py"))
+        except ParityError as error:
+            raise ParityError(f"{target}: not kept; {error}; {self._advice()}") from error
+        except OSError as error:
+            raise ExportError(f"{target}: cannot be written ({error.strerror}); give another place with to=") from error
         self.say(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, opset {self.settings.opset}, {self._inputs()}")
         return target
 
@@ -83,14 +88,14 @@ class OnnxExporter:
         settings = self.settings
         layout = Layout(settings.batch, self.height, self.width, settings.dynamic, settings.raw, settings.half)
         model = trace(self.network, layout, settings.opset)
-        reference, precision = parity.torch_reference(self.network), metadata.precision_of(settings)
-        about = metadata.describe(self.network, self.names, self.stride, (self.width, self.height), settings)
-        if settings.int8:
-            model, measured = self._quantize(model, file.with_name("full.onnx"), about)
-            about[f"{metadata.PREFIX}map"] = measured
-            reference, precision = parity.file_reference(model), "exact"
         if settings.simplify:
             model = simplified(model)
+        reference, precision = parity.torch_reference(self.network), metadata.precision_of(settings)
+        about = self._describe(settings)
+        if settings.int8:
+            model, measured = self._quantize(model, file.with_name("full.onnx"))
+            about[f"{metadata.PREFIX}map"] = measured
+            reference, precision = parity.file_reference(model), "exact"
         if settings.preprocess:
             prepend_preprocessing(model)
         if settings.nms:
@@ -101,7 +106,8 @@ class OnnxExporter:
             onnx.save(model, str(file))
             figures = self._check(file, reference, precision)
             about[f"{metadata.PREFIX}parity"] = str(figures)
-            self.say(f"computes what the network does: {figures}")
+            what = "8-bit graph" if settings.int8 else "network"
+            self.say(f"computes what the {what} does: {figures}")
         metadata.write(model, about)
         onnx.save(model, str(file))
 
@@ -119,13 +125,21 @@ class OnnxExporter:
         """Turn raw maps, ``(B, A * (5 + C), H, W)`` each, into boxes."""
         return self.network.predictions([torch.from_numpy(each) for each in maps]).numpy()
 
-    def _quantize(self, model: ModelProto, full: Path, about: dict[str, str]) -> tuple[ModelProto, str]:
+    def _describe(self, settings: ExportSettings) -> dict[str, str]:
+        # Ultralytics pads what it predicts on to multiples of 32 at least: the same boxes need the same padding.
+        stride = max(self.stride, HOST_STRIDE) if settings.dynamic else self.stride
+        return metadata.describe(self.network, self.names, stride, (self.width, self.height), settings)
+
+    def _quantize(self, model: ModelProto, full: Path) -> tuple[ModelProto, str]:
+        """Return the graph in 8 bits, and what it costs; the float32 graph is compared with the network first."""
         from .quantize import quantized
 
-        metadata.write(model, {**about, f"{metadata.PREFIX}precision": "fp32"})
+        # So far it neither suppresses nor takes bytes, whatever the finished file will do.
+        about = self._describe(replace(self.settings, nms=False, preprocess=False, int8=False))
+        metadata.write(model, about)
         onnx.save(model, str(full))
         self._check(full, parity.torch_reference(self.network), "fp32")
-        return quantized(full, about, self.settings, (self.width, self.height), self.say)
+        return quantized(full, about, self.settings, self.network, (self.width, self.height), self.say)
 
     def _advice(self) -> str:
         if self.settings.half:

@@ -34,6 +34,7 @@ class Actions:
         self.duplicate = self._action(translate("Actions", "Use its settings in the form"), window.duplicate, "Ctrl+D")
         self.open_folder = self._action(translate("Actions", "Open its folder"), window.open_folder, "Ctrl+Shift+O")
         self.delete = self._action(translate("Actions", "Delete ..."), window.delete)
+        self.export = self._action(translate("Actions", "Export ONNX ..."), window.desk.ask, "Ctrl+Shift+X")
         self.shortcuts = self._action(translate("Actions", "Keyboard shortcuts"), window.show_shortcuts, "F1")
         self.about = self._action(translate("Actions", "About"), window.show_about)
         self._with_shortcuts()
@@ -87,7 +88,7 @@ class Actions:
 
     def of_a_run(self) -> list[QAction | None]:
         """Return what can be done with the run that is marked in the list."""
-        return [self.resume, self.duplicate, self.open_folder, None, self.delete]
+        return [self.resume, self.duplicate, self.export, self.open_folder, None, self.delete]
 
     def _choice(self, menu: QMenu, texts: dict[str, str], chosen: Callable[[str], object]) -> dict[str, QAction]:
         group = QActionGroup(self.window)

@@ -135,6 +135,7 @@ class Program:
         old.save()
         self.window = self._window()
         self.window.launcher.processes = old.launcher.processes  # their exit statuses are known to this program alone
+        self.window.desk.exports.take_over(old.desk.exports)
         self.window.show_run(shown)
         self.window.setVisible(visible)
         old.close()

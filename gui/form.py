@@ -10,21 +10,20 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.checks import Problem, show
+from yolo_subbatch.run.checks import Problem
 from yolo_subbatch.run.find import BUILT_IN_DATA, bundled_cfgs
 from yolo_subbatch.run.ready import Readiness
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.values import ALIASES, convert, defaults, make, parse_pairs
 
 from .batch_row import BatchRow
+from .declared import Field, dress, label_of, make_field, tip_of
 from .device_box import DeviceBox
-from .fields import CheckField, ChoiceBox, KeysBox, TextField, text_of
+from .fields import CheckField, ChoiceBox, KeysBox, text_of
 from .language import setting_text
-from .number_box import NumberBox, by_doubling, by_last_digit, by_one, by_stride
-from .path_field import PathField
+from .number_box import NumberBox, by_doubling, by_stride
 from .section import Message, Section
 
-Field = NumberBox | TextField | ChoiceBox | CheckField | PathField | DeviceBox | KeysBox
 HINTS = get_type_hints(TrainSettings)
 DEFAULTS = defaults(TrainSettings)
 DECLARED = {each.name: each for each in dataclasses.fields(TrainSettings)}
@@ -48,7 +47,7 @@ class Form(QWidget):
         self.messages: dict[str, Message] = {}
         self.sections: dict[str, Section] = {}
         self._section_of: dict[str, Section] = {}
-        labels = [setting_text(each.metadata["label"]) for each in DECLARED.values()]
+        labels = [label_of(each) for each in DECLARED.values()]
         widest = max(self.fontMetrics().horizontalAdvance(f"{label} ") for label in labels)
         self._label_width = min(widest, WIDEST_LABEL)
         self._layout = QVBoxLayout(self)
@@ -83,11 +82,11 @@ class Form(QWidget):
     def _add_rows(self, section: Section, names: Iterable[str]) -> None:
         for name in names:
             field, message = self._add_field(name, section)
-            label = setting_text(DECLARED[name].metadata["label"])
+            label = label_of(DECLARED[name])
             if name == "extra":
-                section.add_wide_row(label, _tip(name), field, message)
+                section.add_wide_row(label, tip_of(DECLARED[name]), field, message)
             else:
-                section.add_row(label, _tip(name), field, [message])
+                section.add_row(label, tip_of(DECLARED[name]), field, [message])
 
     def _add_batch_row(self, section: Section) -> None:
         batch, batch_message = self._add_field("batch", section)
@@ -96,13 +95,11 @@ class Form(QWidget):
         assert isinstance(parts, NumberBox)
         self.batch_row = BatchRow(batch, parts)
         below = [self.batch_row.meaning, batch_message, parts_message]
-        section.add_row(self.tr("Batch ÷ parts"), _tip("batch"), self.batch_row, below)
+        section.add_row(self.tr("Batch ÷ parts"), tip_of(DECLARED["batch"]), self.batch_row, below)
 
     def _add_field(self, name: str, section: Section) -> tuple[Field, Message]:
         field = _make_field(name)
-        field.setObjectName(name)
-        field.setAccessibleName(setting_text(DECLARED[name].metadata["label"]))
-        field.setToolTip(_tip(name))
+        dress(field, DECLARED[name])
         if not isinstance(field, (ChoiceBox, CheckField)):
             field.show_effective(self._without(name))
         field.changed.connect(self.changed)
@@ -177,22 +174,12 @@ class Form(QWidget):
 
 
 def _make_field(name: str) -> Field:
-    rule = DECLARED[name].metadata
-    hint = str(DECLARED[name].type)
-    numbers = {"int": by_one, "float": by_last_digit}
     if name == "extra":
         return KeysBox()
     if name == "device":
         return DeviceBox()
-    if rule.get("choices"):
-        return ChoiceBox(map(show, rule["choices"]), text_of(DEFAULTS[name]))
-    if rule.get("kind"):
-        names = {"cfg": bundled_cfgs(), "data": [BUILT_IN_DATA]}
-        return PathField(setting_text(rule.get("filter", "")), names.get(name, ()))
-    if hint == "bool":
-        return CheckField(DEFAULTS[name])
-    kind = hint.split()[0]
-    return NumberBox(STEPS.get(name, numbers[kind]), rule) if kind in numbers else TextField()
+    names = {"cfg": bundled_cfgs(), "data": [BUILT_IN_DATA]}
+    return make_field(DECLARED[name], STEPS, names.get(name, ()))
 
 
 def _grouped(fields: Iterable[dataclasses.Field[Any]]) -> dict[str, list[str]]:
@@ -200,10 +187,6 @@ def _grouped(fields: Iterable[dataclasses.Field[Any]]) -> dict[str, list[str]]:
     for each in fields:
         groups.setdefault(each.metadata["group"], []).append(each.name)
     return groups
-
-
-def _tip(name: str) -> str:
-    return f"{setting_text(DECLARED[name].metadata['tip'])}\n{name}="
 
 
 def _holding(ready: Readiness) -> dict[str, Any]:

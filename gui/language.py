@@ -34,5 +34,5 @@ def install_language(app: QCoreApplication, language: str) -> None:
 
 
 def setting_text(text: str) -> str:
-    """Return a group, label or tip of ``TrainSettings`` in the window's language."""
+    """Return a group, label or tip of a setting in the window's language."""
     return QCoreApplication.translate("TrainSettings", text) if text else ""

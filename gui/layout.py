@@ -39,6 +39,7 @@ def arrange(window: MainWindow) -> dict[str, QSplitter]:
     column.setSpacing(8)
     column.addWidget(window.status)
     column.addWidget(window.failure)
+    column.addWidget(window.desk.card)
     column.addWidget(right, 1)
     whole = QWidget()
     layout = QHBoxLayout(whole)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QSettings, QTimer, QUrl, Signal
+from PySide6.QtCore import QSettings, QTimer, QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices
 from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QSplitter, QTabWidget
 
@@ -21,6 +21,7 @@ from .actions import Actions
 from .comparison import Comparison
 from .config_pane import ConfigPane
 from .console import Console
+from .export_desk import ExportDesk
 from .failure import console_tail, explain
 from .failure_card import FailureCard
 from .launcher import Launcher
@@ -32,6 +33,7 @@ from .runs_model import RunsModel
 from .runs_pane import RunsPane
 from .setup_pane import SetupPane
 from .status_card import StatusCard, done_share
+from .store import read_bytes, read_texts
 from .theme import Theme
 
 REFRESH_RUNS = 2000  # ms between two looks at the run folders
@@ -62,6 +64,7 @@ class MainWindow(QMainWindow):
         self.setup = SetupPane()
         self.status = StatusCard(theme)
         self.failure = FailureCard()
+        self.desk = ExportDesk(self)
         self.plots = PlotPane(theme)
         self.console, self.predictions, self.config = Console(), Predictions(), ConfigPane()
         self.tabs = QTabWidget()
@@ -82,6 +85,7 @@ class MainWindow(QMainWindow):
         self.setup.readiness_changed.connect(self._form_changed)
         self.status.stop_wanted.connect(self.ask_to_stop)
         self.status.kill_wanted.connect(self.stop_at_once)
+        self.status.export_wanted.connect(self.desk.ask)
         self.failure.console_wanted.connect(lambda: self.tabs.setCurrentWidget(self.console))
         self.failure.settings_wanted.connect(self.duplicate)
         self.failure.resume_wanted.connect(self.resume)
@@ -114,6 +118,7 @@ class MainWindow(QMainWindow):
             self.reader.start()
             self._state_changed(self.reader.state)
         self.runs.select(folder)
+        self.desk.update_now()
         self._compare()
 
     def show_what_runs(self) -> None:
@@ -149,7 +154,7 @@ class MainWindow(QMainWindow):
             self.failure.show_failure(None)
             return
         failure = explain(
-            reader.history, self._settings_of(reader.folder, quietly=True), reader.exit_status,
+            reader.history, self.settings_of(reader.folder, quietly=True), reader.exit_status,
             console_tail(reader.folder.console),
         )  # fmt: skip
         self.failure.show_failure(failure, summarise(reader.folder).resumable)
@@ -180,6 +185,7 @@ class MainWindow(QMainWindow):
         self.actions_.duplicate.setEnabled(run is not None)
         self.actions_.open_folder.setEnabled(run is not None)
         self.actions_.delete.setEnabled(run is not None and state not in LIVE)
+        self.desk.update_now()
 
     def _compare(self) -> None:
         """Lay the runs that are checked in the list over the one that is shown."""
@@ -237,7 +243,7 @@ class MainWindow(QMainWindow):
 
     def duplicate(self, subdivisions: int | None = None) -> None:
         """Put the shown run's settings into the form, with another number of subdivisions if one is given."""
-        settings = self._settings_of(self.reader.folder) if self.reader is not None else None
+        settings = self.settings_of(self.reader.folder) if self.reader is not None else None
         if settings is None:
             return
         if subdivisions is not None:
@@ -246,7 +252,8 @@ class MainWindow(QMainWindow):
         self.setup.check_now()
         self.statusBar().showMessage(self.tr("The settings are in the form; Start begins a new run with them"), SAY)
 
-    def _settings_of(self, folder: RunFolder, quietly: bool = False) -> TrainSettings | None:
+    def settings_of(self, folder: RunFolder, quietly: bool = False) -> TrainSettings | None:
+        """Return the settings of a run; None, and a complaint unless quietly, where they cannot be read."""
         try:
             return folder.usable_settings()
         except SettingsError as error:
@@ -265,6 +272,7 @@ class MainWindow(QMainWindow):
             return
         folder = self.reader.folder
         if messages.ask_to_delete(self, folder):
+            self.desk.forget()
             self.show_run(None)
             self.launcher.delete(folder)
 
@@ -314,13 +322,13 @@ class MainWindow(QMainWindow):
 
     def _restore(self) -> None:
         self.resize(1280, 800)
-        self.restoreGeometry(_bytes(self.store, "geometry"))
+        self.restoreGeometry(read_bytes(self.store, "geometry"))
         for name, splitter in self.splitters.items():
-            splitter.restoreState(_bytes(self.store, f"splitter/{name}"))
+            splitter.restoreState(read_bytes(self.store, f"splitter/{name}"))
         self.setup.restore(self.store)
         self.plots.restore(self.store)
         self.launcher.watch(TrainSettings().project)
-        for project in _texts(self.store, "projects"):
+        for project in read_texts(self.store, "projects"):
             if Path(project).is_dir():
                 self.launcher.watch(project)
 
@@ -338,13 +346,3 @@ class MainWindow(QMainWindow):
         """Keep the settings; what runs goes on."""
         self.save()
         super().closeEvent(event)
-
-
-def _bytes(store: QSettings, key: str) -> QByteArray:
-    value = store.value(key)
-    return value if isinstance(value, QByteArray) else QByteArray()
-
-
-def _texts(store: QSettings, key: str) -> list[str]:
-    value = store.value(key, [])
-    return [str(each) for each in value] if isinstance(value, list) else [str(value)] if value else []

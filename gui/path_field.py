@@ -9,6 +9,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QCompleter, QFileDialog, QHBoxLayout, QLineEdit, QToolButton, QWidget
 
+from .exporting import choose_file
+
 
 class PathField(QWidget):
     """A line for a path and a button that opens a dialogue.
@@ -16,13 +18,16 @@ class PathField(QWidget):
     Args:
         pattern: The filter of the file dialogue; without one a folder is chosen.
         names: Words that are understood as well, such as the bundled cfgs; offered while one types.
+        new: It names a file to write, which need not exist.
     """
 
     changed = Signal()
 
-    def __init__(self, pattern: str, names: Iterable[str] = (), parent: QWidget | None = None) -> None:
+    def __init__(
+        self, pattern: str, names: Iterable[str] = (), new: bool = False, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
-        self._pattern = pattern
+        self._pattern, self._new = pattern, new
         self.folder = ""  #: where the dialogue opens while the field names no place itself
         self.edit = QLineEdit()
         self.edit.setAcceptDrops(False)  # it would insert the text of an address
@@ -60,7 +65,11 @@ class PathField(QWidget):
     def choose(self) -> None:
         """Let the user pick a file or folder, beginning where the last one was."""
         place = Path(self.given()).parent if Path(self.given()).exists() and self.given() else Path(self.folder)
-        if self._pattern:
+        if self._new:
+            proposed = Path(self.given()) if self.given() else place
+            chosen = choose_file(self, self.button.toolTip(), proposed, self._pattern)
+            found = str(chosen) if chosen is not None else ""
+        elif self._pattern:
             patterns = ";;".join((self._pattern, self.tr("All files (*)")))
             found, _ = QFileDialog.getOpenFileName(self, self.button.toolTip(), str(place), patterns)
         else:

@@ -6,7 +6,17 @@ import math
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QMenu, QProgressBar, QToolButton, QVBoxLayout
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+)
 
 from .history import TOTAL, History, moving_average
 from .reader import ENDED, LIVE, STOPPING, RunReader
@@ -30,6 +40,7 @@ class StatusCard(QFrame):
 
     stop_wanted = Signal()
     kill_wanted = Signal()
+    export_wanted = Signal()
 
     def __init__(self, theme: Theme, parent: QFrame | None = None) -> None:
         super().__init__(parent)
@@ -46,6 +57,10 @@ class StatusCard(QFrame):
         self.bar.setRange(0, 1000)
         self.bar.setAccessibleName(self.tr("Progress of the run"))
         self.stop_button = self._stop_button()
+        self.export_button = QPushButton(self.tr("Export ONNX ..."))
+        self.export_button.setProperty("role", "plain")
+        self.export_button.setToolTip(self.tr("Write the trained network as an ONNX file, checked before it is kept"))
+        self.export_button.clicked.connect(self.export_wanted)
         self.numbers = {name: QLabel("-") for name in NUMBERS}
         self.captions = {name: QLabel() for name in NUMBERS}
         self._arrange()
@@ -58,6 +73,7 @@ class StatusCard(QFrame):
         self._refresh.setInterval(REFRESH)
         self._refresh.timeout.connect(self.update_now)
         self._asked = self._killing = False  # a stop was asked for; the button ends the processes
+        self.offer_export(False)
         self.show_run(None)
 
     def _stop_button(self) -> QToolButton:
@@ -77,6 +93,7 @@ class StatusCard(QFrame):
         for label in (self.state, self.name, self.detail):
             top.addWidget(label)
         top.addStretch(1)
+        top.addWidget(self.export_button)
         top.addWidget(self.stop_button)
         grid = QGridLayout()
         grid.setHorizontalSpacing(28)
@@ -107,6 +124,10 @@ class StatusCard(QFrame):
             reader.state_changed.connect(self._state_changed)
         self._forget_stop()
         self.update_now()
+
+    def offer_export(self, possible: bool) -> None:
+        """Show the button that exports, or not."""
+        self.export_button.setVisible(possible)
 
     def apply_theme(self, theme: Theme) -> None:
         """Use the colours of a theme."""

@@ -130,7 +130,7 @@ def _with_engine(check: str, entry: str) -> Callable[[Any], int]:
         check_device(getattr(settings, "device", None))
         if hasattr(settings, "data") and getattr(settings, "int8", True):
             settings = with_built_in_data(settings)
-        prepare_host(quiet=entry.startswith("demo"))
+        prepare_host(quiet=entry.startswith(("demo", "export")))
         status = load(entry)(settings)
         return status if isinstance(status, int) else DONE
 

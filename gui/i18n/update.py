@@ -10,6 +10,7 @@ import dataclasses
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 from yolo_subbatch.run.settings import TrainSettings
@@ -22,7 +23,8 @@ SETTINGS_CONTEXT = "TrainSettings"
 
 def setting_texts() -> list[str]:
     """Return every group, label and tip of the settings, and the filters of their dialogues, each once."""
-    fields = dataclasses.fields(TrainSettings)
+    form = import_module("yolo_subbatch.gui.export_form")
+    fields = [*dataclasses.fields(TrainSettings), *(form.DECLARED[name] for name in form.SHOWN)]
     shown = (each.metadata.get(key) for key in ("group", "label", "tip", "filter") for each in fields)
     return list(dict.fromkeys(text for text in shown if text))
 

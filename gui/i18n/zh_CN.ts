@@ -40,6 +40,10 @@
         <translation>删除……</translation>
     </message>
     <message>
+        <source>Export ONNX ...</source>
+        <translation>导出 ONNX……</translation>
+    </message>
+    <message>
         <source>Keyboard shortcuts</source>
         <translation>键盘快捷键</translation>
     </message>
@@ -158,6 +162,123 @@
     <message>
         <source>What the run prints appears here.</source>
         <translation>训练的输出显示在这里。</translation>
+    </message>
+</context>
+<context>
+    <name>ExportCard</name>
+    <message>
+        <source>The export is at work</source>
+        <translation>正在导出</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+    <message>
+        <source>Open folder</source>
+        <translation>打开文件夹</translation>
+    </message>
+    <message>
+        <source>Change and try again ...</source>
+        <translation>修改后重试……</translation>
+    </message>
+    <message>
+        <source>Show what it printed</source>
+        <translation>查看完整输出</translation>
+    </message>
+    <message>
+        <source>Hide</source>
+        <translation>隐藏</translation>
+    </message>
+    <message>
+        <source>Cancelling the export ...</source>
+        <translation>正在取消导出……</translation>
+    </message>
+    <message>
+        <source>Exporting to {file} ... {span}</source>
+        <translation>正在导出到 {file}……{span}</translation>
+    </message>
+    <message>
+        <source>Exported: {file}, {size}</source>
+        <translation>已导出：{file}，{size}</translation>
+    </message>
+    <message>
+        <source>The export was cancelled; no file was written</source>
+        <translation>导出已取消；没有写入文件</translation>
+    </message>
+    <message>
+        <source>The export ran out of memory</source>
+        <translation>导出时内存不足</translation>
+    </message>
+    <message>
+        <source>The export is not possible this way</source>
+        <translation>无法这样导出</translation>
+    </message>
+    <message>
+        <source>The export crashed ({signal})</source>
+        <translation>导出进程崩溃（{signal}）</translation>
+    </message>
+    <message>
+        <source>The export ended without a word</source>
+        <translation>导出进程没有留下任何信息就结束了</translation>
+    </message>
+    <message>
+        <source>The export failed; the file was not kept</source>
+        <translation>导出失败；文件未保留</translation>
+    </message>
+    <message>
+        <source>loading torch, some seconds; it goes on if this window is closed</source>
+        <translation>正在加载 torch，需要几秒钟；关闭窗口后导出仍会继续</translation>
+    </message>
+</context>
+<context>
+    <name>ExportDesk</name>
+    <message>
+        <source>{name}: exported</source>
+        <translation>{name}：已导出</translation>
+    </message>
+    <message>
+        <source>{name}: not exported; choose the run to see why</source>
+        <translation>{name}：未能导出；选择该训练查看原因</translation>
+    </message>
+</context>
+<context>
+    <name>ExportDialog</name>
+    <message>
+        <source>Export {name} as ONNX</source>
+        <translation>将 {name} 导出为 ONNX</translation>
+    </message>
+    <message>
+        <source>Export</source>
+        <translation>导出</translation>
+    </message>
+    <message>
+        <source>The file is compared with the network before it is kept. That takes up to a minute, on the CPU.</source>
+        <translation>文件会先与网络比对，一致才保留。这在 CPU 上进行，最多需要一分钟。</translation>
+    </message>
+</context>
+<context>
+    <name>ExportForm</name>
+    <message>
+        <source>More settings</source>
+        <extracomment>The cards, in two columns; the last one, of settings that are rarely needed, is folded. What another setting has to be for these to mean anything.</extracomment>
+        <translation>更多设置</translation>
+    </message>
+    <message>
+        <source>to={file}: exists; an earlier export is replaced, anything else is not overwritten</source>
+        <translation>to={file}：已存在；以前导出的文件会被替换，其他文件不会被覆盖</translation>
+    </message>
+</context>
+<context>
+    <name>Exports</name>
+    <message>
+        <source>{name}: is being exported already; wait until that is done, or cancel it</source>
+        <extracomment>How lines begin that tell how far the file agrees with the network. an Export that has begun, printed something or ended something could not be done, in words</extracomment>
+        <translation>{name}：已经在导出；请等它完成，或先取消</translation>
+    </message>
+    <message>
+        <source>{folder}: the export cannot be started ({reason}); check that it may be written to</source>
+        <translation>{folder}：无法开始导出（{reason}）；请检查该文件夹是否可写</translation>
     </message>
 </context>
 <context>
@@ -412,6 +533,13 @@
     <message>
         <source>Darknet&apos;s batch and subdivisions, exactly, inside Ultralytics. Version {version}, AGPL-3.0.</source>
         <translation>在 Ultralytics 中精确实现 Darknet 的 batch 与 subdivisions。版本 {version}，AGPL-3.0。</translation>
+    </message>
+</context>
+<context>
+    <name>OutputDialog</name>
+    <message>
+        <source>Nothing was printed.</source>
+        <translation>没有任何输出。</translation>
     </message>
 </context>
 <context>
@@ -809,6 +937,14 @@
         <translation>训练进度</translation>
     </message>
     <message>
+        <source>Export ONNX ...</source>
+        <translation>导出 ONNX……</translation>
+    </message>
+    <message>
+        <source>Write the trained network as an ONNX file, checked before it is kept</source>
+        <translation>把训练好的网络写成 ONNX 文件，核对一致后才保留</translation>
+    </message>
+    <message>
         <source>Stop now (loses the updates since the last checkpoint)</source>
         <translation>立即停止（丢失上个检查点之后的更新）</translation>
     </message>
@@ -930,6 +1066,22 @@
     <message>
         <source>Ultralytics</source>
         <translation>Ultralytics</translation>
+    </message>
+    <message>
+        <source>Input</source>
+        <translation>输入</translation>
+    </message>
+    <message>
+        <source>Result</source>
+        <translation>结果</translation>
+    </message>
+    <message>
+        <source>Precision</source>
+        <translation>精度</translation>
+    </message>
+    <message>
+        <source>Output</source>
+        <translation>输出</translation>
     </message>
     <message>
         <source>Cfg</source>
@@ -1130,6 +1282,66 @@
     <message>
         <source>More keys</source>
         <translation>更多键</translation>
+    </message>
+    <message>
+        <source>Dynamic</source>
+        <translation>动态尺寸</translation>
+    </message>
+    <message>
+        <source>Preprocess</source>
+        <translation>内置预处理</translation>
+    </message>
+    <message>
+        <source>Target</source>
+        <translation>目标文件</translation>
+    </message>
+    <message>
+        <source>Half</source>
+        <translation>半精度</translation>
+    </message>
+    <message>
+        <source>Int8</source>
+        <translation>8 位整数</translation>
+    </message>
+    <message>
+        <source>NMS</source>
+        <translation>非极大值抑制</translation>
+    </message>
+    <message>
+        <source>Confidence</source>
+        <translation>置信度</translation>
+    </message>
+    <message>
+        <source>IoU</source>
+        <translation>交并比</translation>
+    </message>
+    <message>
+        <source>Most boxes</source>
+        <translation>最多框数</translation>
+    </message>
+    <message>
+        <source>Agnostic NMS</source>
+        <translation>跨类别抑制</translation>
+    </message>
+    <message>
+        <source>Raw</source>
+        <translation>原始输出</translation>
+    </message>
+    <message>
+        <source>Calibration</source>
+        <translation>校准图像数</translation>
+    </message>
+    <message>
+        <source>Opset</source>
+        <translation>算子集版本</translation>
+    </message>
+    <message>
+        <source>Simplify</source>
+        <translation>简化</translation>
+    </message>
+    <message>
+        <source>Script</source>
+        <translation>推理脚本</translation>
     </message>
     <message>
         <source>Darknet cfg to train: a file, or a bundled name such as yolov3-tiny.</source>
@@ -1344,6 +1556,82 @@
         <translation>Ultralytics 的其他训练键。</translation>
     </message>
     <message>
+        <source>Checkpoint (.pt) of a run.</source>
+        <translation>某次训练的检查点（.pt）。</translation>
+    </message>
+    <message>
+        <source>Input size in pixels, or height,width; the network&apos;s if not given.</source>
+        <translation>输入尺寸（像素），或“高,宽”；不填则与网络相同。</translation>
+    </message>
+    <message>
+        <source>Images at a time; any number with dynamic.</source>
+        <translation>每次处理的图像数；选择动态尺寸时可为任意数量。</translation>
+    </message>
+    <message>
+        <source>Take any number of images, of any size the stride divides.</source>
+        <translation>接受任意数量的图像，尺寸只需能被步长整除。</translation>
+    </message>
+    <message>
+        <source>Take images as OpenCV has them: bytes, (batch, height, width, BGR).</source>
+        <translation>直接接受 OpenCV 的图像：字节，排列为（批，高，宽，BGR）。</translation>
+    </message>
+    <message>
+        <source>File to write; X.onnx beside X.pt or X.weights if not given.</source>
+        <translation>要写入的文件；不填则写到 X.pt 或 X.weights 旁边的 X.onnx。</translation>
+    </message>
+    <message>
+        <source>Compute the convolutions in half precision, the boxes in full.</source>
+        <translation>卷积用半精度计算，框用全精度计算。</translation>
+    </message>
+    <message>
+        <source>Compute the convolutions in 8 bits, calibrated on data; refused if mAP falls.</source>
+        <translation>卷积用 8 位整数计算，用数据集校准；mAP 明显下降则不保留。</translation>
+    </message>
+    <message>
+        <source>With int8: the data set, train to calibrate and val to measure mAP.</source>
+        <translation>用于 int8：数据集，train 用来校准，val 用来测量 mAP。</translation>
+    </message>
+    <message>
+        <source>Suppress overlapping boxes inside the file.</source>
+        <translation>在文件内部抑制重叠的框。</translation>
+    </message>
+    <message>
+        <source>With nms: least confidence of a box.</source>
+        <translation>用于 nms：框的最低置信度。</translation>
+    </message>
+    <message>
+        <source>With nms: overlap from which the weaker box is dropped.</source>
+        <translation>用于 nms：重叠达到此值时去掉较弱的框。</translation>
+    </message>
+    <message>
+        <source>With nms: boxes an image at most.</source>
+        <translation>用于 nms：每张图像最多保留的框数。</translation>
+    </message>
+    <message>
+        <source>With nms: boxes of different classes suppress each other too.</source>
+        <translation>用于 nms：不同类别的框也互相抑制。</translation>
+    </message>
+    <message>
+        <source>Give the maps before the [yolo] layers, for plug-ins that decode them.</source>
+        <translation>输出 [yolo] 层之前的特征图，供自行解码的插件使用。</translation>
+    </message>
+    <message>
+        <source>With int8: training images to calibrate on.</source>
+        <translation>用于 int8：用多少张训练图像来校准。</translation>
+    </message>
+    <message>
+        <source>ONNX operator set; later ones may leave layers on the CPU.</source>
+        <translation>ONNX 算子集版本；较新的版本可能使某些层留在 CPU 上。</translation>
+    </message>
+    <message>
+        <source>Simplify the graph with onnxslim.</source>
+        <translation>用 onnxslim 简化计算图。</translation>
+    </message>
+    <message>
+        <source>Put the inference script, which needs neither torch nor this package, beside it.</source>
+        <translation>在旁边放一份推理脚本，它既不需要 torch 也不需要本软件包。</translation>
+    </message>
+    <message>
         <source>Darknet cfg (*.cfg)</source>
         <translation>Darknet 配置 (*.cfg)</translation>
     </message>
@@ -1358,6 +1646,14 @@
     <message>
         <source>Data set (*.data *.yaml *.yml)</source>
         <translation>数据集 (*.data *.yaml *.yml)</translation>
+    </message>
+    <message>
+        <source>Model (*.pt)</source>
+        <translation>模型 (*.pt)</translation>
+    </message>
+    <message>
+        <source>ONNX (*.onnx)</source>
+        <translation>ONNX 文件 (*.onnx)</translation>
     </message>
 </context>
 <context>

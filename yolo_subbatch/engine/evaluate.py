@@ -98,8 +98,9 @@ def measure_file(file: str, data: str, size: tuple[int, int]) -> tuple[float, fl
         path = Path(data)
         if path.suffix == ".data":
             path = ultralytics_yaml(path, Path(folder) / "data", "val")
+        imgsz = size[0] if size[0] == size[1] else list(size[::-1])
         validator = DarknetValidator(args={
-            "model": file, "data": str(path), "imgsz": list(size[::-1]), "batch": 1, "rect": False, "plots": False,
+            "model": file, "data": str(path), "imgsz": imgsz, "batch": 1, "rect": False, "plots": False,
             "verbose": False, "device": "cpu", "workers": 0, "project": folder, "name": "val", "task": "detect",
             "mode": "val", "conf": 0.001,
         })  # fmt: skip

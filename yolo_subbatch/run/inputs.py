@@ -87,8 +87,13 @@ def check_export(settings: ExportSettings) -> ExportSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    _report([*_check_network(settings), *_check_export_keys(settings)])
+    _report(export_problems(settings))
     return _with_cfg(_one_precision(settings))
+
+
+def export_problems(settings: ExportSettings) -> list[Problem]:
+    """Return what is wrong with the settings of ``export``, for a window to show it beside its fields."""
+    return [*_check_network(settings), *_check_export_keys(settings)]
 
 
 def check_export_keys(settings: ExportSettings) -> ExportSettings:
