@@ -25,6 +25,7 @@ import dataclasses
 import difflib
 import glob
 import io
+import itertools
 import json
 import os
 import queue
@@ -39,7 +40,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import metadata
-from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -1243,7 +1243,7 @@ class OnnxYolo:
             source: See the setting of that name.
             keep: Keep the images, to draw on them.
         """
-        return self.stream(islice(items_of(str(source)), self.settings.frames), keep)
+        return self.stream(itertools.islice(items_of(str(source)), self.settings.frames), keep)
 
     def stream(self, items: Iterable[Item], keep: bool = False) -> Iterator[Detections]:
         """Find objects in items, in their order, reading, computing and the caller's own work going on at once.
@@ -1474,7 +1474,7 @@ def new_folder(project: Path, name: str) -> Path:
     """Make a folder that was not there before: ``name``, or ``name2`` and so on."""
     try:
         project.mkdir(parents=True, exist_ok=True)
-        for number in count(1):
+        for number in itertools.count(1):
             folder = project / (name if number == 1 else f"{name}{number}")
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
@@ -1511,7 +1511,7 @@ def run(settings: InferSettings) -> int:
 
 
 def _benchmark(yolo: OnnxYolo, settings: InferSettings) -> int:
-    items = list(islice(items_of(settings.source or ""), settings.frames or 256))
+    items = list(itertools.islice(items_of(settings.source or ""), settings.frames or 256))
     figures = yolo.benchmark(items)
     width, height = yolo.size
     print(f"{len(items)} images, {width}x{height}, batch {yolo.batch}, {yolo.streams} at the same time; milliseconds:")

@@ -6,6 +6,7 @@ import hashlib
 import json
 from datetime import datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def describe(
     layout = "raw" if settings.raw else "nms" if settings.nms else "v8"
     asked = {name: getattr(settings, name) for name in ("dynamic", "half", "int8", "nms", "opset", "simplify", "batch")}
     theirs: dict[str, Any] = {
-        "description": f"Darknet network {network.cfg.path}, exported by yolo-subbatch {__version__}",
+        "description": f"Darknet network {Path(network.cfg.path).name}, exported by yolo-subbatch {__version__}",
         "author": "yolo-subbatch",
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "version": version("ultralytics"),

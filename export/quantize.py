@@ -130,7 +130,7 @@ def _calibrate(full: Path, small: Path, inputs: Iterator[Array], kept: list[str]
             quantize_static(
                 str(full), str(small), Reader(), quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"],
                 nodes_to_exclude=kept, per_channel=True, activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
-                extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+                extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
             )  # fmt: skip
     finally:
         logging.disable(before)

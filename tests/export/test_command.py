@@ -80,9 +80,9 @@ def test_from_python(place: Path) -> None:
     assert Path(model.export(format="onnx", dynamic=True, to="other.onnx", half=True)).is_file()
     with pytest.raises(SettingsError, match=r"^bathc: unknown key; did you mean batch\?"):
         model.export(bathc=3)
-    with pytest.raises(SettingsError, match="^cfg: this is the network that is loaded"):
+    with pytest.raises(SettingsError, match=r"^cfg: this is the network that is loaded"):
         model.export(cfg="x.cfg")
-    with pytest.raises(SettingsError, match="^format=engine: unknown; use one of onnx"):
+    with pytest.raises(SettingsError, match=r"^format=engine: unknown; use one of onnx"):
         model.export(format="engine")
     assert model.network.layers[0].bn.__class__ is torch.nn.BatchNorm2d, "the model can still be trained"
 
