@@ -741,7 +741,8 @@ def decode_map(raw: Array, head: dict[str, Any]) -> Array:
 
     Args:
         raw: ``(B, A * (5 + C), H, W)``.
-        head: ``anchors`` in pixels, ``cell`` (pixels per cell across and down), ``scale_x_y``.
+        head: ``anchors`` in pixels, ``cell`` (pixels per cell across and down), ``scale_x_y``, and ``new_coords`` where
+            the convolution has applied the logistic already.
 
     Returns:
         ``(B, 4 + C, H * W * A)``: centre x, centre y, width, height, confidence of each class.
@@ -750,17 +751,20 @@ def decode_map(raw: Array, head: dict[str, Any]) -> Array:
     anchors = np.asarray(head["anchors"], np.float32)
     across, down = head["cell"]
     x = raw.reshape(batch, len(anchors), channels // len(anchors), height, width).transpose(0, 2, 3, 4, 1)
-    centre = sigmoid(x[:, :2]) * head["scale_x_y"] - (head["scale_x_y"] - 1) / 2  # (B, 2, H, W, A)
+    new = bool(head.get("new_coords"))
+    logistic = np.asarray if new else sigmoid
+    stretch = 4 * np.square(x[:, 2:4]) if new else np.exp(x[:, 2:4])
+    centre = logistic(x[:, :2]) * head["scale_x_y"] - (head["scale_x_y"] - 1) / 2  # (B, 2, H, W, A)
     boxes = np.stack(
         (
             (centre[:, 0] + np.arange(width)[:, None]) * across,
             (centre[:, 1] + np.arange(height)[:, None, None]) * down,
-            np.exp(x[:, 2]) * anchors[:, 0],
-            np.exp(x[:, 3]) * anchors[:, 1],
+            stretch[:, 0] * anchors[:, 0],
+            stretch[:, 1] * anchors[:, 1],
         ),
         1,
     )
-    scores = sigmoid(x[:, 5:]) * sigmoid(x[:, 4:5])
+    scores = logistic(x[:, 5:]) * logistic(x[:, 4:5])
     return np.concatenate((boxes, scores), 1).astype(np.float32).reshape(batch, channels // len(anchors) - 1, -1)
 
 

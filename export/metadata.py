@@ -13,8 +13,7 @@ import torch
 from onnx import ModelProto, helper
 
 from yolo_subbatch import __version__
-from yolo_subbatch.darknet.loss import YoloHead
-from yolo_subbatch.darknet.network import Network
+from yolo_subbatch.darknet.network import Head, Network
 from yolo_subbatch.darknet.parser import write_cfg
 from yolo_subbatch.run.commands import ExportSettings
 
@@ -73,11 +72,15 @@ def describe(
     }
 
 
-def describe_head(head: YoloHead) -> dict[str, Any]:
-    """Return what decoding one raw map needs: see :func:`yolo_subbatch.darknet.decode.decode_map`."""
+def describe_head(head: Head) -> dict[str, Any]:
+    """Return what decoding one raw map needs: see :func:`yolo_subbatch.darknet.decode.decode_map`.
+
+    ``kind`` is the section's name; only a ``[yolo]`` head is decoded from raw maps.
+    """
+    section = head.section
     return {
-        "anchors": head.anchors.tolist(), "cell": list(head.cell), "scale_x_y": head.section.scale_x_y,
-        "classes": head.classes,
+        "kind": section.title, "anchors": head.anchors.tolist(), "cell": list(head.cell), "classes": head.classes,
+        "scale_x_y": getattr(section, "scale_x_y", 1.0), "new_coords": bool(getattr(section, "new_coords", 0)),
     }  # fmt: skip
 
 

@@ -15,8 +15,8 @@ import torch
 from onnx import ModelProto
 
 from yolo_subbatch.darknet.network import Network
-from yolo_subbatch.darknet.shapes import largest_stride
-from yolo_subbatch.errors import ExportError, ParityError
+from yolo_subbatch.darknet.shapes import check_detector, largest_stride
+from yolo_subbatch.errors import CfgError, ExportError, ParityError
 from yolo_subbatch.run.checks import size_fault
 from yolo_subbatch.run.commands import ExportSettings
 
@@ -40,13 +40,17 @@ class OnnxExporter:
         say: Called with each line of progress.
 
     Raises:
-        ExportError: If settings exclude one another, or the size does not fit the network.
+        ExportError: If settings exclude one another, the size does not fit the network, or it detects nothing.
     """
 
     def __init__(
         self, network: Network, names: dict[int, str], settings: ExportSettings,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:  # fmt: skip
+        try:
+            check_detector(network.cfg)
+        except CfgError as error:
+            raise ExportError(str(error)) from error
         self.network = copy.deepcopy(network).float().cpu().eval()
         self.names, self.settings, self.say = names, settings, say
         self.stride = largest_stride(network.cfg)
@@ -86,6 +90,10 @@ class OnnxExporter:
 
     def _write(self, file: Path) -> None:
         settings = self.settings
+        others = {head.section.title for head in self.network.heads} - {"yolo"}
+        if settings.raw and others:
+            found = ", ".join(f"[{title}]" for title in sorted(others))
+            raise ExportError(f"raw=True: infer cannot decode the raw maps of {found}; leave raw out")
         layout = Layout(settings.batch, self.height, self.width, settings.dynamic, settings.raw, settings.half)
         model = trace(self.network, layout, settings.opset)
         if settings.simplify:

@@ -18,22 +18,33 @@ from yolo_subbatch.errors import ParityError, SettingsError, YoloSubbatchError
 from yolo_subbatch.lazy import load
 
 if TYPE_CHECKING:
-    from yolo_subbatch.run.commands import GuiSettings, InfoSettings, TritonSettings
+    from yolo_subbatch.run.commands import (
+        AnchorsSettings,
+        GuiSettings,
+        InfoSettings,
+        PartialSettings,
+        TritonSettings,
+    )
     from yolo_subbatch.run.settings import TrainSettings
 
 PROGRAM = "yolo-subbatch"
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+DETECTOR = "detector"  # Darknet's own command line
 MOST_LINES = 4  # of a message about the user's input
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command: its settings as ``module:class``, what it does, how it is called and how it is run."""
+    """A command: its settings as ``module:class``, what it does, how it is called and how it is run.
+
+    ``positional`` names the keys whose values may be given alone, in this order, as Darknet takes them.
+    """
 
     settings: str
     summary: str
     examples: tuple[str, ...]
     run: Callable[[Any], int]
+    positional: tuple[str, ...] = ()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,15 +79,21 @@ def _short(text: str) -> str:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    if DETECTOR in arguments and arguments[0].startswith("-"):
+        place = arguments.index(DETECTOR)  # as in darknet -i 1 detector train
+        arguments = [DETECTOR, *arguments[:place], *arguments[place + 1 :]]
     first, *rest = arguments or ["help"]
     if first in {"help", "-h", "--help"} and not rest:
         print(_overview())
     elif first in {"-V", "--version", "version"}:
         print(f"{PROGRAM} {__version__}")
     elif first == "help":
-        print(_help(rest[0]))
+        print(_help(*rest))
     elif {"-h", "--help"} & set(rest):
-        print(_help(first))
+        print(_help(first, *rest))
+    elif first == DETECTOR:
+        status: int = load("detector:run_detector")(rest)
+        return status
     else:
         return _execute(first, rest)
     return DONE
@@ -86,11 +103,21 @@ def _execute(name: str, pairs: list[str]) -> int:
     command = _command(name)
     from yolo_subbatch.run.values import make, parse_pairs
 
-    given = parse_pairs(pairs)
+    given = _named(name, command.positional, pairs) or parse_pairs(pairs)
     settings = make(load(command.settings), given)
     if getattr(settings, "resume", None) is not None:
         load("run.resume:refuse_given")(given)
     return command.run(settings)
+
+
+def _named(name: str, keys: tuple[str, ...], values: list[str]) -> dict[str, str] | None:
+    """Return values that stand alone under the keys that they belong to, or None where keys are given."""
+    if not keys or not values or any("=" in value or value.startswith("--") for value in values):
+        return None
+    if len(values) != len(keys):
+        usage = " ".join(key.upper() for key in keys)
+        raise SettingsError(f"{name}: {len(values)} arguments; write {PROGRAM} {name} {usage}")
+    return dict(zip(keys, values, strict=True))
 
 
 def _command(name: str) -> Command:
@@ -108,8 +135,11 @@ def _overview() -> str:
     return overview(f"{PROGRAM} {__version__}", PROGRAM, summaries, ["demo", COMMANDS["train"].examples[0]])
 
 
-def _help(name: str) -> str:
+def _help(name: str, *rest: str) -> str:
     command = _command(name)
+    if name == DETECTOR:
+        text: str = load("run.darknet_args:describe_detector")(rest)
+        return text
     from yolo_subbatch.run.help import describe_command
 
     return describe_command(f"{PROGRAM} {name}", PROGRAM, command.summary, command.examples, load(command.settings))
@@ -148,6 +178,16 @@ def _info(settings: InfoSettings) -> int:
     size = settings.imgsz
     height, width = size if isinstance(size, tuple) else (size, size)
     print(load("darknet.report:layer_report")(cfg, width, height, settings.batch, settings.subdivisions))
+    return DONE
+
+
+def _anchors(settings: AnchorsSettings) -> int:
+    load("detector:run_anchors")(load("run.inputs:check_anchors")(settings))
+    return DONE
+
+
+def _partial(settings: PartialSettings) -> int:
+    load("detector:run_partial")(load("run.inputs:check_partial")(settings))
     return DONE
 
 
@@ -195,6 +235,12 @@ COMMANDS: dict[str, Command] = {
             "val cfg=yolov3.cfg weights=yolov3.weights data=coco.data letterbox=darknet",
         ), _with_engine("run.inputs:check_val", "engine.evaluate:run_validation"),
     ),
+    "map": Command(
+        "run.commands:MapSettings", "measure mAP in Darknet's method, and in COCO's beside it", (
+            "map cfg=yolov4.cfg weights=yolov4.weights data=coco.data",
+            "map model=runs/train/weights/best.pt data=obj.data points=101 iou_thresh=0.75",
+        ), _with_engine("run.inputs:check_map", "engine.darknet_map:run_map"),
+    ),
     "predict": Command(
         "run.commands:PredictSettings", "find objects in images, folders or videos", (
             "predict model=runs/train/weights/best.pt source=images/ json=boxes.json",
@@ -230,6 +276,22 @@ COMMANDS: dict[str, Command] = {
             "convert model=runs/train/weights/best.pt to=best.weights",
             "convert cfg=yolov3.cfg weights=yolov3.weights to=yolov3.pt",
         ), _with_engine("run.inputs:check_convert", "engine.convert:run_conversion"),
+    ),
+    "partial": Command(
+        "run.commands:PartialSettings", "cut the first layers off a network's weights, to train from them", (
+            "partial cfg=yolov4.cfg weights=yolov4.weights to=yolov4.conv.137 layers=137",
+            "partial yolov4.cfg yolov4.weights yolov4.conv.137 137",
+        ), _partial, ("cfg", "weights", "to", "layers"),
+    ),
+    "anchors": Command(
+        "run.commands:AnchorsSettings", "compute anchors for a data set, as lines to paste into a cfg", (
+            "anchors data=obj.data num=9 imgsz=416", "anchors data=obj.data num=6 imgsz=352,608 picture=anchors.png",
+        ), _anchors,
+    ),
+    DETECTOR: Command(
+        "", "Darknet's own command line: train, test, valid, map, recall, calc_anchors", (
+            "detector train obj.data yolov4-tiny.cfg yolov4-tiny.conv.29 -map",
+        ), load,  # it reads its arguments itself
     ),
     "gui": Command(
         "run.commands:GuiSettings", "open the window: set up runs, start them, watch them live", (

@@ -52,8 +52,13 @@ class Task:
         return lambda folder, listeners: entry(what, folder, listeners)
 
 
-def train(settings: TrainSettings) -> int:
-    """Train as the user asks, and return the exit status."""
+def train(settings: TrainSettings, ended: Callable[[RunFolder, int], None] | None = None) -> int:
+    """Train as the user asks, and return the exit status.
+
+    Args:
+        settings: What the user asks.
+        ended: Gets the folder of a new run and its exit status when it has been trained, to its end or not.
+    """
     if int(os.environ.get("RANK", -1)) > 0:
         return _train_beside(settings)
     progress = TerminalProgress(sys.stdout)
@@ -66,7 +71,11 @@ def train(settings: TrainSettings) -> int:
         return _in_folder(folder, lambda: _train_in(task, folder, _checked(given, progress), progress), keep=True)
     ready = _checked(task.settings, progress)
     if task.folder is None:
-        return _in_folder(folder := _new_folder(settings), lambda: _train_in(task, folder, ready, progress), keep=False)
+        folder = _new_folder(settings)
+        status = _in_folder(folder, lambda: _train_in(task, folder, ready, progress), keep=False)
+        if ended is not None:
+            ended(folder, status)
+        return status
     folder = task.folder
     if LAUNCHED not in os.environ:
         folder.clear_request()  # of before; one that comes while torch is loaded is obeyed

@@ -1208,6 +1208,10 @@
         <translation>最小学习率</translation>
     </message>
     <message>
+        <source>Average</source>
+        <translation>权重平均</translation>
+    </message>
+    <message>
         <source>Random size</source>
         <translation>随机尺寸</translation>
     </message>
@@ -1230,6 +1234,30 @@
     <message>
         <source>Flip</source>
         <translation>翻转</translation>
+    </message>
+    <message>
+        <source>Resize</source>
+        <translation>缩放</translation>
+    </message>
+    <message>
+        <source>Keep proportions</source>
+        <translation>保持比例</translation>
+    </message>
+    <message>
+        <source>Mosaic bound</source>
+        <translation>拼接边界</translation>
+    </message>
+    <message>
+        <source>Blur</source>
+        <translation>模糊</translation>
+    </message>
+    <message>
+        <source>Noise</source>
+        <translation>噪声</translation>
+    </message>
+    <message>
+        <source>Size step</source>
+        <translation>尺寸步长</translation>
     </message>
     <message>
         <source>Angle</source>
@@ -1476,6 +1504,10 @@
         <translation>每个周期结束时的学习率（policy=sgdr）。</translation>
     </message>
     <message>
+        <source>Average the weights in the second half of a run, as AlexeyAB&apos;s Darknet; 0: no.</source>
+        <translation>像 AlexeyAB 的 Darknet 一样，在训练后半段对权重取平均；0：不取。</translation>
+    </message>
+    <message>
         <source>Darknet&apos;s, or Ultralytics&apos; with its own keys.</source>
         <translation>Darknet 的，或 Ultralytics 的（用它自己的键）。</translation>
     </message>
@@ -1502,6 +1534,30 @@
     <message>
         <source>Mirror every second image or none.</source>
         <translation>随机镜像一半图像，或不镜像。</translation>
+    </message>
+    <message>
+        <source>The image gets up to so many times larger or smaller; 1: neither.</source>
+        <translation>图像最多放大或缩小到这个倍数；1：都不。</translation>
+    </message>
+    <message>
+        <source>Fit training images with their own proportions (AlexeyAB&apos;s).</source>
+        <translation>训练图像按自身比例放入网络（AlexeyAB）。</translation>
+    </message>
+    <message>
+        <source>Boxes of a mosaic end where their part of it does.</source>
+        <translation>拼接图像中的框不超出各自的部分。</translation>
+    </message>
+    <message>
+        <source>Blur some images, or all of them but the objects; 0: none.</source>
+        <translation>模糊部分图像，或只模糊物体以外的部分；0：不模糊。</translation>
+    </message>
+    <message>
+        <source>Standard deviation of noise on half of the images; 0: none.</source>
+        <translation>一半图像所加噪声的标准差；0：不加。</translation>
+    </message>
+    <message>
+        <source>Random input sizes are multiples of this and of the network&apos;s stride.</source>
+        <translation>随机输入尺寸是该值和网络步长的倍数。</translation>
     </message>
     <message>
         <source>Not used for detection, as in Darknet.</source>

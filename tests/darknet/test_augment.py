@@ -11,11 +11,10 @@ import pytest
 from yolo_subbatch.darknet.augment import (
     Augmentation,
     augment,
-    exact_random_size,
     letterbox,
-    random_size,
     stretch,
 )
+from yolo_subbatch.darknet.random_sizes import exact_random_size, random_size, step_of
 
 FLAVOURS = ("pjreddie", "alexeyab")
 STILL = {"jitter": 0.0, "hue": 0.0, "saturation": 1.0, "exposure": 1.0, "flip": False}
@@ -549,3 +548,91 @@ def test_stretch_fills_the_canvas():
     result, fit = stretch(image, (64, 96))
     assert np.array_equal(result, np.full((96, 64, 3), (9, 8, 7), np.uint8))
     assert fit == pytest.approx((64 / 50, 96 / 30, 0, 0))
+
+
+# --- AlexeyAB's options ---------------------------------------------------------------------------------------------
+
+
+def cut_off(resize: float, count: int = 500, jitter: float = 0.0) -> np.ndarray:
+    """Return the shares that are cut off at the left, right, upper and lower side, a negative one being added."""
+    image, rows, size = np.zeros((90, 60, 3), np.uint8), [], (100, 80)
+    for seed in range(count):
+        _, moved, _ = changed(
+            image, [[0.5, 0.5, 0.1, 0.1]], size, seed, jitter=jitter, resize=resize, flavour="alexeyab"
+        )
+        rows.append(moved[0].astype(np.float64) * (*size, *size))
+    centres, sides = np.array(rows)[:, :2], np.array(rows)[:, 2:] * 10
+    (x, y), (width, height) = (centres - sides / 2).T, sides.T
+    return np.array([-x / width, (x + width - 100) / width, -y / height, (y + height - 80) / height])
+
+
+@pytest.mark.parametrize(("resize", "least", "most"), [(1.5, -0.25, 1 / 6), (1.2, -0.1, 1 / 12), (0.5, -0.5, 0.0)])
+def test_resize_cuts_off_or_adds_the_same_share_of_both_dimensions(resize, least, most):
+    """Darknet draws one number for left and top, another for right and bottom; below 1, images only get smaller."""
+    left, right, top, bottom = cut_off(resize)
+    assert np.allclose(left, top, atol=2e-3)
+    assert np.allclose(right, bottom, atol=2e-3)
+    for side in (left, right):
+        assert side.min() == pytest.approx(least, abs=0.01)
+        assert side.max() == pytest.approx(most, abs=0.01)
+        assert side.mean() == pytest.approx((least + most) / 2, abs=0.02)
+    assert abs(np.corrcoef(left, right)[0, 1]) < 0.15
+
+
+def test_resize_comes_on_top_of_the_jitter():
+    cuts = cut_off(1.5, jitter=0.2)
+    assert cuts.min() >= -0.45 - 1e-3
+    assert cuts.max() <= 1 / 6 + 0.2 + 1e-3
+    assert np.ptp(cuts, 1).min() > 0.6
+
+
+@pytest.mark.parametrize("size", [(96, 96), (128, 64), (64, 160)])
+@pytest.mark.parametrize("shape", [(100, 100), (160, 90), (60, 130)])
+def test_letter_box_keeps_the_proportions(size, shape):
+    image, boxes = picture(*shape, (shape[0] // 4, shape[1] // 4, shape[0] // 2, shape[1] // 2))
+    result, moved, _ = changed(image, boxes, size, letter_box=True, flavour="alexeyab")
+    scale = min(size[0] / shape[0], size[1] / shape[1])
+    assert moved[0, 2:] * size == pytest.approx(boxes[0, 2:] * shape * scale, abs=1e-3)
+    place = np.array([(side - inner * scale) / 2 for side, inner in zip(size, shape, strict=True)])
+    assert moved[0, :2] * size == pytest.approx(boxes[0, :2] * shape * scale + place, abs=1e-3)
+    assert np.abs(corners_of(moved[0], size) - found(result)).max() <= 2
+    squashed, _, _ = changed(image, boxes, size, flavour="alexeyab")
+    same = abs(size[0] / shape[0] - size[1] / shape[1]) < 1e-9
+    assert np.array_equal(squashed, result) == same
+
+
+@pytest.mark.parametrize("given", [{"resize": 1.5}, {"resize": 0.5}, {"letter_box": True}, {"letter_box": True, "resize": 2.0}],
+                         ids=str)  # fmt: skip
+def test_the_box_stays_on_its_object_with_alexeyabs_options(given):
+    image, boxes = picture(160, 90, (50, 30, 90, 60))
+    seen = 0
+    for seed in range(60):
+        result, moved, _ = changed(image, boxes, (128, 96), seed, jitter=0.3, flip=True, flavour="alexeyab", **given)
+        place = found(result)
+        if len(moved) and place is not None:
+            assert np.abs(corners_of(moved[0], (128, 96)) - place).max() <= 2, seed
+            seen += 1
+    assert seen > 40
+
+
+def test_alexeyabs_options_change_nothing_of_pjreddies():
+    everything = {"jitter": 0.3, "hue": 0.1, "saturation": 1.5, "exposure": 1.5, "flip": True}
+    options = {"resize": 1.5, "letter_box": True, "blur": 5, "gaussian_noise": 9, "mixing": "mosaic"}
+    boxes = [[0.1 + 0.08 * index, 0.5, 0.05, 0.05 + 0.01 * index] for index in range(10)]
+    for seed in range(20):
+        plain, other = (
+            changed(noise(40, 30), boxes, (32, 32), seed, maximum=4, **everything, **more) for more in ({}, options)
+        )
+        assert all(np.array_equal(one, two) for one, two in zip(plain, other, strict=True))
+        # What it draws is what it always drew: ten numbers, then which boxes are kept.
+        rng = np.random.default_rng(seed)
+        rng.random(10)
+        assert plain[2].tolist() == sorted(rng.permutation(10)[:4].tolist())
+
+
+@pytest.mark.parametrize(
+    ("stride", "step", "wanted"), [(32, 32, 32), (32, 64, 64), (32, 48, 96), (8, 32, 32), (64, 32, 64)]
+)
+def test_sizes_are_multiples_of_resize_step_and_of_the_stride(stride, step, wanted):
+    assert step_of(stride, step, "alexeyab") == wanted
+    assert step_of(stride, step, "pjreddie") == stride

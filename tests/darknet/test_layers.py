@@ -14,7 +14,9 @@ from yolo_subbatch.darknet import Network, parse_cfg
 from yolo_subbatch.darknet.layers import (
     Add,
     Concat,
+    CropLayer,
     GlobalAveragePool,
+    L2Norm,
     MaxPool,
     ReorgLayer,
     SoftmaxLayer,
@@ -722,3 +724,58 @@ def test_a_stopbackward_changes_no_output_and_statistics_still_move():
     for one, other in zip(plain.buffers(), frozen.buffers(), strict=True):
         assert torch.equal(one, other)
     assert frozen.layers[0].bn.running_mean.abs().max() > 0
+
+
+# Connected, crop, l2norm, batchnorm, activation, empty
+
+
+@pytest.mark.parametrize("norm", [0, 1])
+def test_connected_reads_every_value_in_darknets_order(norm, layout):
+    network = network_of(f"[connected]\noutput=4\nactivation=leaky\nbatch_normalize={norm}\n[conn]\noutput=2\n").eval()
+    layer, x = network.layers[0], some(2, 3, 8, 8)
+    if norm:
+        layer.norm.running_mean += 0.5
+        layer.norm.running_var *= 3
+    with torch.no_grad():
+        found = network.layer_outputs(x.contiguous(memory_format=layout))
+    summed = x.numpy().reshape(2, -1) @ layer.linear.weight.detach().numpy().T  # channels outside, then rows
+    wanted = (summed - 0.5) / np.sqrt(3 + 1e-5) if norm else summed + layer.linear.bias.detach().numpy()
+    assert np.abs(found[0].numpy().reshape(2, 4) - VALUES["leaky"](wanted)).max() < 1e-12
+    assert found[1].shape == (2, 2, 1, 1)
+
+
+@pytest.mark.parametrize("noadjust", [0, 1])
+def test_crop_takes_the_middle(noadjust, layout):
+    x = some(2, 3, 7, 9)
+    found = CropLayer(4, 5, not noadjust)(x.contiguous(memory_format=layout))
+    middle = x[:, :, 1:5, 2:7]
+    assert torch.equal(found, middle if noadjust else middle * 2 - 1)
+
+
+def test_l2norm_gives_places_of_length_one(layout):
+    x = some(2, 5, 3, 4)
+    found = L2Norm()(x.contiguous(memory_format=layout))
+    assert torch.allclose(found.square().sum(1), torch.ones(2, 3, 4, dtype=torch.float64))
+    assert torch.allclose(found * x.norm(dim=1, keepdim=True), x)
+
+
+def test_layers_of_their_own():
+    network = network_of(
+        "[batchnorm]\n[activation]\nactivation=elu\n[empty]\n[crop]\ncrop_height=2\ncrop_width=4\n[l2norm]\n"
+    ).eval()
+    network.layers[0].running_mean += 1
+    x = some(2, 3, 8, 8)
+    with torch.no_grad():
+        found = network.layer_outputs(x)
+    assert type(network.layers[0]) is nn.BatchNorm2d
+    assert torch.allclose(found[0], (x - 1) / math.sqrt(1 + 1e-5))
+    assert torch.allclose(found[1], torch.nn.functional.elu(found[0]))
+    assert torch.equal(found[2], found[1])
+    assert [tuple(each.shape[1:]) for each in found[3:]] == [(3, 2, 4)] * 2
+
+
+def test_a_window_of_one_pixel_has_no_dilation():
+    """Darknet leaves it out, so that ``padding`` is not multiplied by it."""
+    with torch.no_grad():
+        (found,) = network_of("[conv]\nsize=1\npadding=1\ndilation=3\n").layer_outputs(some(1, 3, 8, 8))
+    assert found.shape == (1, 1, 10, 10)

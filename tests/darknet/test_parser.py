@@ -85,16 +85,30 @@ LAYER_KEYS = {
 DEFAULTS = {
     "convolutional": {
         "batch_normalize": 0, "filters": 1, "size": 1, "stride": 1, "stride_x": None, "stride_y": None, "pad": 0,
-        "padding": 0, "dilation": 1, "groups": 1, "activation": "logistic",
+        "padding": 0, "dilation": 1, "groups": 1, "antialiasing": 0, "activation": "logistic",
     },
-    "maxpool": {"size": None, "stride": 1, "stride_x": None, "stride_y": None, "padding": None},
+    "maxpool": {
+        "size": None, "stride": 1, "stride_x": None, "stride_y": None, "padding": None, "antialiasing": 0,
+        "maxpool_depth": 0, "out_channels": 1,
+    },
+    "local_avgpool": {"size": None, "stride": 1, "stride_x": None, "stride_y": None, "padding": None},
     "avgpool": {},
-    "dropout": {"probability": 0.5},
+    "dropout": {"probability": None, "dropblock": 0, "dropblock_size_rel": 0.0, "dropblock_size_abs": 0.0},
     "softmax": {"groups": 1, "temperature": 1.0, "noloss": 0},
     "route": {"layers": (), "groups": 1, "group_id": 0},
-    "shortcut": {"from_": (), "activation": "linear", "alpha": 1.0, "beta": 1.0},
+    "shortcut": {
+        "from_": (), "activation": "linear", "alpha": 1.0, "beta": 1.0, "weights_type": "none",
+        "weights_normalization": "none",
+    },
+    "scale_channels": {"from_": None, "scale_wh": 0, "activation": "linear"},
+    "sam": {"from_": None, "activation": "linear"},
     "upsample": {"stride": 2, "scale": 1.0},
     "reorg": {"stride": 1, "reverse": 0},
+    "reorg3d": {"stride": 1, "reverse": 0},
+    "connected": {"output": 1, "activation": "logistic", "batch_normalize": 0},
+    "crop": {"crop_height": 1, "crop_width": 1, "noadjust": 0},
+    "activation": {"activation": "linear"},
+    "batchnorm": {}, "l2norm": {}, "empty": {},
 }  # fmt: skip
 
 
@@ -108,9 +122,30 @@ def test_absent_keys_of_a_head_have_darknets_defaults():
     head = parse(f"{NET}[yolo]\nanchors=1,2\n").sections[0]
     assert asdict(head) == {
         "line": 5, **LAYER_KEYS, "classes": 20, "num": 1, "mask": None, "anchors": (1.0, 2.0), "max": None,
-        "jitter": 0.2, "random": 0.0, "ignore_thresh": 0.5, "truth_thresh": 1.0, "scale_x_y": 1.0,
+        "jitter": 0.2, "resize": 1.0, "random": 0.0, "ignore_thresh": 0.5, "truth_thresh": 1.0, "scale_x_y": 1.0, "new_coords": 0,
+        "iou_loss": "mse", "iou_normalizer": 0.75, "obj_normalizer": 1.0, "cls_normalizer": 1.0,
+        "delta_normalizer": 1.0, "iou_thresh": 1.0, "iou_thresh_kind": "iou", "max_delta": None,
+        "label_smooth_eps": 0.0, "focal_loss": 0, "counters_per_class": (), "objectness_smooth": 0, "show_details": 1,
+        "nms_kind": "default", "beta_nms": 0.6,
     }  # fmt: skip
     assert head.selected == (0,)
+
+
+def test_absent_keys_of_a_region_have_darknets_defaults():
+    head = parse(f"{NET}[region]\nanchors=1,2\n").sections[0]
+    assert asdict(head) == {
+        "line": 5, **LAYER_KEYS, "classes": 20, "num": 1, "anchors": (1.0, 2.0), "max": None, "jitter": 0.2,
+        "resize": 1.0, "random": 0.0, "softmax": 0, "background": 0, "thresh": 0.5, "rescore": 0, "bias_match": 0, "coord_scale": 1.0,
+        "object_scale": 1.0, "noobject_scale": 1.0, "class_scale": 1.0, "tree": "", "map": "",
+    }  # fmt: skip
+
+
+def test_a_gaussian_head_is_a_yolo_head_with_a_weight_for_its_uncertainties():
+    cfg = parse(f"{NET}[Gaussian_yolo]\nanchors=1,2\nuc_normalizer=.5\niou_normalizer=.3\nyolo_point=center\n")
+    (head,) = cfg.heads
+    assert (head.title, head.uc_normalizer, head.iou_normalizer, head.values) == ("Gaussian_yolo", 0.5, 0.3, 29)
+    assert cfg.alexeyab
+    assert parse(write_cfg(cfg)) == cfg
 
 
 def test_absent_keys_of_net_have_darknets_defaults():
@@ -120,7 +155,8 @@ def test_absent_keys_of_net_have_darknets_defaults():
         "channels": 3, "momentum": 0.9, "decay": 0.0001, "learning_rate": 0.001, "learning_rate_min": 0.00001,
         "policy": "constant", "burn_in": 0, "power": 4.0, "step": 1, "scale": 1.0, "gamma": 1.0, "steps": (),
         "scales": (), "sgdr_cycle": 0, "sgdr_mult": 2, "max_batches": 0, "angle": 0.0, "saturation": 1.0,
-        "exposure": 1.0, "hue": 0.0, "flip": 1,
+        "exposure": 1.0, "hue": 0.0, "flip": 1, "letter_box": 0, "mosaic": 0, "mosaic_bound": 0, "mixup": 0,
+        "cutmix": 0, "blur": 0, "gaussian_noise": 0, "resize_step": 32, "dynamic_minibatch": 0, "ema_alpha": 0.0,
     }  # fmt: skip
 
 
@@ -279,14 +315,10 @@ def test_a_key_near_to_none_is_a_warning(title, key):
 
 
 ALEXEYAB_NET = (
-    "mosaic mixup cutmix letter_box optimized_memory dynamic_minibatch blur gaussian_noise ema_alpha use_cuda_graph "
-    "workspace_size_limit_MB try_fix_nan loss_scale label_smooth_eps resize_step track augment_speed "
-    "sequential_subdivisions max_chart_loss mosaic_bound contrastive weights_reject_freq adversarial_lr attention"
+    "optimized_memory use_cuda_graph workspace_size_limit_MB try_fix_nan loss_scale label_smooth_eps track "
+    "augment_speed sequential_subdivisions max_chart_loss contrastive weights_reject_freq adversarial_lr attention"
 ).split()
-ALEXEYAB_YOLO = (
-    "iou_loss iou_normalizer cls_normalizer obj_normalizer delta_normalizer iou_thresh nms_kind beta_nms max_delta "
-    "resize focal_loss counters_per_class label_smooth_eps objectness_smooth show_details iou_thresh_kind map"
-).split()
+ALEXEYAB_YOLO = "map sim_thresh".split()
 
 
 @pytest.mark.parametrize(
@@ -300,10 +332,74 @@ def test_alexeyabs_keys_are_accepted(title, key):
 
 
 def test_accepted_keys_are_reported_once_for_the_whole_file():
-    head = "[convolutional]\nfilters=12\n[yolo]\nnum=2\nanchors=1,2,3,4\nclasses=1\niou_loss=ciou\nnms_kind=greedynms\n"
-    cfg = parse(f"{NET}mosaic=1\nletter_box=1\n{head}{head}iou_normalizer=0.07\n")
-    assert cfg.warnings == ("x.cfg: accepted without effect: iou_loss, iou_normalizer, letter_box, mosaic, nms_kind",)
+    head = "[convolutional]\nfilters=12\n[yolo]\nnum=2\nanchors=1,2,3,4\nclasses=1\ntrack_ciou_norm=.01\n"
+    cfg = parse(f"{NET}try_fix_nan=1\nuse_cuda_graph=1\n{head}{head}sim_thresh=0.07\n")
+    assert cfg.warnings == ("x.cfg: accepted without effect: sim_thresh, track_ciou_norm, try_fix_nan, use_cuda_graph",)
     assert cfg.alexeyab
+
+
+NET_VALUES = {
+    "letter_box": 1, "mosaic": 1, "mosaic_bound": 1, "mixup": 1, "cutmix": 1, "blur": 3, "gaussian_noise": 10,
+    "resize_step": 16, "dynamic_minibatch": 1, "ema_alpha": 0.998,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", NET_VALUES)
+def test_what_alexeyabs_net_says_of_training_is_read_and_written(key):
+    text, _ = with_key("net", key, NET_VALUES[key])
+    cfg = parse(text)
+    assert getattr(cfg.net, key) == NET_VALUES[key]
+    assert (cfg.warnings, cfg.alexeyab, cfg.alexeyab_keys) == ((), True, (key,))
+    assert parse(write_cfg(cfg)) == cfg
+
+
+@pytest.mark.parametrize(("lines", "mixing"), [
+    ("", ""), ("mixup=1", "mixup"), ("mixup=2", "cutmix"), ("mixup=3", "mosaic"), ("mixup=4", "mosaic"), ("mixup=5", ""),
+    ("mosaic=1", "mosaic"), ("cutmix=1", "cutmix"), ("mosaic=1\ncutmix=1", "mosaic"), ("mixup=1\ncutmix=1", "cutmix"),
+    ("mixup=1\nmosaic=1", "mosaic"), ("mixup=3\ncutmix=1", "cutmix"), ("mosaic=0\nmixup=0\ncutmix=0", ""),
+])  # fmt: skip
+def test_one_way_of_mixing_is_left_of_several(lines, mixing):
+    assert parse(f"{NET}{lines}\n{CONV}").net.mixing == mixing
+
+
+@pytest.mark.parametrize(("title", "line", "part"), [
+    ("net", ("ema_alpha", "1.1"), "ema_alpha is at most 1"), ("net", ("blur", "-1"), "blur is at least 0"),
+    ("net", ("gaussian_noise", "-1"), "gaussian_noise is at least 0"), ("net", ("resize_step", "0"), "is at least 1"),
+    ("yolo", ("resize", "0"), "resize is at least 0.1"), ("net", ("mosaic", "some"), "mosaic takes a whole number"),
+])  # fmt: skip
+def test_what_augmentation_cannot_be_is_refused(title, line, part):
+    assert part in refusal(*with_key(title, *line))
+
+
+HEAD_VALUES = {
+    "resize": 1.5,
+    "iou_loss": "ciou", "iou_normalizer": 0.07, "cls_normalizer": 0.5, "obj_normalizer": 0.4, "delta_normalizer": 0.2,
+    "iou_thresh": 0.213, "iou_thresh_kind": "giou", "max_delta": 5.0, "label_smooth_eps": 0.1, "focal_loss": 1,
+    "counters_per_class": (7, 0, 40), "objectness_smooth": 1, "show_details": 0, "nms_kind": "diounms", "beta_nms": 0.8,
+    "new_coords": 1, "scale_x_y": 2.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", HEAD_VALUES)
+def test_what_alexeyabs_heads_say_is_read_and_written(key):
+    value = HEAD_VALUES[key]
+    said = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    cfg = parse(f"{NET}[yolo]\nclasses=3\nanchors=1,2\n{key}={said}\n")
+    assert getattr(cfg.sections[0], key) == value
+    assert (cfg.warnings, cfg.alexeyab, cfg.alexeyab_keys) == ((), True, (key,))
+    assert parse(write_cfg(cfg)) == cfg
+
+
+@pytest.mark.parametrize(("line", "part"), [
+    ("iou_loss=cious", "unknown iou_loss=cious; use one of mse, iou, giou, diou, ciou"),
+    ("nms_kind=greedy", "unknown nms_kind=greedy; use one of default, greedynms"),
+    ("iou_thresh_kind=1", "unknown iou_thresh_kind=1; use one of"),
+    ("counters_per_class=1,2", "2 counters_per_class for classes=3; give one number a class"),
+    ("label_smooth_eps=1.1", "label_smooth_eps is at most 1"), ("max_delta=-1", "max_delta is at least 0"),
+    ("iou_normalizer=-.1", "iou_normalizer is at least 0"), ("iou_thres=.2", "did you mean iou_thresh?"),
+])  # fmt: skip
+def test_what_a_head_cannot_be_is_refused(line, part):
+    assert part in refusal(f"{NET}[yolo]\nclasses=3\nanchors=1,2\n{line}\n", 8)
 
 
 @pytest.mark.parametrize(
@@ -318,13 +414,57 @@ def test_keys_that_only_alexeyab_reads_tell_the_flavour(title, key, value):
 
 @pytest.mark.parametrize(
     ("title", "key", "kept", "refused"),
-    [("yolo", "new_coords", "0", "1"), ("maxpool", "antialiasing", "0", "1"), ("maxpool", "maxpool_depth", "0", "1"),
-     ("convolutional", "xnor", "0", "1"), ("shortcut", "weights_type", "none", "per_feature"), ("reorg", "flatten", "0", "1")],
+    [("maxpool", "maxpool_zero_nonmax", "0", "1"), ("convolutional", "assisted_excitation", "0", "1"),
+     ("convolutional", "xnor", "0", "1"), ("convolutional", "cbn", "0", "1"), ("reorg", "flatten", "0", "1")],
 )  # fmt: skip
 def test_keys_that_would_change_the_output_are_refused(title, key, kept, refused):
     assert parse(with_key(title, key, kept)[0]).warnings == ()
     text, line = with_key(title, key, refused)
     assert f"{key}={refused}" in refusal(text, line)
+
+
+@pytest.mark.parametrize(("body", "line", "part"), [
+    ("[region]\nanchors=1,2,3\n", 6, "3 anchor values for num=1"),
+    ("[region]\nanchors=0,1\n", 6, "give widths and heights in cells"),
+    ("[region]\nanchors=1,2\ncoords=5\n", 7, "coords=5 is not built here"),
+    ("[region]\nanchors=1,2\nobject_scale=-1\n", 7, "object_scale is at least 0"),
+    ("[region]\nanchors=1,2\nmask=0\n", 7, "mask"),
+    ("[Gaussian_yolo]\nanchors=1,2\nyolo_point=left_top\n", 7, "yolo_point=left_top is not built here"),
+    ("[Gaussian_yolo]\nanchors=1,2\nobjectness_smooth=1\n", 7, "objectness_smooth=1 is not built"),
+    ("[shortcut]\nfrom=-1\nweights_type=per_chanel\n", 7, "use one of none, per_feature, per_layer, per_channel"),
+    ("[shortcut]\nfrom=-1\nweights_normalization=sofmax\n", 7, "use one of none, relu, avg_relu, softmax"),
+    ("[conv]\nantialiasing=3\n", 6, "antialiasing is at most 2"),
+])  # fmt: skip
+def test_what_the_other_sections_cannot_be_is_refused(body, line, part):
+    if "mask" in body:
+        assert part in parse(f"{NET}{body}").warnings[0]
+    else:
+        assert part in refusal(f"{NET}{body}", line)
+
+
+@pytest.mark.parametrize("title", ["Gaussian_yolo", "local_avgpool", "reorg3d", "sam", "scale_channels"])
+def test_sections_that_only_alexeyab_reads_tell_the_flavour(title):
+    cfg = parse(f"{NET}{CONV}[{title}]\n" + ("anchors=1,2\n" if title == "Gaussian_yolo" else ""))
+    assert cfg.alexeyab
+    assert parse(write_cfg(cfg)).alexeyab
+
+
+@pytest.mark.parametrize(("short", "title"), [("local_avg", "local_avgpool"), ("conn", "connected"), ("avg", "avgpool"),
+                                              ("reorg_old", "reorg"), ("silence", "empty")])  # fmt: skip
+def test_short_names_of_sections(short, title):
+    assert parse(f"{NET}[{short}]\n").sections[0].title == title
+
+
+@pytest.mark.parametrize("place", ["names.tree", "../names.tree"])
+def test_a_file_that_a_cfg_names_is_found_beside_it_or_above(tmp_path, place):
+    folder = tmp_path / "cfg"
+    folder.mkdir()
+    (folder / place).write_text("a -1\n")
+    file = folder / "x.cfg"
+    file.write_text(f"{NET}[region]\nanchors=1,2\ntree=names.tree\nmap=missing.map\n")
+    head = read_cfg(file).heads[0]
+    assert head.tree == str((folder / place).resolve())
+    assert head.map == "missing.map"
 
 
 @pytest.mark.parametrize("value", ["0", "2", "3"])
@@ -350,8 +490,7 @@ def test_a_mistyped_section_is_refused_with_its_neighbour(name, meant):
 
 @pytest.mark.parametrize(
     "name",
-    "conn connected region gru lstm crnn rnn cost crop local detection batchnorm normalization deconvolutional reorg3d "
-    "local_avgpool sam scale_channels Gaussian_yolo".split(),
+    "gru lstm crnn rnn conv_lstm history contrastive cost local detection normalization deconvolutional implicit".split(),
 )
 def test_darknets_other_layers_are_refused_as_not_built(name):
     """These are no typing mistakes, so that no other layer may be proposed instead."""

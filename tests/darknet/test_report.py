@@ -343,3 +343,57 @@ def test_the_memory_of_a_training_grows_with_the_area(small):
 def test_the_memory_of_layers_that_do_not_fit_is_not_counted(small):
     with pytest.raises(CfgError):
         training_bytes(small, 1, width=1, height=1)
+
+
+FAMILY = """\
+[net]
+width=16
+height=16
+channels=3
+[convolutional]
+# 8 x 8 x 4, computed at 16 x 16
+filters=4
+size=3
+pad=1
+stride=2
+antialiasing=1
+[convolutional]
+filters=4
+[shortcut]
+from=-2
+weights_type=per_channel
+[avgpool]
+[convolutional]
+filters=4
+[scale_channels]
+from=-3
+[sam]
+from=0
+[local_avgpool]
+size=3
+stride=1
+[connected]
+output=5
+[activation]
+activation=elu
+"""
+
+
+def test_what_other_layers_cost_and_how_they_are_listed():
+    cfg = parse_cfg(FAMILY)
+    costs = [round(row.bflops * 1e9) for row in layer_rows(cfg)]
+    map_size = 4 * 8 * 8
+    assert costs == [
+        2 * 27 * 4 * 16 * 16, 2 * 4 * map_size, map_size, 0, 2 * 4 * 4, map_size, map_size, 9 * map_size,
+        2 * map_size * 5, 0,
+    ]  # fmt: skip
+    assert [row.parameters for row in layer_rows(cfg)] == [112, 20, 8, 0, 20, 0, 0, 0, 5 * 256 + 5, 0]
+    assert [(row.kind, row.source.split()) for row in layer_rows(cfg)[2:7:2]] == [
+        ("shortcut", ["+", "0"]), ("conv", ["1", "x", "1", "x", "4"]), ("sam", ["x", "0"]),
+    ]  # fmt: skip
+    assert parameter_count(cfg) == sum(each.numel() for each in Network(cfg).parameters())
+
+
+def test_the_anchors_of_a_region_are_in_cells():
+    cfg = parse_cfg(f"{FAMILY.split('[conv')[0]}[conv]\nfilters=6\n[region]\nclasses=1\nanchors=1.5,2\n")
+    assert "head 1: 1 classes, stride 1, anchors in cells 1.5,2" in layer_report(cfg)

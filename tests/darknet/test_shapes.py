@@ -386,7 +386,8 @@ def test_the_first_layer_has_nothing_before_it(body):
 def test_lists_that_are_needed():
     assert "layers" in refusal(f"{CHAIN}[route]\n", 11)
     assert "from" in refusal(f"{CHAIN}[shortcut]\n", 11)
-    assert "one index" in refusal(f"{CHAIN}[shortcut]\nfrom=-2,-3\n", 11)
+    assert "from" in refusal(f"{CHAIN}[scale_channels]\n", 11)
+    assert "from" in refusal(f"{CHAIN}[sam]\n", 11)
 
 
 @pytest.mark.parametrize(
@@ -488,3 +489,66 @@ def test_without_a_line_the_layer_is_named():
     broken = type(cfg)(cfg.net, (*cfg.sections, Convolutional(filters=7, groups=2)), "x.cfg")
     with pytest.raises(CfgError, match=r"^x\.cfg: layer 3: groups=2"):
         layer_table(broken)
+
+
+# AlexeyAB's sections, and YOLOv2's head
+
+
+@pytest.mark.parametrize(("body", "line", "part"), [
+    ("[conv]\nfilters=4\n[avgpool]\n[conv]\nfilters=5\n[scale_channels]\nfrom=0\n", 10, "must be 1 x 1 x 4"),
+    ("[conv]\nfilters=4\n[conv]\nfilters=2\n[scale_channels]\nfrom=0\nscale_wh=1\n", 9, "must be 8 x 8 x 1"),
+    ("[conv]\nfilters=4\n[conv]\nfilters=5\n[sam]\nfrom=0\n", 9, "[sam] multiplies 8 x 8 x 5 by 8 x 8 x 4"),
+    ("[conv]\n[conv]\nstride=2\n[conv]\n[shortcut]\nfrom=-2,0\n", 9, "with several layers or with weights"),
+    ("[conv]\n[conv]\nstride=2\n[shortcut]\nfrom=0\nweights_type=per_feature\n", 8, "with several layers or with weights"),
+    ("[maxpool]\nmaxpool_depth=1\nout_channels=5\n", 5, "out_channels=5 of 4 channels"),
+    ("[reorg3d]\nstride=3\n", 5, "[reorg3d] stride=3"), ("[reorg3d]\nstride=3\nreverse=1\n", 5, "[reorg3d] of 4 channels"),
+    ("[crop]\ncrop_height=9\ncrop_width=4\n", 5, "[crop] of 4 x 9 in 8 x 8"),
+    ("[local_avgpool]\nsize=2\npadding=3\n", 5, "padding=3 with size=2"),
+    ("[conv]\nsize=8\nantialiasing=2\n", 5, "would give a map of 0 x 0"),
+    ("[conv]\nfilters=8\n[region]\nanchors=1,1\nclasses=4\n", 5, "set filters=9 here"),
+    ("[conv]\nfilters=9\n[Gaussian_yolo]\nanchors=1,1\nclasses=4\n", 5, "set filters=13 here"),
+    ("[maxpool]\n[region]\nanchors=1,1\nclasses=4\n", 6, "put a [convolutional] with filters=9 before it"),
+])  # fmt: skip
+def test_what_does_not_fit_is_refused(body, line, part):
+    assert part in refusal(body, line, height=8, width=8)
+
+
+@pytest.mark.parametrize(
+    ("body", "stride"),
+    [("[conv]\nstride=2\nantialiasing=1\nsize=3\npad=1\n", 2), ("[local_avgpool]\nstride=2\n", 2), ("[reorg3d]\nstride=2\n", 2),
+     ("[maxpool]\nmaxpool_depth=1\nout_channels=2\nstride=2\n", 1), ("[connected]\n", 1),
+     ("[conv]\nstride=4\n[avgpool]\n[conv]\n[scale_channels]\nfrom=0\n[conv]\nstride=2\n", 8)],
+)  # fmt: skip
+def test_the_largest_stride_of_alexeyabs_layers(body, stride):
+    assert largest_stride(parse_cfg(f"[net]\nwidth=32\nheight=32\nchannels=4\n{body}")) == stride
+
+
+@pytest.mark.parametrize("side", [8, 9, 15])
+@pytest.mark.parametrize("antialiasing", [1, 2])
+@pytest.mark.parametrize("layer", ["[conv]\nsize=3\npad=1\nstride=2\n", "[maxpool]\nsize=3\nstride=2\n"])
+def test_sizes_with_antialiasing_are_those_of_the_network(side, antialiasing, layer):
+    cfg = parse_cfg(f"[net]\nwidth={side}\nheight={side + 2}\nchannels=3\n{layer}antialiasing={antialiasing}\n")
+    (found,) = Network(cfg).layer_outputs(torch.zeros(1, 3, side + 2, side))
+    assert tuple(found.shape[1:]) == tuple(layer_table(cfg)[0].out_shape)
+
+
+@pytest.mark.parametrize(("title", "extra"), [("region", 5), ("Gaussian_yolo", 9)])
+def test_another_number_of_classes_for_other_heads(title, extra):
+    cfg = parse_cfg(
+        f"[net]\nwidth=8\nheight=8\nchannels=3\n[conv]\nfilters={2 * (extra + 3)}\n[{title}]\nclasses=3\nnum=2\nanchors=1,2,3,4\n"
+    )
+    assert [head.title for head in cfg.heads] == [title]
+    check_detector(cfg)
+    changed = with_classes(cfg, 7)
+    assert (changed.sections[0].filters, changed.heads[0].classes) == (2 * (extra + 7), 7)
+    layer_table(changed)
+    assert with_classes(changed, 3) == cfg
+
+
+def test_other_classes_have_no_hierarchy():
+    cfg = parse_cfg(
+        "[net]\nwidth=8\nheight=8\nchannels=3\n[conv]\nfilters=8\n[region]\nclasses=3\nanchors=1,2\ntree=x.tree\nmap=x.map\n"
+    )
+    head = with_classes(cfg, 4).heads[0]
+    assert (head.tree, head.map) == ("", "")
+    assert with_classes(cfg, 3) == cfg

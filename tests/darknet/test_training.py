@@ -65,10 +65,38 @@ class DarknetCpuBatchNorm(nn.BatchNorm2d):
         return DarknetCpuNorm.apply(x, self.weight, self.bias, mean, variance)
 
 
+class AlexeyabCpuNorm(DarknetCpuNorm):
+    """The same in AlexeyAB's CPU code: eps is inside the root forward, and in one place outside it backward."""
+
+    @staticmethod
+    def forward(ctx, x, scale, bias, mean, variance):
+        ctx.save_for_backward(x, scale, mean, variance)
+        view = (1, -1, 1, 1)
+        ctx.normal = (x - mean.view(view)) / (variance.view(view) + 1e-5).sqrt()
+        return ctx.normal * scale.view(view) + bias.view(view)
+
+    @staticmethod
+    def backward(ctx, delta):
+        d_x, d_scale, d_bias, *none = DarknetCpuNorm.backward(ctx, delta)
+        _, scale, _, variance = ctx.saved_tensors
+        view = (1, -1, 1, 1)
+        change = 1 / (variance.sqrt() + 1e-5) - 1 / (variance + 1e-5).sqrt()
+        return d_x + delta * (scale * change).view(view), d_scale, d_bias, *none
+
+
+class AlexeyabCpuBatchNorm(nn.BatchNorm2d):
+    def forward(self, x):
+        mean, variance = x.mean((0, 2, 3)).detach(), x.var((0, 2, 3), unbiased=True).detach()
+        self.running_mean.mul_(0.9).add_(mean, alpha=0.1)
+        self.running_var.mul_(0.9).add_(variance, alpha=0.1)
+        return AlexeyabCpuNorm.apply(x, self.weight, self.bias, mean, variance)
+
+
 def use_cpu_batch_norm(network: Network) -> None:
+    norm = AlexeyabCpuBatchNorm if network.flavour == "alexeyab" else DarknetCpuBatchNorm
     for layer in network.layers:
         if isinstance(getattr(layer, "bn", None), nn.BatchNorm2d):
-            layer.bn.__class__ = DarknetCpuBatchNorm
+            layer.bn.__class__ = norm
 
 
 def truth_list(rows: np.ndarray) -> torch.Tensor:
@@ -82,10 +110,10 @@ def floats(data: np.ndarray) -> np.ndarray:
     return np.frombuffer(data.tobytes(), "<f4", offset=20)
 
 
-def run(g: dict, dtype=torch.float32):
+def run(g: dict, dtype=torch.float32, flavour="pjreddie"):
     """Yield, for each update of a golden run, the network, the returned losses and the optimizer."""
     cfg = parse_cfg(str(g["cfg"]))
-    network = Network(cfg, "pjreddie")
+    network = Network(cfg, flavour)
     load_weights(network, io.BytesIO(g["weights0"].tobytes()))
     use_cpu_batch_norm(network)
     network.train().to(dtype)
@@ -106,7 +134,8 @@ def weights_of(network: Network) -> np.ndarray:
 
 def names(prefix: str) -> list[str]:
     found = {file.stem for folder in GOLDEN_FOLDERS for file in folder.glob(f"{prefix}*.npz")}
-    return sorted(each for each in found if "aab" not in each and "seenphase" not in each)
+    # AlexeyAB's runs that are kept as they were show faults of its CPU code
+    return sorted(each for each in found if "seenphase" not in each and "asis" not in each)
 
 
 @pytest.mark.parametrize("name", names("train_"))
@@ -114,7 +143,8 @@ def test_trajectory_equals_darknets(name):
     g = golden(f"{name}.npz")
     limit = 2e-5 if "nobn" in name else 2e-4
     start = floats(g["weights0"])
-    for step, (network, losses, optimizer) in enumerate(run(g)):
+    flavour = "alexeyab" if "aab" in name else "pjreddie"
+    for step, (network, losses, optimizer) in enumerate(run(g, flavour=flavour)):
         wanted = floats(g["weights_after"][step])
         movement = np.abs(wanted - start).max()
         allowed = 1e-3 if step == 0 and "burnin" in name else limit

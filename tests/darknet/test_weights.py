@@ -449,3 +449,94 @@ def test_an_existing_file_is_replaced(tmp_path):
     network = build()
     save_weights(network, path)
     assert path.read_bytes() == saved(network)
+
+
+# --- other layers ---------------------------------------------------------------------------------------------------
+
+OTHERS = (
+    NET
+    + """
+[convolutional]
+filters=4
+size=3
+antialiasing=1
+[convolutional]
+filters=4
+[shortcut]
+from=-2
+weights_type={kind}
+[batchnorm]
+[connected]
+output=3
+batch_normalize=1
+[connected]
+output=2
+"""
+)
+KINDS = {"none": 0, "per_feature": 2, "per_channel": 8}
+INPUTS = 4 * 14 * 14
+
+
+def count_of(flavour: str, kind: str) -> list[int]:
+    """Return the numbers of each layer in its file."""
+    norm = 3 * 4 if flavour == "pjreddie" else 4 * 4
+    return [4 + 4 * 3 * 9, 4 + 4 * 4, KINDS[kind], norm, 4 * 3 + 3 * INPUTS, 2 + 2 * 3]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("flavour", ["pjreddie", "alexeyab"])
+def test_other_layers_make_the_round_trip(flavour, kind):
+    network = build(OTHERS.format(kind=kind), flavour=flavour)
+    data = saved(network)
+    assert len(data) == 20 + 4 * sum(count_of(flavour, kind)) == weights_bytes(network.cfg)
+    other = build(OTHERS.format(kind=kind), seed=1, flavour=flavour)
+    load_weights(other, io.BytesIO(data))
+    assert saved(other) == data
+
+
+def test_the_order_of_other_layers():
+    """Shortcuts: the input's weights, then each source's. Connected: biases, weights, scales, means, variances."""
+    network = build(OTHERS.format(kind="per_channel"), flavour="alexeyab")
+    counts = count_of("alexeyab", "per_channel")
+    load_weights(network, file_of(np.arange(sum(counts))))
+    first = np.cumsum([0, *counts])
+    assert network.layers[2].weight.tolist() == (first[2] + np.arange(8).reshape(2, 4)).tolist()
+    norm = network.layers[3]
+    parts = [norm.bias, norm.weight, norm.running_mean, norm.running_var]
+    assert torch.stack(parts).flatten().tolist() == list(range(first[3], first[3] + 16))
+    layer = network.layers[4]
+    start = first[4]
+    assert layer.norm.bias.tolist() == [start, start + 1, start + 2]
+    assert layer.linear.weight.flatten().tolist() == list(range(start + 3, start + 3 + 3 * INPUTS))
+    rest = torch.stack([layer.norm.weight, layer.norm.running_mean, layer.norm.running_var])
+    assert rest.flatten().tolist() == list(range(start + 3 + 3 * INPUTS, start + 12 + 3 * INPUTS))
+
+
+def test_a_batchnorm_of_pjreddies_darknet_keeps_its_biases_out():
+    network = build(NET + "[batchnorm]\n", flavour="pjreddie")
+    before = network.layers[0].bias.tolist()
+    load_weights(network, file_of(np.arange(9)))
+    assert network.layers[0].bias.tolist() == before
+    assert network.layers[0].running_var.tolist() == [6, 7, 8]
+
+
+@pytest.mark.parametrize(("major", "transposed"), [(0, False), (1001, True)])
+def test_old_files_hold_connected_weights_transposed(major, transposed):
+    network = build(NET + "[avgpool]\n[connected]\noutput=2\n")
+    header = struct.pack("<3iI", major, 0, 0, 0) if transposed else None
+    load_weights(network, file_of(np.arange(8), header))
+    wanted = [[2, 4, 6], [3, 5, 7]] if transposed else [[2, 3, 4], [5, 6, 7]]
+    assert network.layers[1].linear.weight.tolist() == wanted
+
+
+@pytest.mark.parametrize("key", ["dontload", "dontsave"])
+def test_a_shortcut_can_be_left_out(key):
+    text = OTHERS.format(kind="per_channel").replace("weights_type", f"{key}=1\nweights_type")
+    network = build(text)
+    before = network.layers[2].weight.tolist()
+    counts = count_of(network.flavour, "none")
+    if key == "dontload":
+        load_weights(network, file_of(np.arange(sum(counts))))
+        assert network.layers[2].weight.tolist() == before
+    else:
+        assert len(floats(network)) == sum(counts)

@@ -880,17 +880,18 @@ def test_only_the_most_confident_compete(monkeypatch: Any) -> None:
 
 @given(
     st.integers(1, 3), st.integers(1, 4), st.integers(1, 5), st.integers(1, 4), st.sampled_from([1.0, 1.05, 1.2, 2.0]),
-    st.integers(0, 99),
+    st.booleans(), st.integers(0, 99),
 )  # fmt: skip
 def test_maps_are_decoded_as_by_the_network(
-    batch: int, height: int, width: int, anchors: int, scale: float, seed: int
+    batch: int, height: int, width: int, anchors: int, scale: float, new: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     raw = rng.normal(0, 2, (batch, anchors * 8, height, width)).astype(np.float32)
     sizes = rng.uniform(5, 100, (anchors, 2)).astype(np.float32)
-    wanted = darknet_decode.decode_map(torch.from_numpy(raw), torch.from_numpy(sizes), (16, 32), scale)
+    wanted = darknet_decode.decode_map(torch.from_numpy(raw), torch.from_numpy(sizes), (16, 32), scale, new)
     wanted = torch.cat((wanted[..., :4], wanted[..., 5:] * wanted[..., 4:5]), -1).transpose(1, 2).numpy()
-    found = infer.decode_map(raw, {"anchors": sizes.tolist(), "cell": [16, 32], "scale_x_y": scale})
+    head = {"anchors": sizes.tolist(), "cell": [16, 32], "scale_x_y": scale, **({"new_coords": True} if new else {})}
+    found = infer.decode_map(raw, head)
     assert (found.dtype, found.shape) == (np.float32, wanted.shape)
     np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=1e-4)
 

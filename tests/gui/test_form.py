@@ -32,7 +32,8 @@ EVERYTHING: dict[str, Any] = {
     "seen": "keep", "learning_rate": 1e-05, "momentum": 0.949, "decay": 0.0005, "burn_in": 0, "power": 4.0,
     "policy": "sgdr", "steps": (10, 20), "scales": (0.1, 0.25), "step": 5, "scale": 0.3, "gamma": 0.999,
     "learning_rate_min": 1e-07, "augmentation": "ultralytics", "random": 1.4, "jitter": 0.0, "hue": 0.1,
-    "saturation": 1.5, "exposure": 1.7, "flip": 0, "angle": 3.0, "ignore_thresh": 0.7, "truth_thresh": 1.0,
+    "saturation": 1.5, "exposure": 1.7, "flip": 0, "angle": 3.0, "resize": 1.5,
+    "letter_box": 1, "mosaic_bound": 0, "blur": 3, "gaussian_noise": 9, "resize_step": 64, "ema_alpha": 0.998, "ignore_thresh": 0.7, "truth_thresh": 1.0,
     "device": "0,1", "workers": 0, "save_iterations": 100, "amp": "bf16", "seed": 2**32 - 1, "project": "my runs", "name": "a-run",
     "extra": {"freeze": [0, 1], "mosaic": 0.5, "cache": "ram", "optimizer": "SGD", "rect": True, "time": None},
 }  # fmt: skip
@@ -225,7 +226,7 @@ def test_the_wheel_scrolls_the_form_and_changes_no_field_that_is_not_in_use(qtbo
 
 
 def test_bundled_cfgs_and_data_are_offered(form: Form) -> None:
-    for name, typed, wanted in (("cfg", "tiny", "yolov3-tiny.cfg"), ("data", "sha", "shapes")):
+    for name, typed, wanted in (("cfg", "v3-t", "yolov3-tiny.cfg"), ("data", "sha", "shapes")):
         field = form.fields[name]
         assert isinstance(field, PathField)
         completer = field.edit.completer()

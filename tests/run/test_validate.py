@@ -123,10 +123,18 @@ def test_the_bundled_names_and_the_built_in_data_are_found(good: dict[str, objec
 
 
 def test_keys_without_effect_are_named(good: dict[str, object]) -> None:
-    found = problems(good, extra={"mosaic": 1.0, "lrf": 0.1, "cache": "ram"})
-    assert set(found) == {"mosaic", "lrf"}
+    found = problems(good, extra={"degrees": 1.0, "lrf": 0.1, "cache": "ram", "mosaic": 1.0})
+    assert set(found) == {"degrees", "lrf"}
     assert all(text.startswith("warning ") for text in found.values())
     assert set(problems(good, extra={"mosaic": 1.0}, augmentation="ultralytics")) == set()
+
+
+def test_mixing_is_on_or_off_for_darknets_augmentation(good: dict[str, object]) -> None:
+    for key in ("mosaic", "mixup", "cutmix"):
+        for value in (0.0, 1.0):
+            assert problems(good, extra={key: value}) == {}
+        assert "every second image" in problems(good, extra={key: 0.5})[key]
+        assert problems(good, extra={key: 0.5}, augmentation="ultralytics") == {}
 
 
 def test_weights_are_not_checkpoints(tmp_path: Path, good: dict[str, object]) -> None:

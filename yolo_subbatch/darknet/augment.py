@@ -1,28 +1,31 @@
-"""Darknet's augmentation of a training image, and the sizes of multi-scale training.
+"""Darknet's augmentation of a training image.
 
-Everything random is drawn from a given generator.
+Everything random is drawn from a given generator. How images are mixed is in ``mixing``, the sizes of multi-scale
+training are in ``random_sizes``.
 
-Source: darknet ``load_data_detection`` and ``fill_truth_detection`` in src/data.c, ``random_distort_image`` in
-src/image.c, ``train_detector`` in examples/detector.c; AlexeyAB's in src/data.c and src/detector.c.
+Source: darknet ``load_data_detection`` and ``fill_truth_detection`` in src/data.c; AlexeyAB's in src/data.c.
 """
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from yolo_subbatch.darknet.appearance import add_noise, blur, distort
+from yolo_subbatch.darknet.random_sizes import factor_or_inverse
+
 GREY = 127  # Darknet fills with .5
-REDRAW = 10  # iterations between two sizes
-LAST_STRETCH = {"pjreddie": 200, "alexeyab": 100}  # final iterations at the largest size
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may be changed of a training image; the names are the cfg's keys."""
+    """What may be changed of a training image; the names are the cfg's keys.
+
+    Those after ``maximum`` are AlexeyAB's alone, and without effect with the other flavour.
+    """
 
     jitter: float = 0.2
     hue: float = 0.0
@@ -31,6 +34,12 @@ class Augmentation:
     flip: bool = True
     flavour: str = "pjreddie"
     maximum: int = 90  # boxes kept per image
+    resize: float = 1.0  # the image gets up to so many times larger or smaller; below 1: only smaller
+    letter_box: bool = False  # keep the proportions
+    blur: int = 0  # a third of the images is blurred with this, another third behind the objects
+    gaussian_noise: int = 0  # standard deviation, on half of the images
+    mixing: str = ""  # mosaic, mixup or cutmix: half of the images is made of several
+    mosaic_bound: bool = False  # boxes end where their part of a mosaic does
 
 
 class Fit(NamedTuple):
@@ -55,6 +64,29 @@ class Draws(NamedTuple):
     exposure: float
     exposure_up: float
     flip: float
+    # AlexeyAB's alone
+    resize_first: float = 0.0  # of the left and the upper side
+    resize_second: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    into_corner: float = 1.0
+
+
+DRAWS_OF_BOTH = 10
+
+
+class Sample(NamedTuple):
+    """A training image as it comes out of the augmentation.
+
+    ``image`` ``(height, width, 3)``, ``boxes`` ``(n, 4)`` in [0, 1], ``classes`` ``(n,)``; ``free`` is what the
+    original leaves free at the left, upper, right and lower side, in Darknet's measure: pixels of the original, times
+    the size of the canvas over that of the original.
+    """
+
+    image: np.ndarray
+    boxes: np.ndarray
+    classes: np.ndarray
+    free: tuple[float, float, float, float]
 
 
 def augment(
@@ -78,21 +110,43 @@ def augment(
     Returns:
         Image ``(height, width, 3)``, boxes ``(m, 4)`` and classes ``(m,)`` of what is still visible.
     """
-    draws = Draws(*rng.random(len(Draws._fields)))
-    place = _place_letterboxed if settings.flavour == "pjreddie" else _place_cropped
-    fit = place(image.shape[1], image.shape[0], size, settings.jitter, draws)
+    return sample(image, boxes, classes, size, settings, rng)[:3]
+
+
+def sample(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    classes: np.ndarray,
+    size: tuple[int, int],
+    settings: Augmentation,
+    rng: np.random.Generator,
+    part: int | None = None,
+) -> Sample:
+    """Do what :func:`augment` does, for one of the four parts of a mosaic if ``part`` is given, from 0."""
+    alexeyab = settings.flavour != "pjreddie"
+    draws = Draws(*rng.random(len(Draws._fields) if alexeyab else DRAWS_OF_BOTH))
+    mirrored = settings.flip and draws.flip < 0.5
+    width, height = image.shape[1], image.shape[0]
+    if alexeyab:
+        fit = _place_cropped(width, height, size, settings, draws)
+        if part is not None and draws.into_corner < 0.5:
+            fit = _into_corner(fit, width, height, size, (part % 2 == 1) != mirrored, part // 2 == 1)
+    else:
+        fit = _place_letterboxed(width, height, size, settings.jitter, draws)
     canvas = _paste(image, fit, size, settings)
     canvas = _distort(canvas, settings, draws)
     boxes, classes = np.asarray(boxes, np.float64).reshape(-1, 4), np.asarray(classes)
     if len(boxes) > settings.maximum:
         keep = np.sort(rng.permutation(len(boxes))[: settings.maximum])
         boxes, classes = boxes[keep], classes[keep]
-    corners = _corners_px(boxes, image.shape[1], image.shape[0], fit)
-    if settings.flip and draws.flip < 0.5:
+    corners = _corners_px(boxes, width, height, fit)
+    if mirrored:
         canvas = cv2.flip(canvas, 1)
         corners[:, [0, 2]] = size[0] - corners[:, [2, 0]]
     kept, moved = _visible(corners, size, settings.flavour)
-    return canvas, moved, classes[kept]
+    if alexeyab:
+        canvas = _spoil(canvas, np.clip(corners[kept], 0, (*size, *size)), settings, draws, rng)
+    return Sample(canvas, moved, classes[kept], _free_sides(fit, width, height, size, mirrored))
 
 
 def _place_letterboxed(width: int, height: int, size: tuple[int, int], jitter: float, draws: Draws) -> Fit:
@@ -105,13 +159,49 @@ def _place_letterboxed(width: int, height: int, size: tuple[int, int], jitter: f
     return Fit(new_width / width, new_height / height, pad_x, pad_y)
 
 
-def _place_cropped(width: int, height: int, size: tuple[int, int], jitter: float, draws: Draws) -> Fit:
-    """Cut or widen each side by up to ``jitter`` and squash the rest to the canvas: AlexeyAB's way."""
+def _place_cropped(width: int, height: int, size: tuple[int, int], settings: Augmentation, draws: Draws) -> Fit:
+    """Cut or widen each side by up to ``jitter`` and ``resize``, squash the rest to the canvas: AlexeyAB's way."""
+    jitter = settings.jitter
     left, right = (width * jitter * (2 * draw - 1) for draw in (draws.left, draws.right))
     top, bottom = (height * jitter * (2 * draw - 1) for draw in (draws.top, draws.bottom))
+    if settings.resize != 1:
+        first, second = (_resized(settings.resize, draw) for draw in (draws.resize_first, draws.resize_second))
+        left, right = left + width * first, right + width * second
+        top, bottom = top + height * first, bottom + height * second
+    if settings.letter_box:
+        higher = (width * size[1] / size[0] - height) / 2  # what is missing above and below; negative: at the sides
+        wider = (height * size[0] / size[1] - width) / 2
+        left, right = left - max(0.0, wider), right - max(0.0, wider)
+        top, bottom = top - max(0.0, higher), bottom - max(0.0, higher)
     across, down = max(width - left - right, width / 10), max(height - top - bottom, height / 10)
     scale_x, scale_y = size[0] / across, size[1] / down
     return Fit(scale_x, scale_y, -left * scale_x, -top * scale_y)
+
+
+def _resized(resize: float, draw: float) -> float:
+    """Return the share of a side that ``resize`` cuts off; a negative one is added."""
+    largest, smallest = max(resize, 1 / resize), min(resize, 1 / resize)
+    least, most = (1 - 1 / smallest) / 2, 0.0 if resize < 1 else (1 - 1 / largest) / 2
+    return least + (most - least) * draw
+
+
+def _into_corner(fit: Fit, width: int, height: int, size: tuple[int, int], right: bool, bottom: bool) -> Fit:
+    """Move the view, without changing its size, until it ends with the image at two sides."""
+    return fit._replace(
+        pad_x=size[0] - width * fit.scale_x if right else 0.0, pad_y=size[1] - height * fit.scale_y if bottom else 0.0
+    )
+
+
+def _free_sides(
+    fit: Fit, width: int, height: int, size: tuple[int, int], mirrored: bool
+) -> tuple[float, float, float, float]:
+    across, down = size[0] / width, size[1] / height  # canvas pixels per pixel of the original, were it all there
+    left, top = fit.pad_x / fit.scale_x * across, fit.pad_y / fit.scale_y * down
+    right = (size[0] - fit.pad_x) / fit.scale_x * across - size[0]
+    bottom = (size[1] - fit.pad_y) / fit.scale_y * down - size[1]
+    sides = (right, top, left, bottom) if mirrored else (left, top, right, bottom)
+    left, top, right, bottom = (max(0.0, side) for side in sides)
+    return left, top, right, bottom
 
 
 def _paste(image: np.ndarray, fit: Fit, size: tuple[int, int], settings: Augmentation) -> np.ndarray:
@@ -135,43 +225,19 @@ def _paste(image: np.ndarray, fit: Fit, size: tuple[int, int], settings: Augment
 
 def _distort(image: np.ndarray, settings: Augmentation, draws: Draws) -> np.ndarray:
     """Shift hue by up to ``hue``, multiply or divide saturation and brightness by up to their factors."""
-    hue = settings.hue * (2 * draws.hue - 1)
-    saturation = _factor(settings.saturation, draws.saturation, draws.saturation_up)
-    exposure = _factor(settings.exposure, draws.exposure, draws.exposure_up)
-    if hue == 0 and saturation == exposure == 1:
-        return image
-    if settings.flavour == "pjreddie":
-        return _scale_colours(_through_hsv(image, hue) if hue else image, saturation, exposure)
-    return _through_hsv(image, hue, saturation, exposure)
+    saturation = factor_or_inverse(settings.saturation, draws.saturation, draws.saturation_up)
+    exposure = factor_or_inverse(settings.exposure, draws.exposure, draws.exposure_up)
+    return distort(image, settings.hue * (2 * draws.hue - 1), saturation, exposure, settings.flavour)
 
 
-def _through_hsv(image: np.ndarray, hue: float, saturation: float = 1.0, exposure: float = 1.0) -> np.ndarray:
-    """Change hue, saturation and value in 8 bits, each held in its range: AlexeyAB's way."""
-    steps = np.arange(256)
-    shifted = np.rint(steps + 180 * hue) % 180
-    scaled = (np.clip(np.rint(steps * factor), 0, 255) for factor in (saturation, exposure))
-    planes = cv2.split(cv2.cvtColor(image, cv2.COLOR_BGR2HSV))
-    tables = (each.astype(np.uint8) for each in (shifted, *scaled))
-    changed = cv2.merge([cv2.LUT(plane, table) for plane, table in zip(planes, tables, strict=True)])
-    result: np.ndarray = cv2.cvtColor(changed, cv2.COLOR_HSV2BGR)
-    return result
-
-
-def _scale_colours(image: np.ndarray, saturation: float, exposure: float) -> np.ndarray:
-    """Scale saturation and value, which may pass their range, and hold only the colours in theirs: pjreddie's way.
-
-    In RGB a saturation ``s`` times as high is ``peak - s * (peak - colour)``, with the brightest channel as ``peak``.
-    """
-    blue, green, red = cv2.split(image)
-    peak = cv2.merge([cv2.max(cv2.max(blue, green), red)] * 3)
-    result: np.ndarray = cv2.addWeighted(image, saturation * exposure, peak, (1 - saturation) * exposure, 0)
-    return result
-
-
-def _factor(largest: float, draw: float, up: float) -> float:
-    """Return a factor of at most ``largest``, or its inverse with even chances."""
-    value = 1 + (largest - 1) * draw
-    return value if up < 0.5 else 1 / value
+def _spoil(
+    image: np.ndarray, corners: np.ndarray, settings: Augmentation, draws: Draws, rng: np.random.Generator
+) -> np.ndarray:
+    """Blur the image or its background, a third of all each, and add noise to half of them."""
+    strength = (0, 1, settings.blur)[int(3 * draws.blur)] if settings.blur else 0
+    image = blur(image, corners, strength)
+    noisy = settings.gaussian_noise > 0 and draws.noise < 0.5
+    return add_noise(image, settings.gaussian_noise, rng) if noisy else image
 
 
 def _corners_px(boxes: np.ndarray, width: int, height: int, fit: Fit) -> np.ndarray:
@@ -190,70 +256,6 @@ def _visible(corners: np.ndarray, size: tuple[int, int], flavour: str) -> tuple[
     kept = (sides >= least).all(1)
     centres = (clipped[:, 2:] + clipped[:, :2]) / 2
     return kept, np.concatenate((centres, sides), 1)[kept].astype(np.float32)
-
-
-def random_size(
-    iteration: int, base: tuple[int, int], stride: int, factor: float = 1.4, seed: int = 0
-) -> tuple[int, int]:
-    """Return the input size of one iteration: a new one every ten, one for all sub-batches of an update.
-
-    Args:
-        iteration: Number of the update, from 1.
-        base: Width and height in pixels.
-        stride: The result is a multiple of it.
-        factor: The size is multiplied by at most this, or divided; ``random=1`` in a cfg means 1.4.
-        seed: Of the run.
-    """
-    draw = _random_factor(factor, _generator(seed, iteration))
-    width, height = (max(stride, round(side * draw / stride) * stride) for side in base)
-    return width, height
-
-
-def _generator(seed: int, iteration: int) -> random.Random:
-    """Return the generator of the ten iterations to which this one belongs."""
-    return random.Random(f"{seed} {_updates_before(iteration) // REDRAW}")
-
-
-def _updates_before(iteration: int) -> int:
-    """Return how many updates were done when the size of this iteration was drawn."""
-    return (max(1, iteration) - 1) // REDRAW * REDRAW
-
-
-def _random_factor(factor: float, draw: random.Random) -> float:
-    """Multiply or divide with even chances by up to ``factor``; 1, which means "on", stands for 1.4."""
-    return _factor(1.4 if factor == 1 else factor, draw.random(), draw.random())
-
-
-def exact_random_size(
-    iteration: int, max_batches: int, base: tuple[int, int], stride: int, factor: float = 1.4, seed: int = 0,
-    flavour: str = "pjreddie",
-) -> tuple[int, int]:  # fmt: skip
-    """Return the input size of one iteration as the Darknets draw it.
-
-    pjreddie: squares from 320 to 608, 608 in the last 200 iterations. AlexeyAB: the cfg's size times or divided by up
-    to ``factor`` and one stride more, the largest at the start and in the last 100 iterations.
-    """
-    done, draw = _updates_before(iteration), _generator(seed, iteration)
-    final = done + LAST_STRETCH[flavour] > max_batches
-    if flavour == "pjreddie":
-        side = 608 if final else (draw.randrange(10) + 10) * 32
-        return side, side
-    largest = 1.4 if factor == 1 else factor
-    drawn = largest if done == 0 or final else _random_factor(largest, draw)
-    width, height = (max(stride, int(drawn * side / stride + 1.5) * stride) for side in base)
-    return base if drawn < 1 and (width > base[0] or height > base[1]) else (width, height)
-
-
-def largest_random_size(
-    base: tuple[int, int], stride: int, factor: float = 1.4, exact: bool = False, flavour: str = "pjreddie"
-) -> tuple[int, int]:
-    """Return the largest size that :func:`random_size` draws, or with ``exact`` :func:`exact_random_size`."""
-    largest = 1.4 if factor == 1 else factor
-    if exact and flavour == "pjreddie":
-        return 608, 608
-    more = 1.5 if exact else 0.5
-    width, height = (max(stride, int(side * largest / stride + more) * stride) for side in base)
-    return width, height
 
 
 def letterbox(image: np.ndarray, size: tuple[int, int], fill: int = GREY) -> tuple[np.ndarray, Fit]:

@@ -54,6 +54,25 @@ def read_data(path: str | Path) -> DataFile:
     return DataFile(file, classes, lists["train"], lists["valid"], lists["test"], names, unused)
 
 
+def read_options(path: str | Path) -> dict[str, str]:
+    """Return every key of a ``.data`` file with its text; the files that it names need not be there.
+
+    Raises:
+        DataError: If it cannot be read or is malformed.
+    """
+    return {key: value for key, (value, _) in _entries(Path(path)).items()}
+
+
+def read_data_names(path: str | Path) -> tuple[str, ...]:
+    """Return the class names of a ``.data`` file, whose image lists need not be there.
+
+    Raises:
+        DataError: If it or the names are missing or malformed.
+    """
+    entries = _entries(Path(path))
+    return _names(Path(path), entries, _classes(Path(path), entries))
+
+
 def _entries(file: Path) -> dict[str, tuple[str, int]]:
     """Return each key with its value and line; the first of duplicates counts, as in Darknet."""
     entries: dict[str, tuple[str, int]] = {}

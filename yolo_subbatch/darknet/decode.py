@@ -8,6 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from yolo_subbatch.darknet.boxes import GREEDY_BETA, box_metric
+from yolo_subbatch.darknet.boxes import box_iou as box_iou
+from yolo_subbatch.darknet.sections import NMS_KINDS
+
 
 def split_anchors(raw: Tensor, anchors: int) -> Tensor:
     """View ``(B, A * (5 + C), H, W)`` as ``(B, A, 5 + C, H, W)``, whatever the memory format.
@@ -21,7 +25,13 @@ def split_anchors(raw: Tensor, anchors: int) -> Tensor:
     return raw.view(batch, anchors, channels // anchors, height, width)
 
 
-def decode_map(raw: Tensor, anchors_px: Tensor, stride: float | tuple[float, float], scale_x_y: float = 1.0) -> Tensor:
+def decode_map(
+    raw: Tensor,
+    anchors_px: Tensor,
+    stride: float | tuple[float, float],
+    scale_x_y: float = 1.0,
+    new_coords: bool = False,
+) -> Tensor:
     """Turn one raw detection map into boxes in pixels of the network input.
 
     Box width and height are ``anchor * exp(t)``; large ``t`` overflow float16, so call this in float32.
@@ -31,6 +41,7 @@ def decode_map(raw: Tensor, anchors_px: Tensor, stride: float | tuple[float, flo
         anchors_px: The anchors selected by ``mask``, ``(A, 2)`` as width, height, in input pixels.
         stride: Input pixels per grid cell, for example 32; a pair where they differ across and down.
         scale_x_y: Stretches the centre about the middle of its cell.
+        new_coords: The convolution has applied the logistic to all; width and height are ``anchor * (2 t)**2``.
 
     Returns:
         ``(B, H * W * A, 5 + C)``: centre x, centre y, width, height in input pixels, then objectness and class scores
@@ -46,35 +57,27 @@ def decode_map(raw: Tensor, anchors_px: Tensor, stride: float | tuple[float, flo
     x = split_anchors(raw, len(anchors_px)).permute(0, 2, 3, 4, 1)  # (B, 5 + C, H, W, A)
     rows = torch.arange(height, device=raw.device, dtype=raw.dtype).view(-1, 1, 1)
     columns = torch.arange(width, device=raw.device, dtype=raw.dtype).view(1, -1, 1)
-    centre = x[:, :2].sigmoid() * scale_x_y - (scale_x_y - 1) / 2
+    centre, size, scores = x[:, :2], x[:, 2:4], x[:, 4:]
+    if not new_coords:
+        centre, scores = centre.sigmoid(), scores.sigmoid()
+    stretch = 4 * size.square() if new_coords else size.exp()
+    centre = centre * scale_x_y - (scale_x_y - 1) / 2
     boxes = torch.stack(
         (
             (centre[:, 0] + columns) * across,
             (centre[:, 1] + rows) * down,
-            x[:, 2].exp() * anchors_px[:, 0],
-            x[:, 3].exp() * anchors_px[:, 1],
+            stretch[:, 0] * anchors_px[:, 0],
+            stretch[:, 1] * anchors_px[:, 1],
         ),
         1,
     )  # (B, 4, H, W, A)
     # The channels stay outside until the end: it is the layout that exported files give, without a copy between.
-    return torch.cat((boxes, x[:, 4:].sigmoid()), 1).flatten(2).transpose(1, 2)
+    return torch.cat((boxes, scores), 1).flatten(2).transpose(1, 2)
 
 
-def box_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Return intersection over union of boxes ``(..., 4)``: centre x, centre y, width, height, one unit.
-
-    The leading dimensions broadcast. Two boxes without area give 0, where Darknet divides zero by zero.
-    """
-    ax, ay, aw, ah = a.unbind(-1)
-    bx, by, bw, bh = b.unbind(-1)
-    shared_x = torch.minimum(ax + aw / 2, bx + bw / 2) - torch.maximum(ax - aw / 2, bx - bw / 2)
-    shared_y = torch.minimum(ay + ah / 2, by + bh / 2) - torch.maximum(ay - ah / 2, by - bh / 2)
-    shared = shared_x.clamp_(min=0) * shared_y.clamp_(min=0)
-    union = aw * ah + bw * bh - shared
-    return torch.where(union > 0, shared / union, torch.zeros_like(shared))
-
-
-def non_max_suppression(detections: Tensor, iou: float = 0.45) -> Tensor:
+def non_max_suppression(
+    detections: Tensor, iou: float = 0.45, kind: str = "default", beta: float = GREEDY_BETA
+) -> Tensor:
     """Suppress boxes that overlap a better one of the same class, exactly as ``do_nms_sort`` does.
 
     Per class, in falling order of its score, every later box that overlaps by more than ``iou`` loses that class.
@@ -82,16 +85,29 @@ def non_max_suppression(detections: Tensor, iou: float = 0.45) -> Tensor:
     Args:
         detections: ``(N, 5 + C)``: centre x, centre y, width, height, objectness, class scores.
         iou: Overlap from which a box is suppressed.
+        kind: What is compared with ``iou``, as ``nms_kind`` in a cfg: ``default`` and ``cornersnms`` the IoU,
+            ``greedynms`` and ``diounms`` the IoU less a power of the squared distance of the centres over the squared
+            diagonal of the box around both. For ``greedynms`` the power is always 0.6.
+        beta: The power for ``diounms``, as ``beta_nms`` in a cfg.
 
     Returns:
         ``(N, 5 + C)``: all the rows, suppressed scores set to 0, in the order in which Darknet leaves them: sorted by
         the last class, boxes without objectness at the end.
 
-    Source: darknet ``do_nms_sort`` in src/box.c.
+    Raises:
+        ValueError: If the kind is unknown.
+
+    Source: darknet ``do_nms_sort`` in src/box.c; AlexeyAB/darknet ``diounms_sort`` there.
     """
+    if kind not in NMS_KINDS:
+        raise ValueError(f"kind={kind}: unknown; use one of {', '.join(NMS_KINDS)}")
     rows = detections[_living_first(detections[:, 4])]
     total = int((rows[:, 4] != 0).sum())
-    overlap = box_iou(rows[:total, None, :4], rows[None, :total, :4]) > iou  # (n, n)
+    first, second = rows[:total, None, :4], rows[None, :total, :4]
+    if kind in ("default", "cornersnms"):
+        overlap = box_iou(first, second) > iou  # (n, n)
+    else:
+        overlap = box_metric("diou", first, second, beta if kind == "diounms" else GREEDY_BETA) > iou
     order = torch.arange(total, device=rows.device)
     for column in range(5, rows.shape[1]):
         scores = rows[:total, column]

@@ -1,6 +1,7 @@
 """The layers that torch lacks or spells differently, one small module each.
 
-Source: darknet src/activations.h, maxpool_layer.c, shortcut_layer.c, reorg (src/blas.c), softmax_layer.c.
+Source: darknet src/activations.h, maxpool_layer.c, shortcut_layer.c, reorg (src/blas.c), softmax_layer.c,
+connected_layer.c, crop_layer.c, l2norm_layer.c.
 """
 
 from __future__ import annotations
@@ -277,3 +278,38 @@ class SoftmaxLayer(nn.Module):
         """Keep the shape ``(B, C, H, W)``; each of ``groups`` equal runs of the flattened image sums to one."""
         flat = x.reshape(x.shape[0], self.groups, -1)  # (B, groups, values)
         return torch.softmax(flat / self.temperature, 2).reshape(x.shape)
+
+
+class ConnectedLayer(nn.Module):
+    """Every output from every value of the map, batch normalisation where there is one, activation."""
+
+    def __init__(self, linear: nn.Linear, norm: nn.Module, act: nn.Module) -> None:
+        super().__init__()
+        self.linear, self.norm, self.act = linear, norm, act
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to ``(B, outputs, 1, 1)``."""
+        result: Tensor = self.act(self.norm(self.linear(x.flatten(1))[:, :, None, None]))
+        return result
+
+
+class CropLayer(nn.Module):
+    """The middle of an image, moved from [0, 1] to [-1, 1] where ``adjust`` is set."""
+
+    def __init__(self, height: int, width: int, adjust: bool) -> None:
+        super().__init__()
+        self.height, self.width, self.adjust = height, width, adjust
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to ``(B, C, height, width)``."""
+        top, left = (x.shape[2] - self.height) // 2, (x.shape[3] - self.width) // 2
+        part = x[:, :, top : top + self.height, left : left + self.width]
+        return part * 2 - 1 if self.adjust else part
+
+
+class L2Norm(nn.Module):
+    """The channels of each place divided by their length."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape ``(B, C, H, W)``."""
+        return x / x.square().sum(1, keepdim=True).sqrt()

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from yolo_subbatch.darknet.decode import box_iou, decode_map, split_anchors
+from yolo_subbatch.darknet.boxes import box_iou
+from yolo_subbatch.darknet.decode import decode_map, split_anchors
 from yolo_subbatch.darknet.sections import Yolo
 
 #: Values of one (images, cells, truths) table of overlaps computed at a time; bounds the memory, not the result.
@@ -28,7 +29,8 @@ TABLE_LIMIT = 2**22
 class Losses:
     """The parts of the loss, each a sum over images (after an update: a mean per image).
 
-    ``cost`` is the number that Darknet prints: the mean over the heads of the squared length of ``delta``.
+    ``cost`` is the number that Darknet prints: the mean over the heads of the squared length of ``delta``, or what
+    AlexeyAB's prints for an IoU loss.
     """
 
     box: Tensor
@@ -129,13 +131,21 @@ class YoloHead(nn.Module):
     def forward(self, raw: Tensor) -> Tensor:
         """Return Darknet's ``l.output``: the logistic of all but width and height, in the shape of ``raw``."""
         x = split_anchors(raw, len(self.anchors)).clone()  # (B, A, 5 + C, H, W)
-        x[:, :, :2] = scaled_centre(x[:, :, :2].sigmoid(), self.section.scale_x_y)
-        x[:, :, 4:] = x[:, :, 4:].sigmoid()
+        x[:, :, :2] = scaled_centre(self._logistic(x[:, :, :2]), self.section.scale_x_y)
+        x[:, :, 4:] = self._logistic(x[:, :, 4:])
         return x.reshape(raw.shape)
+
+    def _logistic(self, x: Tensor) -> Tensor:
+        """Return the logistic of ``x``; with ``new_coords`` the convolution before the head has applied it."""
+        return x if self.section.new_coords else x.sigmoid()
+
+    def _stretch(self, size: Tensor) -> Tensor:
+        """Return by what a width or height multiplies its anchor."""
+        return 4 * size.square() if self.section.new_coords else size.exp()
 
     def decode(self, raw: Tensor) -> Tensor:
         """Return boxes in input pixels, ``(B, H * W * A, 5 + C)``: see ``decode_map``."""
-        return decode_map(raw.float(), self.anchors, self.cell, self.section.scale_x_y)
+        return decode_map(raw.float(), self.anchors, self.cell, self.section.scale_x_y, bool(self.section.new_coords))
 
     def loss(self, raw: Tensor, truths: Tensor) -> Losses:
         """Compute the loss of this head.
@@ -164,6 +174,19 @@ class YoloHead(nn.Module):
             A mask ``(B, A, H, W)`` of the cells whose objectness counts as "no object" unless a truth claims them, and
             the cells so close to a truth that they learn it (only with ``truth_thresh`` below 1).
         """
+        best, which = self._best_truths(x, truths)
+        counted = best <= self.section.ignore_thresh
+        if self.section.truth_thresh >= 1:
+            return counted, None
+        cells = (best > self.section.truth_thresh).nonzero()  # (P, 4)
+        rows = truths[cells[:, 0], which[tuple(cells.T)]]  # (P, 5)
+        return counted, Positives(cells, rows[:, 1:], rows[:, 0])
+
+    def _best_truths(self, x: Tensor, truths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the IoU of every predicted box with the truth it overlaps most, and that truth's index.
+
+        Both are ``(B, A, H, W)``; where nothing overlaps, 0 and any index.
+        """
         batch, anchors, _, height, width = x.shape
         boxes = self._boxes_norm(x).reshape(batch, -1, 4)  # (B, N, 4) with N = A * H * W
         best = boxes.new_zeros(boxes.shape[:2])
@@ -173,13 +196,8 @@ class YoloHead(nn.Module):
             part = slice(start, start + step)
             overlap = box_iou(boxes[part, :, None], truths[part, None, :, 1:])  # (b, N, T); 0 without a truth
             best[part], which[part] = overlap.max(2)
-        best, which = (each.reshape(batch, anchors, height, width) for each in (best, which))
-        counted = best <= self.section.ignore_thresh
-        if self.section.truth_thresh >= 1:
-            return counted, None
-        cells = (best > self.section.truth_thresh).nonzero()  # (P, 4)
-        rows = truths[cells[:, 0], which[tuple(cells.T)]]  # (P, 5)
-        return counted, Positives(cells, rows[:, 1:], rows[:, 0])
+        shape = (batch, anchors, height, width)
+        return best.reshape(shape), which.reshape(shape)
 
     def _boxes_norm(self, x: Tensor) -> Tensor:
         """Return the predicted boxes as ``(B, A, H, W, 4)``: centre x, centre y, width, height in [0, 1]."""
@@ -187,13 +205,13 @@ class YoloHead(nn.Module):
         columns = torch.arange(width, device=x.device, dtype=x.dtype)
         rows = torch.arange(height, device=x.device, dtype=x.dtype)[:, None]
         sizes = self._sizes_norm(self.anchors, x)  # (A, 2)
-        centre = scaled_centre(x[:, :, :2].sigmoid(), self.section.scale_x_y)
+        centre = scaled_centre(self._logistic(x[:, :, :2]), self.section.scale_x_y)
         return torch.stack(
             (
                 (centre[:, :, 0] + columns) / width,
                 (centre[:, :, 1] + rows) / height,
-                x[:, :, 2].exp() * sizes[:, 0, None, None],
-                x[:, :, 3].exp() * sizes[:, 1, None, None],
+                self._stretch(x[:, :, 2]) * sizes[:, 0, None, None],
+                self._stretch(x[:, :, 3]) * sizes[:, 1, None, None],
             ),
             -1,
         )
@@ -267,7 +285,7 @@ class YoloHead(nn.Module):
         # Small boxes weigh up to twice as much as one that fills the image.
         scale = (2 - positives.boxes[:, 2:].prod(1, keepdim=True)).expand(-1, 2)
         factor = self.section.scale_x_y
-        centre_loss = _scaled_centre_loss(centre, centre_target, scale, factor)
+        centre_loss = scaled_centre_loss(centre, centre_target, scale, factor).sum()
         size_loss = (scale * (size_target - size).square()).sum() / 2
         class_loss = F.binary_cross_entropy_with_logits(classes, positives.classes, reduction="sum")
         with torch.no_grad():
@@ -285,11 +303,11 @@ def scaled_centre(centre: Tensor, factor: float) -> Tensor:
     return centre if factor == 1 else centre * factor - (factor - 1) / 2
 
 
-def _scaled_centre_loss(logits: Tensor, target: Tensor, weight: Tensor, factor: float) -> Tensor:
-    """Return the sum whose gradient is ``weight * (scaled centre - target)``, the logistic's slope left out.
+def scaled_centre_loss(logits: Tensor, target: Tensor, weight: Tensor, factor: float) -> Tensor:
+    """Return the loss whose gradient is ``weight * (scaled centre - target)``, the logistic's slope left out.
 
     That is the integral of ``factor * sigmoid(t) - (factor - 1) / 2 - target`` over the logit ``t``; for a factor of
     1 it is the binary cross-entropy.
     """
     shift = (factor - 1) / 2 + target
-    return (weight * (factor * F.softplus(logits) - shift * logits)).sum()
+    return weight * (factor * F.softplus(logits) - shift * logits)

@@ -8,110 +8,26 @@ Source: darknet src/parser.c (``parse_network_cfg``), src/network.c (``forward_n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import singledispatch
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from yolo_subbatch.darknet.layers import (
-    Add,
-    Concat,
-    ConvolutionalLayer,
-    GlobalAveragePool,
-    MaxPool,
-    ReorgLayer,
-    SoftmaxLayer,
-    UpsampleLayer,
-    activation,
-)
+from yolo_subbatch.darknet.build import build_layer
+from yolo_subbatch.darknet.layers_alexeyab import DropBlock
 from yolo_subbatch.darknet.loss import Losses, YoloHead, pad_truths
-from yolo_subbatch.darknet.sections import (
-    Avgpool,
-    Cfg,
-    Convolutional,
-    Dropout,
-    Maxpool,
-    Reorg,
-    Route,
-    Section,
-    Shortcut,
-    Softmax,
-    Upsample,
-    Yolo,
-)
-from yolo_subbatch.darknet.shapes import LayerShape, conv_padding, layer_table, pool_window, strides_of
+from yolo_subbatch.darknet.region import RegionHead
+from yolo_subbatch.darknet.report import check_buildable
+from yolo_subbatch.darknet.sections import Cfg, Yolo
+from yolo_subbatch.darknet.shapes import layer_table
 from yolo_subbatch.errors import CfgError
 
+DROPBLOCK_GROWS = 0.85  # share of the training
 FLAVOURS = ("auto", "pjreddie", "alexeyab")
 
 
-@singledispatch
-def build(section: Section, shape: LayerShape) -> nn.Module:
-    """Return the module of one section; ``shape`` tells what comes in and goes out."""
-    raise TypeError(f"no layer for [{section.title}]")
-
-
-@build.register
-def _(section: Convolutional, shape: LayerShape) -> nn.Module:
-    channels = shape.in_shape.channels
-    conv = nn.Conv2d(
-        channels, section.filters, section.size, strides_of(section), conv_padding(section), section.dilation,
-        section.groups, bias=not section.batch_normalize,
-    )  # fmt: skip
-    nn.init.normal_(conv.weight, std=math.sqrt(2 / (section.size**2 * channels // section.groups)))
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
-    # The running variance starts at torch's 1, not Darknet's 0, which makes an untrained network's output infinite.
-    bn = nn.BatchNorm2d(section.filters, eps=1e-5, momentum=0.01) if section.batch_normalize else nn.Identity()
-    return ConvolutionalLayer(conv, bn, activation(section.activation))
-
-
-@build.register
-def _(section: Maxpool, shape: LayerShape) -> nn.Module:
-    size, padding = pool_window(section)
-    return MaxPool(size, strides_of(section), padding)
-
-
-@build.register
-def _(section: Avgpool, shape: LayerShape) -> nn.Module:
-    return GlobalAveragePool()
-
-
-@build.register
-def _(section: Dropout, shape: LayerShape) -> nn.Module:
-    return nn.Dropout(section.probability)
-
-
-@build.register
-def _(section: Softmax, shape: LayerShape) -> nn.Module:
-    return SoftmaxLayer(section.groups, section.temperature)
-
-
-@build.register
-def _(section: Route, shape: LayerShape) -> nn.Module:
-    return Concat(section.groups, section.group_id)
-
-
-@build.register
-def _(section: Shortcut, shape: LayerShape) -> nn.Module:
-    return Add(section.alpha, section.beta, activation(section.activation))
-
-
-@build.register
-def _(section: Upsample, shape: LayerShape) -> nn.Module:
-    return UpsampleLayer(section.stride, section.scale)
-
-
-@build.register
-def _(section: Reorg, shape: LayerShape) -> nn.Module:
-    return ReorgLayer(section.stride, bool(section.reverse))
-
-
-@build.register
-def _(section: Yolo, shape: LayerShape) -> nn.Module:
-    return YoloHead(section, shape.cell)
+Head = YoloHead | RegionHead
 
 
 class Network(nn.Module):
@@ -133,12 +49,20 @@ class Network(nn.Module):
         super().__init__()
         if flavour not in FLAVOURS:
             raise CfgError(f"flavour={flavour}: unknown; use one of {', '.join(FLAVOURS)}")
-        self.cfg = cfg
-        self.flavour = flavour if flavour != "auto" else "alexeyab" if cfg.alexeyab else "pjreddie"
+        self.flavour = cfg.flavour(flavour)
+        #: Tells the flavour when it is written, also where no key of it did.
+        self.cfg = replace(cfg, alexeyab=self.flavour == "alexeyab")
+        for head in cfg.heads:
+            if isinstance(head, Yolo) and head.new_coords and self.flavour == "pjreddie":
+                raise CfgError(
+                    f"{cfg.path}:{head.line}: new_coords=1 with flavour=pjreddie, whose Darknet cannot read such a "
+                    "head; leave flavour out"
+                )
         table = layer_table(cfg)
-        self.layers = nn.ModuleList(build(shape.section, shape) for shape in table)
+        check_buildable(cfg, table)
+        self.layers = nn.ModuleList(build_layer(shape, self.flavour) for shape in table)
         self.sources = [shape.sources for shape in table]
-        heads = [index for index, layer in enumerate(self.layers) if isinstance(layer, YoloHead)]
+        heads = [index for index, layer in enumerate(self.layers) if isinstance(layer, Head)]
         #: Index of the output that each detection head reads.
         self.head_indices = [index - 1 for index in heads] or [len(table) - 1]
         self._heads = heads
@@ -147,9 +71,22 @@ class Network(nn.Module):
         self.plan = plan(self.sources, self.head_indices)
 
     @property
-    def heads(self) -> list[YoloHead]:
+    def heads(self) -> list[Head]:
         """The detection heads in the order of their sections."""
-        return [layer for layer in self.layers if isinstance(layer, YoloHead)]
+        return [layer for layer in self.layers if isinstance(layer, Head)]
+
+    def set_seen(self, seen: int) -> None:
+        """Tell the layers that change with the training how many images it has had, before a batch.
+
+        ``[region]`` starts with a warm-up, ``dropblock`` grows during the first 85 % of ``max_batches``. Without a call
+        a network is past both.
+        """
+        growing = DROPBLOCK_GROWS * self.cfg.net.max_batches * self.cfg.net.batch
+        for layer in self.layers:
+            if isinstance(layer, RegionHead):
+                layer.seen = seen
+            elif isinstance(layer, DropBlock):
+                layer.grown = min(1.0, seen / growing) if growing else 1.0
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Compute the raw maps.

@@ -12,24 +12,25 @@ from collections import defaultdict
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from yolo_subbatch.darknet.layers import ConvolutionalLayer
+from yolo_subbatch.darknet.layers import ConnectedLayer, ConvolutionalLayer
+from yolo_subbatch.darknet.layers_alexeyab import WeightedAdd
 from yolo_subbatch.darknet.network import Network
 
 
 def darknet_sgd(network: Network) -> torch.optim.SGD:
     """Return the optimizer of a network, at the rate, momentum and decay of its ``[net]``.
 
-    Convolution weights decay; biases and batch-norm scales do not. A section's own ``learning_rate`` is kept in its
-    parameter group as ``rate_factor``, which :func:`set_rate` honours.
+    The weights of convolutions, of ``[connected]`` and of ``[shortcut]`` decay; biases and batch-norm scales do not. A
+    section's own ``learning_rate`` is kept in its parameter group as ``rate_factor``, which :func:`set_rate` honours.
     """
     net = network.cfg.net
     groups: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
     frozen: list[nn.Parameter] = []
     for index, (section, layer) in enumerate(zip(network.cfg.sections, network.layers, strict=True)):
         for parameter in layer.parameters():
-            weight = isinstance(layer, ConvolutionalLayer) and parameter is layer.conv.weight
+            weight = parameter is _weight(layer)
             groups[section.learning_rate, weight].append(parameter)
             if weight and index < network.frozen:
                 frozen.append(parameter)
@@ -51,6 +52,15 @@ def darknet_sgd(network: Network) -> torch.optim.SGD:
         # pjreddie's Darknet goes on decaying the weights of frozen layers; AlexeyAB's leaves them alone.
         optimizer.register_step_pre_hook(_ZeroGradients(frozen))
     return optimizer
+
+
+def _weight(layer: nn.Module) -> Tensor | None:
+    """Return the parameter of a layer that decays."""
+    if isinstance(layer, ConvolutionalLayer):
+        return layer.conv.weight
+    if isinstance(layer, ConnectedLayer):
+        return layer.linear.weight
+    return layer.weight if isinstance(layer, WeightedAdd) else None
 
 
 class _ZeroGradients:

@@ -13,19 +13,25 @@ import math
 import re
 import types
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from yolo_subbatch.darknet.limits import FILES, LEAST, MOST, NAMES, NUMBER, WHOLE
 from yolo_subbatch.darknet.sections import (
     ACTIVATIONS,
     ALEXEYAB_KEYS,
+    ALEXEYAB_SECTIONS,
     NOT_BUILT,
     POLICIES,
     SECTION_TYPES,
     SHORT_NAMES,
     Cfg,
+    GaussianYolo,
+    HeadSection,
     Net,
+    Region,
     Section,
     Yolo,
     keys_of,
@@ -33,6 +39,7 @@ from yolo_subbatch.darknet.sections import (
 from yolo_subbatch.errors import CfgError
 
 LARGEST_FILE = 16 * 2**20  # bytes; the longest published cfg has 30 thousand
+MOST_WARNINGS = 1000  # a text with more faults that Darknet would pass over is no cfg
 CLOSE = 0.8  # difflib ratio from which an unknown key counts as a typing mistake
 HINTS = {title: get_type_hints(kind) for title, kind in SECTION_TYPES.items()}  # evaluated once: it is slow
 
@@ -56,9 +63,11 @@ def read_cfg(path: str | Path) -> Cfg:
     try:
         if file.is_dir():
             raise CfgError(f"{file}: this is a folder; give the .cfg file inside it")
-        data = file.read_bytes() if file.stat().st_size <= LARGEST_FILE else b"\0"
-    except OSError as error:
-        raise CfgError(f"{file}: cannot be read ({error.strerror}); check the path of the cfg") from error
+        # a device would give bytes for ever
+        data = b"\0" if file.is_char_device() or file.stat().st_size > LARGEST_FILE else file.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: no possible name of a file
+        reason = getattr(error, "strerror", error)
+        raise CfgError(f"{shorten(str(file), 300)}: cannot be read ({reason}); check the path of the cfg") from error
     if b"\0" in data:
         raise CfgError(f"{file}: this is a binary file, not a Darknet cfg; give the .cfg, weights go to weights=")
     try:
@@ -97,7 +106,8 @@ def parse_cfg(text: str, path: str = "<string>") -> Cfg:
     parser.check_net(net)
     if parser.ignored:
         parser.warn(0, "accepted without effect: " + ", ".join(sorted(parser.ignored)))
-    return Cfg(net, tuple(sections), path, tuple(parser.warnings), parser.alexeyab)
+    told = tuple(sorted(parser.alexeyab))
+    return Cfg(net, tuple(sections), path, tuple(parser.warnings), bool(told), told)
 
 
 class _Parser:
@@ -107,7 +117,7 @@ class _Parser:
         self.path = path
         self.warnings: list[str] = []
         self.ignored: set[str] = set()
-        self.alexeyab = False
+        self.alexeyab: set[str] = set()  # the keys present that only that Darknet reads
 
     def where(self, line: int) -> str:
         return f"{self.path}:{line}" if line else self.path
@@ -164,15 +174,28 @@ class _Parser:
         kind = SECTION_TYPES[block.title]
         known, hints = keys_of(kind), HINTS[block.title]
         values: dict[str, Any] = {"line": block.line}
+        if block.title in ALEXEYAB_SECTIONS:
+            self.alexeyab.add(f"[{block.title}]")
         for key, (text, number) in block.entries.items():
-            self.alexeyab |= key in ALEXEYAB_KEYS
+            if key in ALEXEYAB_KEYS:
+                self.alexeyab.add(key)
             if key in known:
                 values[known[key]] = self.value(key, text, hints[known[key]], number)
             else:
                 self.other_key(kind, key, text, number)
+        values |= {key: self.beside(key, *block.entries[key]) for key in FILES if key in known and key in values}
         section = kind(**values)
         self.check_section(section, block)
         return section
+
+    def beside(self, key: str, name: str, line: int) -> str:
+        """Return the path of a file that the cfg names; where it is found, whole, so that a copied cfg finds it too."""
+        folder = Path(self.path).parent
+        tried = (folder / name, folder.resolve().parent / name, Path(name))
+        with suppress(OSError, ValueError):  # too long for a name, or with characters that none has
+            if name.isprintable():
+                return next((str(file.resolve()) for file in tried if file.is_file()), name)
+        raise self.error(line, f"{key}={shorten(name)}", "give the name of a file")
 
     def other_key(self, kind: type[Section], key: str, text: str, line: int) -> None:
         """Deal with a key that has no field: AlexeyAB's without effect, a typing mistake, or unknown."""
@@ -185,10 +208,13 @@ class _Parser:
         if key in kind.ignored:
             self.ignored.add(key)
             return
+        found = f"unknown key {shorten(key)} in [{kind.title}]"
+        if len(self.warnings) >= MOST_WARNINGS:
+            raise self.error(line, found, "one of very many; give a Darknet cfg")
         near = difflib.get_close_matches(key, [*keys_of(kind), *kind.ignored, *kind.unsupported], 1, CLOSE)
         if near:
-            raise self.error(line, f"unknown key {shorten(key)} in [{kind.title}]", f"did you mean {near[0]}?")
-        self.warn(line, f"unknown key {shorten(key)} in [{kind.title}] is not used")
+            raise self.error(line, found, f"did you mean {near[0]}?")
+        self.warn(line, f"{found} is not used")
 
     def value(self, key: str, text: str, hint: Any, line: int) -> Any:
         """Convert one value to the type of its field."""
@@ -213,14 +239,12 @@ class _Parser:
 
     def check_section(self, section: Section, block: Block) -> None:
         """Check what a section can know by itself; what needs its neighbours is checked in ``shapes``."""
-        for name, least in LEAST.items():
+        for name in block.entries:
             number = getattr(section, name, None)
-            if number is not None and number < least and name in block.entries:
-                raise self.error(block.entries[name][1], f"{name}={number}", f"{name} is at least {least:g}")
-        for name, most in MOST.items():
-            number = getattr(section, name, None)
-            if number is not None and number > most:
-                raise self.error(block.entries[name][1], f"{name}={number}", f"{name} is at most {most:g}")
+            if number is not None and number < LEAST.get(name, number):
+                raise self.error(block.entries[name][1], f"{name}={number}", f"{name} is at least {LEAST[name]:g}")
+            if number is not None and number > MOST.get(name, number):
+                raise self.error(block.entries[name][1], f"{name}={number}", f"{name} is at most {MOST[name]:g}")
         if isinstance(section, Net):
             for name in ("scale", "scales"):
                 value = getattr(section, name)
@@ -235,55 +259,54 @@ class _Parser:
             raise self.error(line, f"unknown activation {shorten(activation)}", advice)
         if section.stopbackward > 1:  # AlexeyAB's GPU code alone reads it as a number of iterations
             self.warn(block.entries["stopbackward"][1], "the layers up to here are frozen for the whole run")
+        for key, known in NAMES.items():
+            name = getattr(section, key, known[0])
+            if name not in known:
+                raise self.error(
+                    block.entries[key][1], f"unknown {key}={shorten(name)}", "use one of " + ", ".join(known)
+                )
+        if isinstance(section, HeadSection):
+            self.check_anchors(section, block)
         if isinstance(section, Yolo):
             self.check_yolo(section, block)
 
-    def check_yolo(self, head: Yolo, block: Block) -> None:
+    def check_anchors(self, head: HeadSection, block: Block) -> None:
         line = block.entries.get("anchors", block.entries.get("num", ("", block.line)))[1]
         if len(head.anchors) != 2 * head.num:
             raise self.error(
                 line, f"{len(head.anchors)} anchor values for num={head.num}", "give num pairs of width,height"
             )
         if any(value <= 0 for value in head.anchors):
-            raise self.error(line, "an anchor is not positive", "give widths and heights in input pixels")
+            unit = "cells" if isinstance(head, Region) else "input pixels"
+            raise self.error(line, "an anchor is not positive", f"give widths and heights in {unit}")
+
+    def check_yolo(self, head: Yolo, block: Block) -> None:
+        if isinstance(head, GaussianYolo) and head.objectness_smooth:
+            line = block.entries["objectness_smooth"][1]
+            raise self.error(line, "objectness_smooth=1 is not built for this head", "remove it")
         bad = [index for index in head.selected if not 0 <= index < head.num]
         if bad or not head.selected or len(set(head.selected)) < len(head.selected):
             found = f"mask={','.join(map(str, head.selected))} for num={head.num}"
             raise self.error(block.entries["mask"][1], found, f"use different indices from 0 to {head.num - 1}")
+        if len(head.counters_per_class) not in (0, head.classes):
+            line = block.entries["counters_per_class"][1]
+            found = f"{len(head.counters_per_class)} counters_per_class for classes={head.classes}"
+            raise self.error(line, found, "give one number a class")
 
     def check_net(self, net: Net) -> None:
         if net.time_steps != 1:
-            raise self.error(
-                net.line,
-                f"time_steps={net.time_steps}",
-                "only recurrent networks have time steps, and they are not built; remove the line",
-            )
+            advice = "only recurrent networks have time steps, and they are not built; remove the line"
+            raise self.error(net.line, f"time_steps={net.time_steps}", advice)
         for name in ("width", "height", "channels"):
             if getattr(net, name) < 1:
-                raise self.error(
-                    net.line,
-                    f"[net] has no {name}",
-                    f"give {name}=, for example {name}={3 if name == 'channels' else 416}",
-                )
+                example = 3 if name == "channels" else 416
+                raise self.error(net.line, f"[net] has no {name}", f"give {name}=, for example {name}={example}")
         if net.policy == "steps" and len(net.steps) != len(net.scales):
             raise self.error(net.line, f"{len(net.steps)} steps and {len(net.scales)} scales", "give one scale a step")
         if net.policy == "steps" and not net.steps:
             raise self.error(net.line, "policy=steps without steps", "give steps= and scales=")
         if net.policy not in POLICIES:
             self.warn(net.line, f"unknown policy {shorten(net.policy)}; the rate is constant, as in Darknet")
-
-
-LEAST: dict[str, float] = {
-    "batch": 1, "subdivisions": 1, "width": 1, "height": 1, "channels": 1, "filters": 1, "size": 1, "groups": 1,
-    "stride_x": 1, "stride_y": 1, "dilation": 1, "pad": 0, "padding": 0, "group_id": 0, "classes": 1, "num": 1,
-    "max": 1, "jitter": 0, "random": 0, "burn_in": 0, "max_batches": 0, "learning_rate": 0, "decay": 0,
-    "momentum": 0, "step": 1, "power": 0, "probability": 0, "temperature": 1e-12, "ignore_thresh": 0,
-    "truth_thresh": 0, "scale_x_y": 1e-6, "saturation": 1e-6, "exposure": 1e-6, "gamma": 0, "learning_rate_min": 0,
-    "sgdr_cycle": 0, "sgdr_mult": 1, "numload": 0,
-}  # fmt: skip
-MOST: dict[str, float] = {"probability": 1}
-WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def with_net(cfg: Cfg, **values: Any) -> Cfg:

@@ -35,12 +35,12 @@ def _step(net: Net, iteration: int) -> float:
     return _power(net.scale, iteration // net.step)
 
 
-def _power(base: float, exponent: int) -> float:
+def _power(base: float, exponent: float) -> float:
     """Return ``base ** exponent``, infinite where it overflows, as C's pow has it."""
     try:
         return float(base**exponent)
     except OverflowError:
-        return math.inf
+        return -math.inf if base < 0 and exponent % 2 else math.inf
 
 
 def _steps(net: Net, iteration: int) -> float:
@@ -56,7 +56,7 @@ def _poly(net: Net, iteration: int) -> float:
         return 1.0
     remaining = 1 - _float32(iteration / net.max_batches)
     # Past max_batches Darknet raises a negative number to the power, as C's pow does for a whole one.
-    return remaining**net.power if remaining >= 0 or float(net.power).is_integer() else math.nan
+    return _power(remaining, net.power) if remaining >= 0 or float(net.power).is_integer() else math.nan
 
 
 def _float32(value: float) -> float:
@@ -77,6 +77,9 @@ def _sgdr(net: Net, iteration: int) -> float:
     """Cosine annealing with warm restarts, each cycle ``sgdr_mult`` times as long as the one before."""
     cycle = length = net.sgdr_cycle or max(1, net.max_batches)
     start = 0
+    if net.sgdr_mult <= 1:  # cycles of one length need not be counted one by one
+        start = max(0, iteration - 1) // length * length
+        cycle = start + length
     while cycle < iteration:
         length *= max(1, net.sgdr_mult)
         start, cycle = cycle, cycle + length

@@ -11,36 +11,34 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
-ACTIVATIONS = frozenset(
-    "elu gelu hard_mish hardtan leaky lhtan linear loggy logistic mish normalize_channels normalize_channels_softmax "
-    "normalize_channels_softmax_maxval plse ramp relie relu relu6 revleaky selu stair swish tanh".split()
-)
+from yolo_subbatch.darknet.layer_sections import ACTIVATIONS as ACTIVATIONS
+from yolo_subbatch.darknet.layer_sections import LAYER_SECTIONS as LAYER_SECTIONS
+from yolo_subbatch.darknet.layer_sections import WEIGHTS_NORMALIZATIONS as WEIGHTS_NORMALIZATIONS
+from yolo_subbatch.darknet.layer_sections import WEIGHTS_TYPES as WEIGHTS_TYPES
+from yolo_subbatch.darknet.layer_sections import Activation as Activation
+from yolo_subbatch.darknet.layer_sections import Avgpool as Avgpool
+from yolo_subbatch.darknet.layer_sections import Batchnorm as Batchnorm
+from yolo_subbatch.darknet.layer_sections import Connected as Connected
+from yolo_subbatch.darknet.layer_sections import Convolutional as Convolutional
+from yolo_subbatch.darknet.layer_sections import Crop as Crop
+from yolo_subbatch.darknet.layer_sections import Dropout as Dropout
+from yolo_subbatch.darknet.layer_sections import Empty as Empty
+from yolo_subbatch.darknet.layer_sections import L2norm as L2norm
+from yolo_subbatch.darknet.layer_sections import LocalAvgpool as LocalAvgpool
+from yolo_subbatch.darknet.layer_sections import Maxpool as Maxpool
+from yolo_subbatch.darknet.layer_sections import Reorg as Reorg
+from yolo_subbatch.darknet.layer_sections import Reorg3d as Reorg3d
+from yolo_subbatch.darknet.layer_sections import Route as Route
+from yolo_subbatch.darknet.layer_sections import Sam as Sam
+from yolo_subbatch.darknet.layer_sections import ScaleChannels as ScaleChannels
+from yolo_subbatch.darknet.layer_sections import Section as Section
+from yolo_subbatch.darknet.layer_sections import Shortcut as Shortcut
+from yolo_subbatch.darknet.layer_sections import Softmax as Softmax
+from yolo_subbatch.darknet.layer_sections import Upsample as Upsample
+
 POLICIES = ("constant", "step", "steps", "exp", "poly", "sigmoid", "random", "sgdr")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """What every layer section may say; the concrete sections add their own keys."""
-
-    learning_rate: float = 1.0  # a factor on the rate of [net], for this layer alone
-    stopbackward: int = 0  # 1: this layer and all before it are frozen
-    onlyforward: int = 0
-    dontload: int = 0
-    dontloadscales: int = 0
-    dontsave: int = 0
-    numload: int = 0
-    smooth: float = 0.0
-    truth: int = 0
-    line: int = field(default=0, compare=False)  # where the section starts in its file
-
-    #: The section's name in a cfg.
-    title: ClassVar[str] = ""
-    #: Keys of AlexeyAB's Darknet that are accepted and have no effect here.
-    ignored: ClassVar[frozenset[str]] = frozenset({
-        "burnin_update", "clip", "dont_update", "dropblock", "train_only_bn",
-    })  # fmt: skip
-    #: Keys that would change the output, with the only value that is built.
-    unsupported: ClassVar[dict[str, str]] = {}
+IOU_LOSSES = ("mse", "iou", "giou", "diou", "ciou")
+NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +47,10 @@ class Net(Section):
 
     title: ClassVar[str] = "net"
     ignored: ClassVar[frozenset[str]] = Section.ignored | frozenset(
-        "adam B1 B2 eps max_crop min_crop aspect center clip inputs notruth random "
-        "adversarial_lr attention augment_speed badlabels_reject_threshold badlabels_rejection_percentage blur "
-        "contrastive contrastive_color contrastive_jit_flip cudnn_half cutmix dynamic_minibatch ema_alpha "
-        "equidistant_point gaussian_noise label_smooth_eps letter_box loss_scale max_chart_loss mixup momentum_min "
-        "mosaic mosaic_bound num_sigmas_reject_badlabels optimized_memory reset_seq_every resize_step seq_scales "
+        "adam B1 B2 eps max_crop min_crop aspect center clip inputs notruth random adversarial_lr attention "
+        "augment_speed badlabels_reject_threshold badlabels_rejection_percentage contrastive contrastive_color "
+        "contrastive_jit_flip cudnn_half equidistant_point label_smooth_eps loss_scale max_chart_loss "
+        "momentum_min num_sigmas_reject_badlabels optimized_memory reset_seq_every seq_scales "
         "sequential_subdivisions track try_fix_nan unsupervised use_cuda_graph weights_reject_freq "
         "workspace_size_limit_MB gpu_index log_step save_weights".split()
     )
@@ -84,125 +81,24 @@ class Net(Section):
     exposure: float = 1.0
     hue: float = 0.0
     flip: int = 1
+    # AlexeyAB's alone
+    letter_box: int = 0
+    mosaic: int = 0
+    mosaic_bound: int = 0
+    mixup: int = 0  # 1; other numbers stand for cutmix and mosaic
+    cutmix: int = 0
+    blur: int = 0
+    gaussian_noise: int = 0
+    resize_step: int = 32
+    dynamic_minibatch: int = 0  # has no effect: the batch, and with it the update, stays the same
+    ema_alpha: float = 0.0
 
-
-@dataclass(frozen=True, kw_only=True)
-class Convolutional(Section):
-    """``[convolutional]``: convolution, optional batch normalisation, activation."""
-
-    title: ClassVar[str] = "convolutional"
-    ignored: ClassVar[frozenset[str]] = Section.ignored | frozenset(
-        "angle assisted_excitation binary bin_output coordconv deform flipped grad_centr rotate share_index stretch "
-        "stretch_sway sway temp wait_stream xnor".split()
-    )
-    unsupported: ClassVar[dict[str, str]] = {
-        "antialiasing": "0", "binary": "0", "xnor": "0", "share_index": "-1000000000", "assisted_excitation": "0",
-        "cbn": "0", "sway": "0", "rotate": "0", "stretch": "0", "stretch_sway": "0", "deform": "0",
-    }  # fmt: skip
-
-    batch_normalize: int = 0
-    filters: int = 1
-    size: int = 1
-    stride: int = 1
-    stride_x: int | None = None
-    stride_y: int | None = None
-    pad: int = 0
-    padding: int = 0
-    dilation: int = 1
-    groups: int = 1
-    activation: str = "logistic"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Maxpool(Section):
-    """``[maxpool]``: padding is the total of both sides, ``size - 1`` unless given."""
-
-    title: ClassVar[str] = "maxpool"
-    unsupported: ClassVar[dict[str, str]] = {"antialiasing": "0", "maxpool_depth": "0", "out_channels": "1"}
-
-    size: int | None = None  # defaults to the stride
-    stride: int = 1
-    stride_x: int | None = None
-    stride_y: int | None = None
-    padding: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Avgpool(Section):
-    """``[avgpool]``: the mean over each whole channel."""
-
-    title: ClassVar[str] = "avgpool"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dropout(Section):
-    """``[dropout]``: off at inference, scaled by ``1 / (1 - probability)`` in training."""
-
-    title: ClassVar[str] = "dropout"
-    ignored: ClassVar[frozenset[str]] = Section.ignored | frozenset(
-        {"dropblock_size_rel", "dropblock_size_abs", "dropblock_relative"}
-    )
-    unsupported: ClassVar[dict[str, str]] = {"dropblock": "0"}
-
-    probability: float = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Softmax(Section):
-    """``[softmax]``: over the channels of each group, at every place."""
-
-    title: ClassVar[str] = "softmax"
-    unsupported: ClassVar[dict[str, str]] = {"tree": "", "spatial": "0"}
-
-    groups: int = 1
-    temperature: float = 1.0
-    noloss: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Route(Section):
-    """``[route]``: concatenates earlier outputs; with ``groups`` only the part ``group_id`` of each."""
-
-    title: ClassVar[str] = "route"
-
-    layers: tuple[int, ...] = ()
-    groups: int = 1
-    group_id: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shortcut(Section):
-    """``[shortcut]``: ``activation(alpha * input + beta * from)``."""
-
-    title: ClassVar[str] = "shortcut"
-    unsupported: ClassVar[dict[str, str]] = {"weights_type": "none"}
-    ignored: ClassVar[frozenset[str]] = Section.ignored | {"weights_normalization"}
-
-    from_: tuple[int, ...] = ()
-    activation: str = "linear"
-    alpha: float = 1.0
-    beta: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upsample(Section):
-    """``[upsample]``: nearest neighbour; a negative stride sums each window instead."""
-
-    title: ClassVar[str] = "upsample"
-
-    stride: int = 2
-    scale: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reorg(Section):
-    """``[reorg]``: YOLOv2's rearrangement of space into channels, in Darknet's own order."""
-
-    title: ClassVar[str] = "reorg"
-    unsupported: ClassVar[dict[str, str]] = {"extra": "0", "flatten": "0"}
-
-    stride: int = 1
-    reverse: int = 0
+    @property
+    def mixing(self) -> str:
+        """How training images are mixed: ``mosaic``, ``cutmix``, ``mixup`` or not at all."""
+        if self.mosaic:
+            return "mosaic"
+        return "cutmix" if self.cutmix else {1: "mixup", 2: "cutmix", 3: "mosaic", 4: "mosaic"}.get(self.mixup, "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,12 +107,9 @@ class Yolo(Section):
 
     title: ClassVar[str] = "yolo"
     ignored: ClassVar[frozenset[str]] = Section.ignored | frozenset(
-        "beta1 beta2 beta_nms cls_normalizer counters_per_class delta_normalizer detection_gain dets_for_show "
-        "dets_for_track embedding_layer track_ciou_norm track_history_size "
-        "focal_loss iou_loss iou_normalizer iou_thresh iou_thresh_kind label_smooth_eps map max_delta nms_kind "
-        "obj_normalizer objectness_smooth resize show_details sim_thresh".split()
+        "beta1 beta2 detection_gain dets_for_show dets_for_track embedding_layer map sim_thresh "
+        "track_ciou_norm track_history_size".split()
     )
-    unsupported: ClassVar[dict[str, str]] = {"new_coords": "0"}
 
     classes: int = 20
     num: int = 1
@@ -224,10 +117,28 @@ class Yolo(Section):
     anchors: tuple[float, ...] = ()
     max: int | None = None  # boxes per image; 90 in pjreddie's Darknet, 200 in AlexeyAB's
     jitter: float = 0.2
+    resize: float = 1.0  # AlexeyAB's alone
     random: float = 0.0
     ignore_thresh: float = 0.5
     truth_thresh: float = 1.0
+    # AlexeyAB's alone. The first two change what the head's numbers mean, the others the loss of that flavour.
     scale_x_y: float = 1.0
+    new_coords: int = 0  # 1: the convolution before has the logistic; width is (2 v)^2 anchors
+    iou_loss: str = "mse"
+    iou_normalizer: float = 0.75
+    obj_normalizer: float = 1.0
+    cls_normalizer: float = 1.0  # acts only together with counters_per_class
+    delta_normalizer: float = 1.0
+    iou_thresh: float = 1.0  # below 1: other anchors that fit a truth better than this learn it too
+    iou_thresh_kind: str = "iou"
+    max_delta: float | None = None  # bounds what an IoU loss gives, and the weight of a class
+    label_smooth_eps: float = 0.0
+    focal_loss: int = 0
+    counters_per_class: tuple[int, ...] = ()
+    objectness_smooth: int = 0
+    show_details: int = 1  # 0: the printed cost of an IoU loss is the squared length of its delta, as with mse
+    nms_kind: str = "default"
+    beta_nms: float = 0.6
 
     @property
     def anchor_pairs(self) -> tuple[tuple[float, float], ...]:
@@ -239,33 +150,101 @@ class Yolo(Section):
         """The indices of the anchors that this head predicts."""
         return tuple(range(self.num)) if self.mask is None else self.mask
 
+    @property
+    def values(self) -> int:
+        """Numbers that the head predicts for an anchor."""
+        return 5 + self.classes
 
-SECTION_TYPES: dict[str, type[Section]] = {
-    kind.title: kind
-    for kind in (
-        Net, Convolutional, Maxpool, Avgpool, Dropout, Softmax, Route, Shortcut, Upsample, Reorg, Yolo,
-    )
-}  # fmt: skip
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianYolo(Yolo):
+    """``[Gaussian_yolo]``: a ``[yolo]`` head that also predicts how unsure each side of a box is; AlexeyAB's alone."""
+
+    title: ClassVar[str] = "Gaussian_yolo"
+    unsupported: ClassVar[dict[str, str]] = {"yolo_point": "center"}
+
+    uc_normalizer: float = 1.0  # weight of the uncertainties in the loss
+
+    @property
+    def values(self) -> int:
+        """Numbers that the head predicts for an anchor."""
+        return 9 + self.classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region(Section):
+    """``[region]``: YOLOv2's detection head; ``anchors`` are pairs of width and height in cells of its grid."""
+
+    title: ClassVar[str] = "region"
+    ignored: ClassVar[frozenset[str]] = Section.ignored | frozenset("absolute log mask_scale sqrt".split())
+    unsupported: ClassVar[dict[str, str]] = {"classfix": "0", "coords": "4", "focal_loss": "0"}
+
+    classes: int = 20
+    num: int = 1
+    anchors: tuple[float, ...] = ()
+    max: int | None = None  # boxes per image; 30 in pjreddie's Darknet, 200 in AlexeyAB's
+    jitter: float = 0.2
+    resize: float = 1.0  # AlexeyAB's alone
+    random: float = 0.0
+    softmax: int = 0  # 0: a logistic for every class
+    background: int = 0  # 1: in the place of objectness stands a class for no object
+    thresh: float = 0.5  # a box that overlaps a truth by more learns no "no object"
+    rescore: int = 0  # 1: objectness learns the overlap with the truth instead of 1
+    bias_match: int = 0  # 1: a truth goes to the anchor of the best size, 0: to the predicted size
+    coord_scale: float = 1.0
+    object_scale: float = 1.0
+    noobject_scale: float = 1.0
+    class_scale: float = 1.0
+    tree: str = ""  # file with the hierarchy of the classes
+    map: str = ""  # file with the class of the hierarchy for every class of the labels
+
+    @property
+    def anchor_pairs(self) -> tuple[tuple[float, float], ...]:
+        """Every anchor as ``(width, height)`` in cells."""
+        return tuple(zip(self.anchors[::2], self.anchors[1::2], strict=True))
+
+    @property
+    def selected(self) -> tuple[int, ...]:
+        """The indices of the anchors that this head predicts: all."""
+        return tuple(range(self.num))
+
+    @property
+    def values(self) -> int:
+        """Numbers that the head predicts for an anchor."""
+        return 5 + self.classes
+
+
+HeadSection = Yolo | Region
+
+
+def most_truths(head: HeadSection, flavour: str) -> int:
+    """Return how many boxes of an image count."""
+    return head.max or (200 if flavour == "alexeyab" else 30 if isinstance(head, Region) else 90)
+
+
+_KINDS: tuple[type[Section], ...] = (Net, *LAYER_SECTIONS, Yolo, GaussianYolo, Region)
+SECTION_TYPES: dict[str, type[Section]] = {kind.title: kind for kind in _KINDS}
 SHORT_NAMES = {
     "network": "net", "conv": "convolutional", "max": "maxpool", "avg": "avgpool", "soft": "softmax",
-    "conn": "connected",
+    "conn": "connected", "local_avg": "local_avgpool", "reorg_old": "reorg", "silence": "empty",
 }  # fmt: skip
 
 #: Darknet's other sections: no typing mistakes, so that no other name is proposed.
 NOT_BUILT = frozenset(
-    "activation batchnorm connected contrastive conv_lstm cost crnn crop deconv deconvolutional detection empty "
-    "Gaussian_yolo gru history implicit_add implicit_mul iseg l2norm local local_avgpool logistic lrn lstm "
-    "normalization region reorg3d reorg_old rnn sam scale_channels silence".split()
+    "contrastive conv_lstm cost crnn deconv deconvolutional detection gru history implicit iseg local logistic lrn "
+    "lstm normalization rnn".split()
 )
 
+# Sections that only AlexeyAB's Darknet (or hank-ai's, its heir) reads.
+ALEXEYAB_SECTIONS = frozenset("Gaussian_yolo local_avgpool reorg3d sam scale_channels".split())
 # A cfg that holds one of these was written for AlexeyAB's Darknet (or hank-ai's, its heir).
 ALEXEYAB_KEYS = frozenset(
-    "antialiasing beta_nms cbn cls_normalizer counters_per_class cutmix dilation dynamic_minibatch ema_alpha "
-    "focal_loss gaussian_noise group_id iou_loss iou_normalizer iou_thresh label_smooth_eps learning_rate_min "
-    "letter_box loss_scale max_chart_loss max_delta maxpool_depth mixup mosaic new_coords nms_kind obj_normalizer "
-    "objectness_smooth optimized_memory resize resize_step scale_x_y sequential_subdivisions sgdr_cycle sgdr_mult "
-    "stride_x stride_y track try_fix_nan use_cuda_graph weights_normalization weights_type "
-    "workspace_size_limit_MB".split()
+    "antialiasing beta_nms blur cbn cls_normalizer counters_per_class cutmix delta_normalizer dilation "
+    "dynamic_minibatch ema_alpha focal_loss gaussian_noise group_id iou_loss iou_normalizer iou_thresh "
+    "iou_thresh_kind label_smooth_eps learning_rate_min letter_box loss_scale max_chart_loss max_delta "
+    "maxpool_depth mixup mosaic mosaic_bound new_coords nms_kind obj_normalizer objectness_smooth optimized_memory "
+    "resize resize_step scale_x_y sequential_subdivisions sgdr_cycle sgdr_mult show_details stride_x stride_y track "
+    "try_fix_nan use_cuda_graph weights_normalization weights_type workspace_size_limit_MB".split()
 )
 
 
@@ -283,8 +262,25 @@ class Cfg:
     path: str = field(default="<string>", compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     alexeyab: bool = False  # a key that only AlexeyAB's Darknet reads is present
+    alexeyab_keys: tuple[str, ...] = field(default=(), compare=False)  # those keys, sorted
 
     @property
-    def heads(self) -> tuple[Yolo, ...]:
-        """The ``[yolo]`` sections in order."""
-        return tuple(section for section in self.sections if isinstance(section, Yolo))
+    def heads(self) -> tuple[HeadSection, ...]:
+        """The detection heads in order: ``[yolo]``, ``[Gaussian_yolo]`` and ``[region]``."""
+        return tuple(section for section in self.sections if isinstance(section, HeadSection))
+
+    def flavour(self, asked: str = "auto") -> str:
+        """Return whose Darknet decides where they differ, ``pjreddie`` or ``alexeyab``, for what a user asked."""
+        return asked if asked != "auto" else "alexeyab" if self.alexeyab else "pjreddie"
+
+    def flavour_line(self, asked: str = "auto") -> str:
+        """Say the flavour and why it is that one, in one line."""
+        flavour = self.flavour(asked)
+        keys = ", ".join(self.alexeyab_keys[:3]) + (", ..." if len(self.alexeyab_keys) > 3 else "")
+        if asked != "auto":
+            reason = "as asked" + (f", without {keys}" if keys and flavour == "pjreddie" else "")
+        elif self.alexeyab:
+            reason = f"the cfg has {keys}" if keys else "the cfg's"
+        else:
+            reason = "the cfg has no key that only AlexeyAB's Darknet reads"
+        return f"flavour: {flavour} ({reason})"

@@ -3,7 +3,8 @@
 A header of three 32-bit integers and the count of images seen (64 bits from version 0.2 on, 32 before), then float32
 arrays layer by layer, little endian.
 
-Source: darknet ``load_weights_upto``, ``save_weights_upto`` and ``load_convolutional_weights`` in src/parser.c.
+Source: darknet ``load_weights_upto``, ``save_weights_upto``, ``load_convolutional_weights``,
+``load_connected_weights`` and ``load_batchnorm_weights`` in src/parser.c, AlexeyAB/darknet ``load_shortcut_weights``.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from yolo_subbatch.darknet.layers import ConvolutionalLayer
+from yolo_subbatch.darknet.layers import ConnectedLayer, ConvolutionalLayer
+from yolo_subbatch.darknet.layers_alexeyab import WeightedAdd
 from yolo_subbatch.darknet.network import Network
+from yolo_subbatch.darknet.parser import shorten
 from yolo_subbatch.darknet.sections import Convolutional
 from yolo_subbatch.errors import WeightsError
 
 WeightsFile = str | Path | BinaryIO
+LONGEST_HEADER = 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ class Header:
         wide = self.major * 10 + self.minor >= 2 and self.major < 1000 and self.minor < 1000
         return 20 if wide else 16
 
+    @property
+    def transposed(self) -> bool:
+        """Whether ``[connected]`` weights stand input by input, as the first Darknets wrote them."""
+        return self.major > 1000 or self.minor > 1000
+
 
 def darknet_order(network: Network, loading: bool = True) -> Iterator[tuple[int, list[Tensor]]]:
     """Yield each layer that has weights, as its index and its arrays in the order of the file.
@@ -57,24 +66,39 @@ def darknet_order(network: Network, loading: bool = True) -> Iterator[tuple[int,
         loading: Leave out what ``dontload`` and ``dontloadscales`` exclude; otherwise what ``dontsave`` excludes.
     """
     for index, (section, layer) in enumerate(zip(network.cfg.sections, network.layers, strict=True)):
-        if not isinstance(section, Convolutional) or not isinstance(layer, ConvolutionalLayer):
-            continue
         if section.dontload if loading else section.dontsave:
             continue
-        arrays = _arrays(layer, scales=not (loading and section.dontloadscales))
-        count = section.numload if loading and section.numload else section.filters
-        yield index, [each[:count] for each in arrays]
+        arrays = _arrays(layer, network.flavour, scales=not (loading and section.dontloadscales))
+        if isinstance(section, Convolutional) and loading and section.numload:
+            arrays = [each[: section.numload] for each in arrays]
+        if arrays:
+            yield index, arrays
 
 
-def _arrays(layer: ConvolutionalLayer, scales: bool) -> list[Tensor]:
-    bn, conv = layer.bn, layer.conv
+def _arrays(layer: nn.Module, flavour: str, scales: bool) -> list[Tensor]:
+    """Return the arrays of one layer as its file has them; none where there is nothing to save."""
+    if isinstance(layer, ConvolutionalLayer):
+        bias, norm = _norm(layer.bn, layer.conv.bias, scales)
+        return [bias, *norm, layer.conv.weight.data]
+    if isinstance(layer, ConnectedLayer):
+        bias, norm = _norm(layer.norm, layer.linear.bias, scales)
+        return [bias, layer.linear.weight.data, *norm]
+    if isinstance(layer, WeightedAdd) and layer.weight is not None:
+        return [layer.weight.data.view(-1)]
+    if isinstance(layer, nn.BatchNorm2d):
+        bias, norm = _norm(layer, None, scales=True)
+        return norm if flavour == "pjreddie" else [bias, *norm]  # pjreddie's Darknet forgets the biases
+    return []
+
+
+def _norm(bn: nn.Module, bias: Tensor | None, scales: bool) -> tuple[Tensor, list[Tensor]]:
+    """Return the biases, and scales, means and variances where a layer is normalised."""
     if not isinstance(bn, nn.BatchNorm2d):
-        assert conv.bias is not None
-        return [conv.bias.data, conv.weight.data]
+        assert bias is not None
+        return bias.data, []
     assert bn.running_mean is not None
     assert bn.running_var is not None
-    middle = [bn.weight.data, bn.running_mean, bn.running_var] if scales else []
-    return [bn.bias.data, *middle, conv.weight.data]
+    return bn.bias.data, [bn.weight.data, bn.running_mean, bn.running_var] if scales else []
 
 
 def load_weights(network: Network, file: WeightsFile, partial: bool = False) -> Header:
@@ -88,7 +112,8 @@ def load_weights(network: Network, file: WeightsFile, partial: bool = False) -> 
     Raises:
         WeightsError: If the file cannot be read, is shorter or longer than the network, or ends inside a layer.
     """
-    name, data = _read(file)
+    needed = sum(array.numel() for _, arrays in darknet_order(network) for array in arrays)
+    name, data, size = _read(file, LONGEST_HEADER + 4 * needed)
     header = read_header(data, name)
     floats = np.frombuffer(data, "<f4", (len(data) - header.size) // 4, header.size)
     fitting: list[tuple[Tensor, Tensor]] = []
@@ -103,14 +128,16 @@ def load_weights(network: Network, file: WeightsFile, partial: bool = False) -> 
             raise WeightsError(_too_short(network, name, index, found, needed, whole))
         for array in arrays:
             part = torch.from_numpy(floats[position : position + array.numel()].copy())
-            fitting.append((array, part.reshape(array.shape)))
+            transposed = header.transposed and array.dim() == 2  # only [connected] has matrices
+            shape = array.shape[::-1] if transposed else array.shape
+            fitting.append((array, part.reshape(shape).T if transposed else part.reshape(shape)))
             position += array.numel()
         covered = index + 1
     else:
         covered = len(network.layers)
-        if header.size + 4 * position != len(data):
+        if header.size + 4 * position != size:
             raise WeightsError(
-                f"{name}: {len(data)} bytes, but {network.cfg.path} describes {header.size + 4 * position}; "
+                f"{name}: {size} bytes, but {network.cfg.path} describes {header.size + 4 * position}; "
                 "give the cfg that the weights were trained with (check classes and filters)"
             )
     with torch.no_grad():
@@ -204,13 +231,19 @@ def _umask() -> int:
     return mask
 
 
-def _read(file: WeightsFile) -> tuple[str, bytes]:
+def _read(file: WeightsFile, most: int) -> tuple[str, bytes, int]:
+    """Return a file's name, its content and its size; of a path no more than the network can use and one byte."""
     if not isinstance(file, (str, Path)):
-        return str(getattr(file, "name", "weights")), file.read()
+        data = file.read()
+        return str(getattr(file, "name", "weights")), data, len(data)
     path = Path(file)
-    if path.is_dir():
-        raise WeightsError(f"{path}: this is a folder; give the .weights file inside it")
     try:
-        return str(path), path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror}); check the path of the weights") from error
+        if path.is_dir():
+            raise WeightsError(f"{path}: this is a folder; give the .weights file inside it")
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            data = stream.read(min(most + 1, size or most + 1))
+            return str(path), data, max(len(data), size)
+    except (OSError, ValueError) as error:  # ValueError: no possible name of a file
+        place = f"{shorten(str(path), 300)}: cannot be read ({getattr(error, 'strerror', error)})"
+        raise WeightsError(f"{place}; check the path of the weights") from error

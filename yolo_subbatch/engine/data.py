@@ -7,6 +7,7 @@ transformation a training image gets.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import numpy as np
 import torch
 import yaml
 from torch import Tensor
-from ultralytics.data.augment import Compose, Format, LetterBox
+from ultralytics.data.augment import Compose, CutMix, Format, LetterBox
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils.instance import Instances
 from ultralytics.utils.patches import imread
 
-from yolo_subbatch.darknet.augment import Augmentation, augment, letterbox, stretch
+from yolo_subbatch.darknet.augment import Augmentation, Sample, letterbox, sample, stretch
 from yolo_subbatch.darknet.datafile import check_labels, find_labels, label_path, read_data, read_image_list
+from yolo_subbatch.darknet.mixing import CHANCE, PARTNERS, draw_cut, mixup, mosaic
 from yolo_subbatch.errors import DataError
 
 
@@ -71,26 +73,52 @@ class DarknetTransform:
 
     Args:
         size: Width and height of the result in pixels.
-        settings: Jitter, colour, flip.
+        settings: What may change.
+        images: Ultralytics' data set, from all of whose images the others of a mosaic or a mixup are drawn.
     """
 
-    def __init__(self, size: tuple[int, int], settings: Augmentation) -> None:
-        self.size, self.settings = size, settings
+    def __init__(self, size: tuple[int, int], settings: Augmentation, images: Any = None) -> None:
+        self.size, self.settings, self.images = size, settings, images
 
     def __call__(self, labels: dict[str, Any]) -> dict[str, Any]:
         """Replace image, classes and boxes of a label dictionary."""
+        # Ultralytics seeds `random` in the main process and in every worker.
+        rng = np.random.default_rng(random.getrandbits(64))
+        made = self._mixed(labels, rng) if self._mixes(rng) else self._sample(labels, rng)
+        labels["img"], labels["cls"] = made.image, made.classes.reshape(-1, 1).astype(np.float32)
+        labels["instances"] = boxes_only(made.boxes)
+        labels["resized_shape"] = made.image.shape[:2]
+        return labels
+
+    def _mixes(self, rng: np.random.Generator) -> bool:
+        """Tell whether this image is mixed; ``cutmix`` is a transform of its own."""
+        return self.images is not None and self.settings.mixing in {"mosaic", "mixup"} and rng.random() < CHANCE
+
+    def _mixed(self, labels: dict[str, Any], rng: np.random.Generator) -> Sample:
+        kind = self.settings.mixing
+        others = rng.integers(len(self.images), size=PARTNERS[kind]).tolist()
+        every = [labels, *(self.images.get_image_and_label(index) for index in others)]
+        if kind == "mixup":
+            first, second = (self._sample(each, rng) for each in every)
+            return mixup(first, second, self.settings)
+        cut = draw_cut(self.size, rng)
+        return mosaic([self._sample(each, rng, part) for part, each in enumerate(every)], cut, self.settings)
+
+    def _sample(self, labels: dict[str, Any], rng: np.random.Generator, part: int | None = None) -> Sample:
         instances: Instances = labels["instances"]
         instances.convert_bbox("xywh")
         if not instances.normalized:
             instances.normalize(*labels["img"].shape[1::-1])
-        # Ultralytics seeds `random` in the main process and in every worker.
-        rng = np.random.default_rng(random.getrandbits(64))
-        image, boxes, classes = augment(
-            labels["img"], instances.bboxes, labels["cls"].reshape(-1), self.size, self.settings, rng
-        )
-        labels["img"], labels["cls"] = image, classes.reshape(-1, 1).astype(np.float32)
-        labels["instances"] = boxes_only(boxes)
-        labels["resized_shape"] = image.shape[:2]
+        return sample(labels["img"], instances.bboxes, labels["cls"].reshape(-1), self.size, self.settings, rng, part)
+
+
+class InPixels:
+    """Gives boxes as Ultralytics' own transforms expect them: corners in pixels."""
+
+    def __call__(self, labels: dict[str, Any]) -> dict[str, Any]:
+        """Change the boxes of a label dictionary."""
+        labels["instances"].convert_bbox("xyxy")
+        labels["instances"].denormalize(*labels["img"].shape[1::-1])
         return labels
 
 
@@ -187,13 +215,27 @@ class DarknetDataset(YOLODataset):
     def build_transforms(self, hyp: Any) -> Compose:
         """Build the transforms; without a Darknet augmentation they are Ultralytics' own."""
         if self.augment and self.augmentation is not None:
-            return Compose([DarknetTransform(self.size, self.augmentation), self._format()])
+            return Compose([*self._darknet(self.augmentation), self._format()])
         if not self.augment and self.fit != "ultralytics":
             return Compose([FullFrame(self.size, self.fit), self._format()])
         if not self.augment and self.size[0] != self.size[1]:
             fill = LetterBox(new_shape=self.size[::-1], scaleup=False)
             return Compose([fill, self._format()])
         return super().build_transforms(hyp)
+
+    def _darknet(self, settings: Augmentation) -> list[Any]:
+        """Return Darknet's augmentation; its detector has no ``cutmix``, that is Ultralytics' own."""
+        own = DarknetTransform(self.size, settings, self)
+        if settings.mixing != "cutmix":
+            return [own]
+        parts = [own, InPixels()]
+        return [*parts, CutMix(self, pre_transform=Compose(parts), p=CHANCE)]
+
+    def close_mosaic(self, hyp: Any) -> None:
+        """Mix no images from now on, in the last ``close_mosaic`` epochs."""
+        if self.augmentation is not None:
+            self.augmentation = replace(self.augmentation, mixing="")
+        super().close_mosaic(hyp)
 
     def _format(self) -> Format:
         return Format(bbox_format="xywh", normalize=True, batch_idx=True)

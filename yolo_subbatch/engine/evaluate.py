@@ -17,13 +17,13 @@ from yolo_subbatch.engine.model import Darknet, DarknetModel, load_darknet_weigh
 from yolo_subbatch.engine.train import open_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.checks import size_fault
-from yolo_subbatch.run.commands import ExportSettings, PredictSettings, ValSettings
+from yolo_subbatch.run.commands import ExportSettings, MapSettings, PredictSettings, ValSettings
 from yolo_subbatch.run.folder import RunFolder
 
 BOXES = frozenset({"detect", "segment", "pose", "obb"})  # the tasks whose networks find boxes
 
 
-def open_model(settings: ValSettings | PredictSettings | ExportSettings) -> Model:
+def open_model(settings: ValSettings | PredictSettings | ExportSettings | MapSettings) -> Model:
     """Return the network that a command works on: a checkpoint, or a cfg with all of its weights.
 
     Raises:
@@ -39,8 +39,9 @@ def open_model(settings: ValSettings | PredictSettings | ExportSettings) -> Mode
         raise SettingsError(
             f"model={settings.model}: a network for {model.task}, which finds no boxes; use Ultralytics"
         )
-    if settings.imgsz is not None and isinstance(model.model, DarknetModel):
-        fault = size_fault(*size_of(settings.imgsz), largest_stride(model.model.cfg))
+    imgsz = None if isinstance(settings, MapSettings) else settings.imgsz
+    if imgsz is not None and isinstance(model.model, DarknetModel):
+        fault = size_fault(*size_of(imgsz), largest_stride(model.model.cfg))
         if fault:
             raise SettingsError(fault)
     return model

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from ultralytics.utils import DEFAULT_CFG_DICT
 
 from yolo_subbatch.darknet.parser import parse_cfg, read_cfg
-from yolo_subbatch.darknet.sections import Cfg, Yolo
+from yolo_subbatch.darknet.sections import ALEXEYAB_KEYS, Cfg, HeadSection, Section
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.arguments import AUTO, SUBBATCH_DEFAULTS
 from yolo_subbatch.engine.inference import size_of
@@ -23,9 +23,12 @@ from yolo_subbatch.run.values import ALIASES
 NET_KEYS = (
     "learning_rate", "learning_rate_min", "decay", "burn_in", "power", "policy", "step", "gamma", "steps", "scales",
     "hue", "saturation", "exposure", "flip", "angle",
+    "letter_box", "mosaic_bound", "blur", "gaussian_noise", "resize_step", "ema_alpha",
 )  # fmt: skip
+#: Keys of [net] that Ultralytics has too; for Darknet's augmentation they are on or off, as in the cfg.
+MIXING_KEYS = ("mosaic", "mixup", "cutmix")
 #: Keys of every [yolo] section that a user's key replaces.
-HEAD_KEYS = ("random", "jitter", "ignore_thresh", "truth_thresh")
+HEAD_KEYS = ("random", "jitter", "resize", "ignore_thresh", "truth_thresh")
 DARKNET_DEFAULTS: dict[str, Any] = {
     **SUBBATCH_DEFAULTS,
     "grad_reduction": "mean",
@@ -44,6 +47,8 @@ DARKNET_DEFAULTS: dict[str, Any] = {
 HOST_DEFAULTS = {
     "mosaic": 0.0, "close_mosaic": 0, "patience": 0, "amp": False, "optimizer": "SGD", "warmup_epochs": 0.0,
 }  # fmt: skip
+#: Keys that are only read with AlexeyAB's flavour: who gives one asks for it.
+TELLING = ALEXEYAB_KEYS & {*NET_KEYS, *HEAD_KEYS, *MIXING_KEYS} - {"learning_rate_min"}
 KNOWN = frozenset({*DARKNET_DEFAULTS, *DEFAULT_CFG_DICT, "save_dir", "augmentations", "session"})
 
 
@@ -86,7 +91,10 @@ def canonical(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_source(given: dict[str, Any]) -> Cfg:
-    """Read the cfg of ``model``, a ``.cfg`` or a checkpoint, and put the user's values into it."""
+    """Read the cfg of ``model``, a ``.cfg`` or a checkpoint, and put the user's values into it.
+
+    A checkpoint's flavour is put into ``given`` where the user did not say one.
+    """
     path = str(given.get("model"))
     if path.endswith(".pt"):
         from ultralytics.nn.tasks import load_checkpoint
@@ -95,6 +103,8 @@ def read_source(given: dict[str, Any]) -> Cfg:
         if not isinstance(model, DarknetModel):
             raise WeightsError(f"{path}: holds no Darknet network; train it with SubbatchTrainer")
         cfg = parse_cfg(model.yaml["darknet"], path)
+        if given.get("flavour", AUTO) == AUTO:
+            given["flavour"] = model.yaml["flavour"]
     else:
         cfg = read_cfg(path)
     for warning in cfg.warnings:
@@ -105,16 +115,33 @@ def read_source(given: dict[str, Any]) -> Cfg:
 def with_keys(cfg: Cfg, given: dict[str, Any]) -> Cfg:
     """Return the cfg with the values that a user gave for keys of ``[net]`` and ``[yolo]``."""
     names = {**{key: key for key in (*NET_KEYS, "batch", "subdivisions", "momentum")}, "step_scale": "scale"}
-    # Complete arguments hold Ultralytics' own value of the one key that means something else there.
-    foreign = {"angle"} - set(given["given"]) if given.get("complete") else set()
+    # Complete arguments hold Ultralytics' own values of keys that mean something else there.
+    foreign = {"angle", *MIXING_KEYS} - set(given["given"]) if given.get("complete") else set()
     net = {
         names[key]: _tupled(given[key]) for key in names if given.get(key) not in (None, AUTO) and key not in foreign
     }
+    if given.get("augmentation", "darknet") == "darknet":
+        net |= {key: int(given[key] > 0) for key in MIXING_KEYS if given.get(key) is not None and key not in foreign}
     head = {key: given[key] for key in HEAD_KEYS if given.get(key) is not None}
     if given.get("imgsz") is not None:
         net["width"], net["height"] = size_of(given["imgsz"])
-    sections = tuple(replace(each, **head) if isinstance(each, Yolo) else each for each in cfg.sections)
-    return replace(cfg, net=replace(cfg.net, **net), sections=sections)
+    sections = tuple(_with_head_keys(each, head) if isinstance(each, HeadSection) else each for each in cfg.sections)
+    told = {*_only_alexeyabs(cfg.net, net), *(key for each in cfg.heads for key in _only_alexeyabs(each, head))}
+    return replace(
+        cfg, net=replace(cfg.net, **net), sections=sections, alexeyab=cfg.alexeyab or bool(told),
+        alexeyab_keys=tuple(sorted({*cfg.alexeyab_keys, *told})),
+    )  # fmt: skip
+
+
+def _only_alexeyabs(section: Section, given: dict[str, Any]) -> set[str]:
+    """Return the given keys that tell AlexeyAB's Darknet as they would in the cfg: those that turn something on."""
+    usual = {each.name: each.default for each in fields(section)}
+    return {key for key, value in given.items() if key in TELLING and key in usual and value != usual[key]}
+
+
+def _with_head_keys(section: HeadSection, given: dict[str, Any]) -> HeadSection:
+    """Return a head with the values of the keys that it has: a ``[region]`` head has fewer."""
+    return replace(section, **{key: value for key, value in given.items() if hasattr(section, key)})
 
 
 def _tupled(value: Any) -> Any:

@@ -13,11 +13,15 @@ from ultralytics.nn.tasks import BaseModel, DetectionModel
 from ultralytics.utils import DEFAULT_CFG_DICT
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
 
-from yolo_subbatch.darknet import layers
+from yolo_subbatch.darknet import layers, layers_alexeyab
+from yolo_subbatch.darknet.gaussian import GaussianHead
+from yolo_subbatch.darknet.hierarchy import Hierarchy
 from yolo_subbatch.darknet.layers import ConvolutionalLayer
 from yolo_subbatch.darknet.loss import Losses, YoloHead
+from yolo_subbatch.darknet.loss_alexeyab import AlexeyabHead
 from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.parser import read_cfg, write_cfg
+from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.darknet.sections import SECTION_TYPES, Cfg, Net
 from yolo_subbatch.darknet.shapes import check_detector, largest_stride, with_classes
 from yolo_subbatch.darknet.weights import load_weights, save_weights
@@ -243,6 +247,8 @@ class Darknet(Model):
                 raise
             self._use_own_size()
             return metrics
+        if self._flavour != "auto":
+            keywords = {"flavour": self._flavour, **keywords}
         metrics = super().train(trainer, **prepare_keywords(keywords))
         self._use_own_size()
         return metrics
@@ -284,6 +290,7 @@ def image_size(cfg: Cfg) -> int | list[int]:
 
 # A checkpoint holds the model object; these are the classes in it, for loading under pickle's restrictions.
 torch.serialization.add_safe_globals([
-    DarknetModel, Network, Cfg, YoloHead, *SECTION_TYPES.values(),
-    *(each for each in vars(layers).values() if isinstance(each, type) and issubclass(each, nn.Module)),
+    DarknetModel, Network, Cfg, YoloHead, AlexeyabHead, GaussianHead, RegionHead, Hierarchy, *SECTION_TYPES.values(),
+    *(each for module in (layers, layers_alexeyab) for each in vars(module).values()
+      if isinstance(each, type) and issubclass(each, nn.Module)),
 ])  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,12 +12,14 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import DEFAULT_CFG, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
-from yolo_subbatch.darknet.augment import Augmentation, exact_random_size, largest_random_size, random_size
+from yolo_subbatch.darknet.augment import Augmentation
+from yolo_subbatch.darknet.averaging import Average, plan_average, take_over
 from yolo_subbatch.darknet.optimizer import darknet_sgd, set_rate
 from yolo_subbatch.darknet.parser import parse_cfg, write_cfg
 from yolo_subbatch.darknet.plan import Plan, plan_run
+from yolo_subbatch.darknet.random_sizes import exact_random_size, largest_random_size, random_size, step_of
 from yolo_subbatch.darknet.schedule import learning_rate
-from yolo_subbatch.darknet.sections import Cfg
+from yolo_subbatch.darknet.sections import Cfg, most_truths
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.darknet.weights import save_weights, write_atomically
 from yolo_subbatch.engine import LOGGER
@@ -48,6 +51,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         self.source = read_source(given) if self.resumed is None else self._own_source(given)
         given = given if complete else with_defaults(given, self.source)
         self.plan: Plan | None = None
+        self.average: Average | None = None  # what ema_alpha asks for; without it, Ultralytics' average
         self.seen_before: tuple[int, int | None] = (0, None)  # images and iteration of the weights at the start
         self.size = size_of(given["imgsz"])
         super().__init__(cfg, given, _callbacks)
@@ -83,13 +87,20 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         """Return Darknet's augmentation as the cfg and the keys have it; jitter and max are the last head's."""
         net, head = self.cfg.net, self.cfg.heads[-1]
         flavour = self.plain_model.network.flavour
-        return Augmentation(
+        made = Augmentation(
             jitter=head.jitter, hue=net.hue, saturation=net.saturation, exposure=net.exposure, flip=bool(net.flip),
-            flavour=flavour, maximum=head.max or (200 if flavour == "alexeyab" else 90),
+            flavour=flavour, maximum=most_truths(head, flavour),
+        )  # fmt: skip
+        if flavour == "pjreddie":
+            return made
+        return replace(
+            made, resize=head.resize, letter_box=bool(net.letter_box), blur=net.blur, mixing=net.mixing,
+            gaussian_noise=net.gaussian_noise, mosaic_bound=bool(net.mosaic_bound),
         )  # fmt: skip
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Prepare a sub-batch: truths as one table, and the size that all sub-batches of this update share."""
+        self.plain_model.network.set_seen(self.seen)  # the same for all sub-batches of an update
         truths = padded_truths(batch)  # on the CPU, and left there: the loss then never waits for a GPU
         batch = super().preprocess_batch(batch)
         batch["truths"] = truths
@@ -104,12 +115,12 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         factor = self.cfg.heads[-1].random
         if not factor:
             return self.size
-        stride, seed = largest_stride(self.cfg), self.args.seed
+        flavour, seed = self.plain_model.network.flavour, self.args.seed
+        step = step_of(largest_stride(self.cfg), self.cfg.net.resize_step, flavour)
         if self.args.schedule == "exact":
             assert self.plan is not None
-            flavour = self.plain_model.network.flavour
-            return exact_random_size(iteration, self.plan.iterations, self.size, stride, factor, seed, flavour)
-        return random_size(iteration, self.size, stride, factor, seed)
+            return exact_random_size(iteration, self.plan.iterations, self.size, step, factor, seed, flavour)
+        return random_size(iteration, self.size, step, factor, seed)
 
     def largest_size(self) -> tuple[int, int]:
         """Return width and height of the largest input that the run may draw."""
@@ -117,7 +128,8 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         if not factor:
             return self.size
         flavour = self.plain_model.network.flavour
-        return largest_random_size(self.size, largest_stride(self.cfg), factor, exact, flavour)
+        step = step_of(largest_stride(self.cfg), self.cfg.net.resize_step, flavour)
+        return largest_random_size(self.size, step, factor, exact, flavour)
 
     # --- network and optimizer --------------------------------------------------------------------------------------
 
@@ -139,7 +151,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             model = rebuilt(model, names)
             LOGGER.info(
                 f"heads rebuilt for the data: classes {own} -> {len(names)}, "
-                f"filters before [yolo] {_filters(self.source)} -> {_filters(model.cfg)}"
+                f"filters before [{self.source.heads[0].title}] {_filters(self.source)} -> {_filters(model.cfg)}"
             )
         if weights is not None:
             model.load(weights, verbose=verbose and RANK in {-1, 0})
@@ -169,11 +181,14 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             self._plan_run(self.train_loader.images)
 
     def _plan_run(self, images: int) -> None:
-        given = self.args.given
+        given, own, exact = self.args.given, self.cfg.net.max_batches, self.args.schedule == "exact"
         self.plan = plan_run(
             self.cfg.net, images, self.args.epochs if "epochs" in given else None,
-            self.args.max_batches, self.args.schedule == "exact", given,
+            self.args.max_batches, exact, given,
         )  # fmt: skip
+        if self.plain_model.network.flavour != "pjreddie":
+            factor = 1.0 if exact or not own else self.plan.iterations / own
+            self.average = plan_average(self.cfg.net.ema_alpha, self.plan.iterations, factor)
         self.epochs = self.args.epochs = self.plan.epochs
         self.plain_model.set_net(self.plan.net)
         if self.args.seen == "keep":
@@ -197,9 +212,33 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             describe_batch(self.args, self.world_size), f"{plan.updates_per_epoch} updates per epoch",
             f"{plan.iterations} iterations, {plan.epochs} epochs", describe_clip(self.args),
             f"learning rate {plan.net.learning_rate:g} ({plan.net.policy}, burn-in {plan.net.burn_in})",
-            f"flavour {self.plain_model.network.flavour}", *self.describe_norm(),
+            *self.describe_norm(),
         ]  # fmt: skip
-        return "\n".join(line for line in ("; ".join(said), plan.note) if line)
+        flavour = self.source.flavour_line(self.args.flavour)
+        lines = ("; ".join(said), flavour, plan.note, self.average.note if self.average else "", self._dynamic_line())
+        return "\n".join(line for line in lines if line)
+
+    def _dynamic_line(self) -> str:
+        net, flavour = self.cfg.net, self.plain_model.network.flavour
+        if not net.dynamic_minibatch or flavour == "pjreddie" or not self.cfg.heads[-1].random:
+            return ""
+        return (
+            f"dynamic_minibatch: smaller inputs do not make larger sub-batches here; an update is {self.args.batch} "
+            "images at every size"
+        )
+
+    def _setup_train(self) -> None:
+        """Prepare the loop, and Ultralytics' average of the weights as the cfg asks for it."""
+        super()._setup_train()
+        average = self.average
+        if average is not None:
+            self.ema.decay = lambda _: average.decay(self.update_index)
+
+    def _step(self) -> None:
+        """Change the weights, and at one iteration put their average in their place."""
+        super()._step()
+        if self.average is not None and self.update_index == self.average.taken_over:
+            take_over(self.plain_model, self.ema.ema)
 
     def set_rates(self, update_index: int) -> None:
         """Set the cfg's learning rate of this iteration."""
@@ -251,4 +290,4 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
 def _filters(cfg: Cfg) -> int:
     """Return the filters before the first head."""
     head = cfg.heads[0]
-    return len(head.selected) * (5 + head.classes)
+    return len(head.selected) * head.values

@@ -77,6 +77,68 @@ class PredictSettings(Place, Source):
 
 
 @dataclass(frozen=True)
+class MapSettings(Place, Source):
+    """What ``map`` understands."""
+
+    data: str | None = setting(
+        None, "Data", "Data", "Darknet .data or Ultralytics .yaml; the built-in data set shapes if not given.",
+        kind="file", filter=DATA,
+    )  # fmt: skip
+    split: str = setting("val", "Data", "Split", "Which of its images.", choices=("train", "val", "test"))
+    letterbox: str = setting(
+        "stretch", "Data", "Letterbox", "How images are fitted to the network.", choices=("stretch", "darknet")
+    )
+    thresh: float = setting(
+        0.25, "Result", "Threshold", "Confidence from which precision, recall, F1 and IoU are counted.", min=0, max=1
+    )
+    iou_thresh: float = setting(
+        0.5, "Result", "IoU threshold", "Overlap above which a box is a hit in Darknet's mAP.", min=0, below=1
+    )
+    points: int = setting(
+        0, "Result", "Points", "Recalls at which precision is averaged: 101, 11, or 0 for the whole area.", min=0
+    )
+    coco: bool = setting(True, "Result", "COCO", "Measure in COCO's method too, with Ultralytics.")
+    json: str | None = setting(None, "Result", "JSON file", "Write the figures to this file.", kind="file")
+    batch: int = setting(16, "Run", "Batch", "Images at a time.", min=1)
+    name: str = setting("map", "Run", "Name", "Name of the folder of COCO's figures; a taken one gets a number.")
+
+
+@dataclass(frozen=True)
+class AnchorsSettings:
+    """What ``anchors`` understands."""
+
+    data: str | None = setting(
+        None, "Data", "Data", "Darknet .data or Ultralytics .yaml, whose boxes are clustered.", kind="file", filter=DATA
+    )
+    split: str = setting("train", "Data", "Split", "Which of its images.", choices=("train", "val", "test"))
+    imgsz: int | tuple[int, int] = setting(
+        416, "Anchors", "Image size", "The network's input size in pixels, or height,width.", min=1, max=8192
+    )
+    num: int = setting(9, "Anchors", "Number", "How many anchors.", min=1, max=1000)
+    seed: int = setting(0, "Anchors", "Seed", "Start of the clustering's random numbers.", min=0, max=2**31 - 1)
+    to: str | None = setting(None, "Result", "Target", "Write the anchors to this file too.", kind="file")
+    picture: str | None = setting(
+        None, "Result", "Picture", "Draw boxes and anchors into this file.", kind="file", filter="Picture (*.png)"
+    )
+
+
+@dataclass(frozen=True)
+class PartialSettings:
+    """What ``partial`` understands."""
+
+    cfg: str | None = setting(
+        None, "Network", "Cfg", "Darknet cfg, a file or a bundled name.", kind="file", filter=CFGS
+    )
+    weights: str | None = setting(
+        None, "Network", "Weights", "Darknet weights of that cfg.", kind="file", filter="Darknet weights (*.weights)"
+    )
+    to: str | None = setting(None, "Result", "Target", "File to write, such as yolov4.conv.137.", kind="file")
+    layers: int | None = setting(
+        None, "Result", "Layers", "Keep the weights of the layers before this number.", min=1, max=100_000
+    )
+
+
+@dataclass(frozen=True)
 class ConvertSettings(Source):
     """What ``convert`` understands."""
 

@@ -21,6 +21,7 @@ IMAGES = frozenset({
 VIDEOS = frozenset({
     ".asf", ".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv",
 })  # fmt: skip
+OF_DETECTOR = frozenset({"backup", "eval", "results"})  # keys of a .data file that Darknet's own commands use
 KEYS = {"train": "train", "val": "valid", "test": "test"}  # a split's key in a .data file
 
 
@@ -43,7 +44,9 @@ def check_data(data: str | None, splits: Sequence[str] = ("train", "val"), label
 def _check_darknet(path: Path, splits: Sequence[str], labels: bool, problems: list[Problem]) -> None:
     file = read_data(path)
     if file.unused:
-        problems.append(warning("data", f"{path}: not used: {', '.join(file.unused)}"))
+        theirs = [key for key in file.unused if key in OF_DETECTOR]
+        more = f" (only yolo-subbatch detector uses {', '.join(theirs)})" if theirs else ""
+        problems.append(warning("data", f"{path}: not used: {', '.join(file.unused)}{more}"))
     for split in splits:
         if split not in KEYS:
             problems.append(error("split", f"split={split}: unknown; use one of {', '.join(KEYS)}"))
@@ -79,6 +82,20 @@ def split_images(path: Path, split: str) -> list[Path]:
     if path.suffix in YAML:
         return yaml_images(path, read_yaml(path), split)
     return read_image_list(_list_of(read_data(path), KEYS[split]))
+
+
+def data_names(path: Path) -> list[str]:
+    """Return the class names of a data description.
+
+    Raises:
+        YoloSubbatchError: If it has none, or cannot be read.
+    """
+    if path.suffix not in YAML:
+        return list(read_data(path).names)
+    document = read_yaml(path)
+    count, names = class_count(path, document), document.get("names")
+    found = names if isinstance(names, dict) else dict(enumerate(names or ()))
+    return [str(found.get(index, f"class{index}")) for index in range(count)]
 
 
 def _list_of(file: DataFile, key: str) -> Path:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from yolo_subbatch.darknet.datafile import read_data_names
 from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.shapes import check_detector, layer_table
 from yolo_subbatch.errors import CfgError, DataError
@@ -28,11 +29,14 @@ from yolo_subbatch.run.checks import (
     warning,
 )
 from yolo_subbatch.run.commands import (
+    AnchorsSettings,
     ConvertSettings,
     DemoSettings,
     ExportSettings,
     GuiSettings,
     InfoSettings,
+    MapSettings,
+    PartialSettings,
     PredictSettings,
     Source,
     ValSettings,
@@ -67,6 +71,78 @@ def check_predict(settings: PredictSettings) -> PredictSettings:
     """
     problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
     attempt("source", problems, lambda: _check_media(settings.source))
+    _report(problems)
+    return _with_cfg(settings)
+
+
+def check_map(settings: MapSettings) -> MapSettings:
+    """Return the settings of ``map`` with every file found; ``data`` is None for the built-in data set.
+
+    Raises:
+        YoloSubbatchError: With everything that is wrong.
+    """
+    problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
+    if settings.points == 1:
+        problems.append(error("points", "points=1: one recall is no curve; use 0, 11 or 101"))
+    problems += check_data(settings.data, (settings.split,))
+    _report(problems)
+    found = find_data(settings.data)
+    return replace(_with_cfg(settings), data=None if found is None else str(found))
+
+
+def check_anchors(settings: AnchorsSettings) -> AnchorsSettings:
+    """Return the settings of ``anchors`` with the data found.
+
+    Raises:
+        YoloSubbatchError: With everything that is wrong.
+    """
+    problems = [*check_ranges(settings), *check_output("to", settings.to), *check_output("picture", settings.picture)]
+    if settings.picture and Path(settings.picture).suffix.lower() not in {".png", ".jpg"}:
+        text = f"picture={settings.picture}: only PNG and JPEG are written; give a name that ends in .png"
+        problems.append(error("picture", text))
+    problems += check_data(settings.data, (settings.split,))
+    _report(problems)
+    found = find_data(settings.data)
+    return replace(settings, data=None if found is None else str(found))
+
+
+def check_partial(settings: PartialSettings) -> PartialSettings:
+    """Return the settings of ``partial`` with the cfg found.
+
+    Raises:
+        YoloSubbatchError: With everything that is wrong.
+    """
+    problems = [*check_ranges(settings), *check_output("to", settings.to)]
+    table = attempt("cfg", problems, lambda: layer_table(read_cfg(find_cfg(settings.cfg))))
+    if settings.weights is None:
+        problems.append(error("weights", "weights: not given; give the weights to cut, weights=yolov4.weights"))
+    elif not Path(settings.weights).is_file():
+        problems.append(error("weights", f"weights={settings.weights}: no such file; check the path of the weights"))
+    if settings.to is None:
+        problems.append(error("to", "to: not given; give the file to write, for example to=yolov4.conv.137"))
+    elif Path(settings.to).is_file():
+        text = f"to={settings.to}: exists and is not overwritten; choose another name"
+        problems.append(error("to", text))
+    if settings.layers is None:
+        problems.append(error("layers", "layers: not given; give the number of layers to keep, for example layers=137"))
+    elif table is not None and settings.layers > len(table):
+        text = f"layers={settings.layers}: {settings.cfg} has {len(table)}; give at most that"
+        problems.append(error("layers", text))
+    _report(problems)
+    return replace(settings, cfg=str(find_cfg(settings.cfg)))
+
+
+def check_test(settings: PredictSettings, data: str) -> PredictSettings:
+    """Return the settings of Darknet's ``detector test``; of the data its class names are all that is needed.
+
+    Raises:
+        YoloSubbatchError: With everything that is wrong.
+    """
+    problems = [*_check_network(settings), *check_place(settings), *check_output("out", settings.json)]
+    attempt("data", problems, lambda: read_data_names(data))
+    if settings.source is not None and not Path(settings.source).is_file():
+        text = f"{settings.source}: no such image; give a file, or leave it out to type or pipe names"
+        problems.append(error("source", text))
     _report(problems)
     return _with_cfg(settings)
 

@@ -33,9 +33,10 @@ Found = TypeVar("Found")
 OF_THE_CFG = (
     "batch", "subdivisions", "max_batches", "learning_rate", "momentum", "decay", "burn_in", "power", "policy", "steps",
     "scales", "step", "scale", "gamma", "learning_rate_min", "hue", "saturation", "exposure", "flip", "angle",
+    "letter_box", "mosaic_bound", "blur", "gaussian_noise", "resize_step", "ema_alpha",
 )  # fmt: skip
 HOST_EPOCHS = 100  # of a model that no cfg describes, as in Ultralytics
-OF_ITS_HEADS = ("random", "jitter", "ignore_thresh", "truth_thresh")
+OF_ITS_HEADS = ("random", "jitter", "resize", "ignore_thresh", "truth_thresh")
 
 
 @dataclass(frozen=True)

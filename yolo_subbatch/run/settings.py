@@ -142,6 +142,10 @@ class TrainSettings:
         None, "Optimizer", "Least rate", "Rate at the end of each cycle (policy=sgdr).",
         min=0, decimals=6, advanced=True,
     )  # fmt: skip
+    ema_alpha: float | None = setting(
+        None, "Optimizer", "Average", "Average the weights in the second half of a run, as AlexeyAB's Darknet; 0: no.",
+        min=0, max=1, decimals=5, advanced=True,
+    )  # fmt: skip
     augmentation: str = setting(
         "darknet", "Augmentation", "Augmentation", "Darknet's, or Ultralytics' with its own keys.",
         choices=("darknet", "ultralytics"),
@@ -162,6 +166,29 @@ class TrainSettings:
         None, "Augmentation", "Exposure", "Largest factor on the brightness; 1: unchanged.", above=0
     )
     flip: int | None = setting(None, "Augmentation", "Flip", "Mirror every second image or none.", choices=(0, 1))
+    resize: float | None = setting(
+        None, "Augmentation", "Resize", "The image gets up to so many times larger or smaller; 1: neither.",
+        min=0.1, max=10, advanced=True,
+    )  # fmt: skip
+    letter_box: int | None = setting(
+        None, "Augmentation", "Keep proportions", "Fit training images with their own proportions (AlexeyAB's).",
+        choices=(0, 1), advanced=True,
+    )  # fmt: skip
+    mosaic_bound: int | None = setting(
+        None, "Augmentation", "Mosaic bound", "Boxes of a mosaic end where their part of it does.",
+        choices=(0, 1), advanced=True,
+    )  # fmt: skip
+    blur: int | None = setting(
+        None, "Augmentation", "Blur", "Blur some images, or all of them but the objects; 0: none.", min=0, advanced=True
+    )
+    gaussian_noise: int | None = setting(
+        None, "Augmentation", "Noise", "Standard deviation of noise on half of the images; 0: none.",
+        min=0, max=127, advanced=True,
+    )  # fmt: skip
+    resize_step: int | None = setting(
+        None, "Augmentation", "Size step", "Random input sizes are multiples of this and of the network's stride.",
+        min=1, max=1024, advanced=True,
+    )  # fmt: skip
     angle: float | None = setting(
         None, "Augmentation", "Angle", "Not used for detection, as in Darknet.", min=0, advanced=True
     )

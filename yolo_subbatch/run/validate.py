@@ -31,7 +31,8 @@ from yolo_subbatch.run.settings import TrainSettings
 DARKNET_ONLY = (
     "weights", "flavour", "max_batches", "schedule", "seen", "burn_in", "power", "policy", "steps", "scales", "step",
     "gamma", "learning_rate_min", "augmentation", "jitter", "hue", "saturation", "exposure", "flip", "random",
-    "ignore_thresh", "truth_thresh", "letterbox",
+    "ignore_thresh", "truth_thresh", "letterbox", "resize", "letter_box", "mosaic_bound", "blur", "gaussian_noise",
+    "resize_step", "ema_alpha",
 )  # fmt: skip
 #: Ultralytics' keys without effect on a Darknet network: its [net] and its own loss say these things.
 NOT_FOR_DARKNET = (
@@ -40,9 +41,11 @@ NOT_FOR_DARKNET = (
 )  # fmt: skip
 #: Ultralytics' augmentation, which Darknet's replaces.
 HOST_AUGMENTATION = (
-    "hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "shear", "perspective", "flipud", "fliplr", "bgr", "mosaic",
-    "mixup", "cutmix", "copy_paste", "copy_paste_mode", "auto_augment", "erasing", "close_mosaic",
+    "hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "shear", "perspective", "flipud", "fliplr", "bgr",
+    "copy_paste", "copy_paste_mode", "auto_augment", "erasing",
 )  # fmt: skip
+#: Keys of both: a probability for Ultralytics, on or off for Darknet, which mixes every second image.
+ON_OR_OFF = ("mosaic", "mixup", "cutmix")
 OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
 DEFAULT_BATCH = 16  # of a model that no cfg describes, as in Ultralytics
 
@@ -189,6 +192,9 @@ def _check_extra(settings: TrainSettings, darknet: bool) -> Iterator[Problem]:
             yield warning(key, f"{key}: has no effect on a Darknet network, which has its own loss and schedule")
         if darknet and key in HOST_AUGMENTATION and settings.augmentation == "darknet":
             yield warning(key, f"{key}: has no effect on Darknet's augmentation; augmentation=ultralytics uses it")
+        if darknet and key in ON_OR_OFF and settings.augmentation == "darknet" and value not in (0, 1):
+            found = f"{key}: {value} is on in Darknet's augmentation, and every second image is mixed"
+            yield warning(key, f"{found}; give 0 or 1, or augmentation=ultralytics, which takes shares")
         if darknet and key == "rect" and value:
             yield warning(key, "rect: has no effect on the training of a Darknet network; validation does so anyway")
     optimizer = str(settings.extra.get("optimizer", "auto"))

@@ -1,0 +1,410 @@
+"""Darknet's own commands in processes of their own, on a tiny network and real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import golden
+from tests.engine.conftest import cfg_text
+from yolo_subbatch import cli, detector
+from yolo_subbatch.darknet import Network, load_weights, read_cfg, save_weights
+from yolo_subbatch.darknet.weights import read_header
+from yolo_subbatch.shapes import Numbers, write_shapes
+
+ROOT = Path(__file__).parent.parent
+NET = ["shapes/shapes.data", "tiny.cfg", "tiny.weights"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with a data set, a cfg and weights that find something."""
+    folder = tmp_path_factory.mktemp("work")
+    write_shapes(folder / "shapes", Numbers(10, 4, 64, 7))
+    text = cfg_text(bn=True).replace("max_batches=100", "max_batches=6").replace("steps=80,90", "steps=4,5")
+    (folder / "tiny.cfg").write_text(text)
+    torch.manual_seed(1)
+    network = Network(read_cfg(folder / "tiny.cfg"))
+    with torch.no_grad():
+        for layer in network.layers:  # so that many boxes are confident, and some overlap
+            if getattr(getattr(layer, "conv", None), "bias", None) is not None:
+                layer.conv.weight.mul_(3)
+    save_weights(network, folder / "tiny.weights", seen=8)
+    data = folder / "shapes" / "shapes.data"
+    data.write_text(data.read_text() + "backup = backup\n")
+    return folder
+
+
+@pytest.fixture
+def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(place)
+    return place
+
+
+def command(folder: Path, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+    return subprocess.run(
+        [sys.executable, "-m", "yolo_subbatch", *arguments], cwd=folder, env=environment, text=True, capture_output=True,
+        input=text, timeout=300,
+    )  # fmt: skip
+
+
+def run(*arguments: str) -> int:
+    return cli.main([*arguments, "-nogpu"] if arguments[:2] != ("detector", "calc_anchors") else list(arguments))
+
+
+def seen(file: Path) -> int:
+    return read_header(file.read_bytes()).seen
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["train", "-h"], ["test", "x.data", "--help"], ["-h", "map"]])
+def test_help_needs_no_torch(arguments: list[str]) -> None:
+    code = (
+        "import sys; from yolo_subbatch.cli import main; status = main(['detector', *sys.argv[1:]]); "
+        "assert not {'torch', 'ultralytics', 'numpy', 'cv2'} & set(sys.modules); sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("yolo-subbatch detector")
+
+
+# --- train ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(place: Path) -> subprocess.CompletedProcess[str]:
+    return command(place, "-nogpu", "detector", "train", *NET, "-map", "-dont_show", "-mjpeg_port", "8090")
+
+
+def test_training_leaves_its_weights_where_darknet_does(place: Path, trained: subprocess.CompletedProcess[str]) -> None:
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    run = place / "runs" / "train" / "weights"
+    for ending, source in (("last", "last"), ("best", "best"), ("final", "last")):
+        file = place / "backup" / f"tiny_{ending}.weights"
+        assert file.read_bytes() == (run / f"{source}.weights").read_bytes()
+        assert not file.samefile(run / f"{source}.weights"), "Darknet writes into a file that is there"
+        assert f"{file.relative_to(place)} written" in trained.stdout
+    assert len(list((place / "backup").iterdir())) == 3
+
+
+def test_training_says_what_it_does(trained: subprocess.CompletedProcess[str]) -> None:
+    first = trained.stdout.splitlines()[0]
+    assert first.startswith("= yolo-subbatch train cfg=tiny.cfg weights=tiny.weights data=shapes/shapes.data")
+    assert all(pair in first.split() for pair in ("seen=keep", "schedule=exact", "max_norm=0.0", "device=cpu"))
+    assert "note: -mjpeg_port: has no effect on detector train" in trained.stdout
+    assert "no clipping" in trained.stdout
+
+
+def test_training_goes_on_where_the_weights_were(place: Path, trained: subprocess.CompletedProcess[str]) -> None:
+    """They had seen 8 images, that is 2 of the cfg's 6 iterations."""
+    updates = [
+        line for line in (place / "runs" / "train" / "events.jsonl").read_text().splitlines() if '"step"' in line
+    ]
+    steps = [json.loads(line)["step"] for line in updates if json.loads(line).get("type") == "step"]
+    assert steps == [3, 4, 5, 6]
+
+
+def test_training_again_overwrites_as_darknet_does_and_says_so(
+    place: Path, trained: subprocess.CompletedProcess[str]
+) -> None:
+    before = (place / "backup" / "tiny_best.weights").read_bytes()
+    done = command(place, "detector", "train", *NET, "-clear", "-nogpu", "name=again", "plots=False")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "backup/tiny_final.weights replaced" in done.stdout
+    assert (place / "backup" / "tiny_best.weights").read_bytes() == before, "without -map nothing is the best"
+    run = place / "runs" / "again"
+    assert (place / "backup" / "tiny_final.weights").read_bytes() == (run / "weights" / "last.weights").read_bytes()
+    assert not re.search(r"^epoch 1: mAP50", done.stdout, re.MULTILINE), "without -map at the end at most"
+
+
+def test_weights_at_the_end_of_the_schedule_need_clear(place: Path, trained: subprocess.CompletedProcess[str]) -> None:
+    before = sorted((place / "runs").iterdir())
+    data = (place / "tiny.weights").read_bytes()
+    (place / "done.weights").write_bytes(data[:12] + (24).to_bytes(8, "little") + data[20:])
+    done = command(place, "detector", "train", *NET[:2], "done.weights", "-map", "-nogpu")
+    assert done.returncode == 2
+    assert "nothing is left to train; add -clear to start at iteration 0" in done.stderr.replace("\n", " ")
+    assert sorted((place / "runs").iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted"),
+    [([], "backup"), (["backup"], "backup"), (["data/backup"], "data/backup"), (["backup", "data/backup"], "backup")],
+)
+def test_the_backup_folder_is_looked_for_from_here_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: list[str], wanted: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for each in there:
+        Path(each).mkdir(parents=True)
+    assert detector.backup_folder("data/obj.data", "backup") == Path(wanted)
+
+
+def test_a_copy_is_whole_or_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"new")
+    (tmp_path / "b").write_bytes(b"old")
+    assert detector.copy_weights(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == b"new"
+    with pytest.raises(OSError, match="No such file"):
+        detector.copy_weights(tmp_path / "none", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == b"new"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "b"]
+
+
+# --- test -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_is_told_as_darknet_tells_it(place: Path) -> None:
+    image = "shapes/images/val/00000.jpg"
+    done = command(place, "detector", "test", *NET, image, "-thresh", ".2", "-ext_output", "-out", "r.json", "-nogpu")
+    assert done.returncode == 0, done.stderr
+    own, timing, *lines = done.stdout.splitlines()
+    assert own.startswith("= yolo-subbatch predict cfg=tiny.cfg")
+    assert re.fullmatch(rf"{image}: Predicted in [0-9.]+ milli-seconds\.", timing)
+    form = r"(circle|square|triangle): (\d+)%\t\(left_x: +(-?\d+)   top_y: +-?\d+   width: +\d+   height: +\d+\)"
+    found = [re.fullmatch(form, line) for line in lines[:-2]]
+    assert found
+    assert all(found), lines
+    lefts = [int(each[3]) for each in found if each]
+    assert lefts == sorted(lefts)
+    assert lines[-2:] == ["predictions.jpg written", "r.json written"]
+    (frame,) = json.loads((place / "r.json").read_text())
+    assert (frame["frame_id"], frame["filename"]) == (1, image)
+    assert len(frame["objects"]) == len(found)
+    assert set(frame["objects"][0]) == {"class_id", "name", "relative_coordinates", "confidence"}
+    assert set(frame["objects"][0]["relative_coordinates"]) == {"center_x", "center_y", "width", "height"}
+    told = sorted(int(each[2]) for each in found if each)
+    assert told == sorted(round(each["confidence"] * 100) for each in frame["objects"])
+    assert cv2.imread(str(place / "predictions.jpg")).shape == (64, 64, 3)
+
+
+def test_names_of_images_may_be_piped_in(place: Path) -> None:
+    names = "shapes/images/val/00000.jpg\nnone.jpg\n\nshapes/images/val/00001.jpg"
+    done = command(place, "detector", "test", *NET, "-nogpu", "-out", "two.json", text=names)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Enter Image Path: ") == 5
+    assert "none.jpg: cannot be read" in done.stderr
+    assert [each["frame_id"] for each in json.loads((place / "two.json").read_text())] == [1, 2]
+
+
+def test_only_the_names_of_the_data_are_needed(place: Path, here: Path) -> None:
+    """The lists of a downloaded .data are often on another's disk."""
+    (place / "far.data").write_text("classes=3\ntrain=/none/train.txt\nvalid=/none/v.txt\nnames=shapes/shapes.names\n")
+    assert run("detector", "test", "far.data", *NET[1:], "shapes/images/val/00000.jpg") == 0
+
+
+def test_what_is_found_can_be_labels(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, label = tmp_path / "picture.jpg", tmp_path / "picture.txt"
+    image.write_bytes((here / "shapes/images/val/00000.jpg").read_bytes())
+    for word in ("written", "replaced"):
+        assert run("detector", "test", *NET, str(image), "-save_labels") == 0
+        assert f"{label} {word}" in capsys.readouterr().out
+    rows = [line.split() for line in label.read_text().splitlines()]
+    assert rows
+    assert all(len(row) == 5 and row[0] in "012" for row in rows)
+
+
+def test_the_size_of_the_input_can_be_another(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["detector", "recall", *NET]
+    assert run(*line, "imgsz=64") == run(*line) == run(*line, "imgsz=96,128", "-letter_box") == 0
+    lines = [each for each in capsys.readouterr().err.splitlines() if "RPs/Img" in each]
+    assert lines[:4] == lines[4:8] != lines[8:]
+
+
+def test_classes_may_be_hidden(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that begins with dont_show is found and not told."""
+    (here / "hidden.names").write_text("dont_show_circle\nsquare\ntriangle\n")
+    (here / "hidden.data").write_text("classes=3\nnames=hidden.names\n")
+    line = ["detector", "test", "hidden.data", *NET[1:], "shapes/images/val/00000.jpg", "-thresh", ".1"]
+    assert run(*line, "-out", "hidden.json") == 0
+    printed = capsys.readouterr().out
+    assert "square: " in printed
+    assert "circle" not in printed
+    (frame,) = json.loads((here / "hidden.json").read_text())
+    assert {each["class_id"] for each in frame["objects"]} == {1, 2}
+
+
+# --- the others, in this process --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def evaluated(here: Path) -> Callable[[str], None]:
+    def write(kind: str) -> None:
+        text = (here / "shapes" / "shapes.data").read_text()
+        (here / "shapes" / f"{kind}.data").write_text(f"{text}eval = {kind}\nresults = results_{kind}\n")
+
+    return write
+
+
+def test_valid_writes_vocs_files(
+    here: Path, evaluated: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluated("voc")
+    assert run("detector", "valid", "shapes/voc.data", *NET[1:]) == 0
+    files = sorted((here / "results_voc").iterdir())
+    assert [each.name for each in files] == [f"comp4_det_test_{each}.txt" for each in ("circle", "square", "triangle")]
+    rows = [line.split() for each in files for line in each.read_text().splitlines()]
+    assert {row[0] for row in rows} <= {f"{index:05d}" for index in range(4)}
+    numbers = np.array([row[1:] for row in rows], float)
+    assert (numbers[:, 0] > 0.005).all()
+    assert (numbers[:, 1:3] >= 1).all()
+    assert (numbers[:, 3:] <= 64).all()
+    capsys.readouterr()
+    assert run("detector", "valid", "shapes/voc.data", *NET[1:], "-out", "x_") == 0
+    assert "results_voc/x_circle.txt" in capsys.readouterr().out
+    assert run("detector", "valid", "shapes/voc.data", *NET[1:]) == 0
+    assert "results_voc/comp4_det_test_circle.txt is replaced" in capsys.readouterr().out
+
+
+def test_valid_writes_cocos_and_imagenets_file(here: Path, evaluated: Callable[[str], None]) -> None:
+    for kind in ("coco", "imagenet"):
+        evaluated(kind)
+        assert run("detector", "valid", f"shapes/{kind}.data", *NET[1:]) == 0
+    entries = json.loads((here / "results_coco" / "coco_results.json").read_text())
+    assert {each["image_id"] for each in entries} == {0, 1, 2, 3}
+    assert {each["category_id"] for each in entries} <= {1, 2, 3}
+    boxes = np.array([each["bbox"] for each in entries])
+    assert boxes.min() >= 0
+    assert (boxes[:, :2] + boxes[:, 2:]).max() <= 64 + 1e-4
+    lines = (here / "results_imagenet" / "imagenet-detection.txt").read_text().splitlines()
+    assert len(lines) == len(entries)
+    assert {line.split()[0] for line in lines} == {"1", "2", "3", "4"}
+
+
+def test_map_tells_both_methods(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("detector", "map", *NET, "-thresh", ".1", "-iou_thresh", ".2", "-points", "11", "json=map.json") == 0
+    printed = capfd.readouterr().out
+    figures = json.loads((here / "map.json").read_text())
+    assert f" mean average precision (mAP@0.20) = {figures['map']:f}" in printed
+    assert "used 11 Recall-points" in printed
+    assert "for conf_thresh = 0.10, TP = " in printed
+    assert "class_id = 0, name = circle, ap = " in printed
+    assert figures["map"] == pytest.approx(np.mean([each["ap"] for each in figures["classes"].values()]), abs=1e-5)
+    assert sum(each["truths"] for each in figures["classes"].values()) == 11
+    assert f"mAP50 = {figures['coco']['map50']:.6f}" in printed
+    assert run("map", "cfg=tiny.cfg", "weights=tiny.weights", f"data={NET[0]}", "coco=False", "device=cpu") == 2, (
+        "-nogpu"
+    )
+    own = ["cfg=tiny.cfg", "weights=tiny.weights", f"data={NET[0]}", "coco=False", "device=cpu", "iou_thresh=.2"]
+    assert cli.main(["map", *own, "points=11", "thresh=.1", "json=own.json"]) == 0
+    again = json.loads((here / "own.json").read_text())
+    assert {**figures, "coco": None} == {**again, "coco": None}
+
+
+def test_recall_counts_what_is_overlapped(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("detector", "recall", *NET) == 0
+    lines = capfd.readouterr().err.splitlines()
+    form = r" +(\d+) +(\d+) +(\d+)\tRPs/Img: [0-9.]+\tIOU: [0-9.]+%\tRecall:([0-9.]+)%"
+    found = [re.fullmatch(form, line) for line in lines]
+    assert [each and each[1] for each in found] == ["0", "1", "2", "3"]
+    last = found[-1]
+    assert last is not None
+    assert int(last[3]) == 11
+    assert float(last[4]) == pytest.approx(100 * int(last[2]) / 11, abs=0.01)
+
+
+def test_anchors_are_written_as_darknet_writes_them(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["detector", "calc_anchors", NET[0], "-num_of_clusters", "4", "-width", "64", "-height", "64", "-show"]
+    assert cli.main(line) == 0
+    printed = capsys.readouterr().out
+    anchors = (here / "anchors.txt").read_text()
+    assert re.fullmatch(r"( *\d+, *\d+(, )?){4}", anchors)
+    assert f"anchors = {anchors}\n" in printed
+    counters = (here / "counters_per_class.txt").read_text()
+    assert re.fullmatch(r"counters_per_class = \d+, \d+, \d+\n", counters)
+    assert counters in printed
+    assert re.search(r" avg IoU = \d\d\.\d\d %", printed)
+    assert cv2.imread(str(here / "cloud.png")) is not None
+    assert cli.main(["anchors", f"data={NET[0]}", "num=4", "imgsz=64"]) == 0
+    assert f"num = 4\nanchors = {anchors}\n{counters}" in capsys.readouterr().out
+    assert cli.main(line) == 0
+    assert "anchors.txt replaced" in capsys.readouterr().out
+
+
+def test_the_printed_anchors_can_be_pasted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["anchors", f"data={NET[0]}", "num=3", "imgsz=64"]) == 0
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if each.startswith("anchors = ")]
+    text = (here / "tiny.cfg").read_text().replace("anchors=8,8, 16,16, 28,28", line)
+    (here / "pasted.cfg").write_text(text)
+    assert len(read_cfg(here / "pasted.cfg").heads[0].anchor_pairs) == 3
+
+
+# --- partial ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_backbone_is_darknets_own_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = golden("weights_header.npz")
+    monkeypatch.chdir(tmp_path)
+    Path("net.cfg").write_text(str(file["cfg"]))
+    Path("whole.weights").write_bytes(file["v020_seen64_file"].tobytes())
+    wanted = file["save_upto_2"].tobytes()
+    assert cli.main(["partial", "net.cfg", "whole.weights", "net.conv.2", "2"]) == 0
+    made = Path("net.conv.2").read_bytes()
+    # The golden file keeps the count of images, which Darknet's own command sets to 0.
+    assert made[:12] + wanted[12:20] + made[20:] == wanted
+    assert seen(Path("net.conv.2")) == 0
+    header = load_weights(Network(read_cfg("net.cfg")), "net.conv.2", partial=True)
+    assert header.layers < 4
+    assert cli.main(["partial", "cfg=net.cfg", "weights=net.conv.2", "to=again", "layers=1"]) == 0
+    assert Path("again").read_bytes() == made, "a backbone can be cut too; layer 1 has no weights"
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------------------
+
+BAD = {
+    "detector": "no command",
+    "detector trian x": "did you mean train",
+    "detector train shapes/shapes.data none.cfg": "none.cfg: no such file",
+    "detector train none.data tiny.cfg": "none.data: no such file",
+    "detector train shapes/shapes.data tiny.cfg none.weights": "no such file",
+    "detector train shapes/shapes.data tiny.cfg -i 99": "device=99",
+    "detector map shapes/shapes.data tiny.cfg tiny.weights -points 1": "use 0, 11 or 101",
+    "detector map shapes/shapes.data tiny.cfg tiny.weights -thresh 7": "at most 1",
+    "detector map shapes/shapes.data tiny.cfg none.weights": "no such file",
+    "detector test shapes/shapes.data tiny.cfg tiny.weights none.jpg": "none.jpg: no such image",
+    "detector test shapes/shapes.data tiny.cfg tiny.weights -out none/r.json": "does not exist; make it first",
+    "detector test none.data tiny.cfg tiny.weights shapes/images/val/00000.jpg": "none.data: cannot be read",
+    "detector valid shapes/shapes.data tiny.cfg": "WEIGHTS is missing",
+    "detector calc_anchors shapes/shapes.data -width 64 -height 64 -num_of_clusters 900": "different sizes",
+    "detector calc_anchors none.data -width 64 -height 64": "none.data: no such file",
+    "anchors data=shapes/shapes.data picture=x.gif": "PNG and JPEG",
+    "anchors data=shapes/shapes.data num=0": "at least 1",
+    "map cfg=tiny.cfg data=shapes/shapes.data": "needs its trained weights",
+    "map cfg=tiny.cfg weights=tiny.weights data=two.data coco=False device=cpu": "2 classes, but the network has 3",
+    "partial tiny.cfg tiny.weights x.conv": "write yolo-subbatch partial CFG WEIGHTS TO LAYERS",
+    "partial tiny.cfg tiny.weights x.conv many": "whole number",
+    "partial tiny.cfg tiny.weights x.conv 99": "give at most",
+    "partial tiny.cfg tiny.weights tiny.weights 2": "exists and is not overwritten",
+    "partial tiny.cfg none.weights x.conv 2": "no such file",
+    "partial tiny.cfg short.weights x.conv 2": "give fewer layers",
+    "partial none.cfg tiny.weights x.conv 2": "no such file",
+}
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_mistakes_cost_two_and_leave_nothing(here: Path, capfd: pytest.CaptureFixture[str], line: str) -> None:
+    (here / "short.weights").write_bytes((here / "tiny.weights").read_bytes()[:100])
+    names = "".join(f"shapes/images/val/{index:05d}.jpg\n" for index in range(2))
+    (here / "two.txt").write_text(names)
+    (here / "two.data").write_text("classes=2\ntrain=two.txt\nvalid=two.txt\n")
+    for label in (here / "shapes/labels/val").glob("0000[01].txt"):
+        label.write_text(
+            label.read_text().replace("2 ", "1 ", 1) if label.read_text().startswith("2 ") else "0 .5 .5 .2 .2\n"
+        )
+    before = sorted(here.rglob("*"))
+    assert cli.main(line.split()) == 2
+    printed = capfd.readouterr()
+    assert BAD[line] in printed.err
+    assert len(printed.err.splitlines()) == 1
+    assert printed.err.startswith("yolo-subbatch: ")
+    assert sorted(here.rglob("*")) == before

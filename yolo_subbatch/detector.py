@@ -1,0 +1,220 @@
+"""Darknet's own commands, ``detector``, ``anchors`` and ``partial``: read, said in our words, and handed on."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from yolo_subbatch.darknet.datafile import find_labels, read_options
+from yolo_subbatch.errors import DataError, SettingsError
+from yolo_subbatch.lazy import load
+from yolo_subbatch.run.commands import AnchorsSettings, MapSettings, PartialSettings, PredictSettings, ValSettings
+from yolo_subbatch.run.darknet_args import Call, parse_detector
+from yolo_subbatch.run.darknet_flags import ANCHORS, MAP, TEST, TRAIN, VALID
+from yolo_subbatch.run.data import data_names, split_images
+from yolo_subbatch.run.find import YAML, short_path
+from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.inputs import check_anchors, check_map, check_test, check_val
+from yolo_subbatch.run.settings import TrainSettings
+
+DONE, INTERRUPTED = 0, 130
+COUNTERS = "counters_per_class.txt"  # beside anchors.txt, as Darknet writes it
+
+
+def run_detector(arguments: Sequence[str]) -> int:
+    """Do what Darknet's ``detector`` does, and return the exit status.
+
+    Raises:
+        YoloSubbatchError: If something that the user gave turns out to be unusable.
+    """
+    call = parse_detector(arguments)
+    own = call.own_line()
+    if own is not None:
+        print(f"= {own}")
+    for note in call.notes:
+        print(f"note: {note}")
+    if call.command == TRAIN:
+        return _train(call)
+    if call.command == ANCHORS:
+        return _calc_anchors(call)
+    return _use(call)
+
+
+def _train(call: Call) -> int:
+    settings = cast(TrainSettings, call.settings)
+    try:
+        status: int = load("training:train")(settings, partial(_back_up, call))
+    except SettingsError as error:
+        if settings.seen != "keep" or not str(error).startswith("seen=keep"):
+            raise
+        reason = str(error).partition(": ")[2].partition(";")[0]
+        raise SettingsError(f"{settings.weights}: {reason}; add -clear to start at iteration 0") from error
+    return status
+
+
+def _back_up(call: Call, folder: RunFolder, status: int) -> None:
+    """Put the weights of a run where Darknet leaves them: NAME_last, NAME_best and NAME_final in the backup folder."""
+    settings = cast(TrainSettings, call.settings)
+    backup = read_options(call.data).get("backup")
+    if not backup:
+        print(f"{call.data} names no backup folder; the weights are in {short_path(folder.weights)}")
+        return
+    name = Path(settings.cfg or "").name.partition(".")[0]
+    made = {"last": "last", **({"best": "best"} if "-map" in call.given else {})}
+    made |= {"final": "last"} if status == DONE else {}
+    target = backup_folder(call.data, backup)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for ending, source in made.items():
+            file = folder.weights / f"{source}.weights"
+            if file.is_file():
+                place = target / f"{name}_{ending}.weights"
+                replaced = copy_weights(file, place)
+                print(f"{place} {'replaced' if replaced else 'written'}")
+    except OSError as error:
+        where = short_path(folder.weights)
+        raise SettingsError(
+            f"backup={backup}: cannot be written ({error.strerror}); the weights are in {where}"
+        ) from error
+
+
+def backup_folder(data: str, backup: str) -> Path:
+    """Return the backup folder of a ``.data`` file: where Darknet looks, from here, or beside the file if it is there.
+
+    A folder that is nowhere yet is made here, where Darknet would fail.
+    """
+    beside = Path(data).parent / backup
+    return beside if not Path(backup).is_dir() and beside.is_dir() else Path(backup)
+
+
+def copy_weights(file: Path, place: Path) -> bool:
+    """Copy a weights file, whole or not at all; tell whether another one was there.
+
+    A link would save the room, but Darknet writes into a file that is there, and so into the run's.
+    """
+    replaced = place.is_file()
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(file, draft)
+        os.replace(draft, place)
+    finally:
+        draft.unlink(missing_ok=True)
+    return replaced
+
+
+def _use(call: Call) -> int:
+    """Run a command that needs a trained network."""
+    from yolo_subbatch.training import check_device, prepare_host
+
+    settings: Any = call.settings
+    if call.command == TEST:
+        settings = check_test(cast(PredictSettings, settings), call.data)
+    elif call.command == MAP:
+        settings = check_map(cast(MapSettings, settings))
+    else:
+        settings = check_val(cast(ValSettings, settings))
+    check_device(settings.device)
+    prepare_host(quiet=True)
+    if call.command == TEST:
+        flags = {flag.lstrip("-"): True for flag in ("-ext_output", "-save_labels") if flag in call.given}
+        load("engine.detector:run_test")(settings, call.data, **flags)
+    elif call.command == MAP:
+        load("engine.darknet_map:run_map")(settings)
+    elif call.command == VALID:
+        load("engine.detector:run_valid")(settings, call.given.get("-out"))
+    else:
+        load("engine.detector:run_recall")(settings)
+    return DONE
+
+
+def _calc_anchors(call: Call) -> int:
+    counters = run_anchors(check_anchors(cast(AnchorsSettings, call.settings)))
+    replaced = Path(COUNTERS).is_file()
+    Path(COUNTERS).write_text(counters + "\n", encoding="utf-8")
+    print(f"{COUNTERS} {'replaced' if replaced else 'written'}")
+    return DONE
+
+
+def run_anchors(settings: AnchorsSettings) -> str:
+    """Compute anchors and print the lines to paste into a cfg.
+
+    Returns:
+        The line with the number of boxes of each class.
+
+    Raises:
+        DataError: If the data has too few boxes.
+    """
+    import numpy as np
+
+    from yolo_subbatch.darknet.anchors import draw_anchors, find_anchors
+    from yolo_subbatch.darknet.labels import read_all_boxes
+
+    data = Path(settings.data or load("shapes:shapes_data")())
+    if settings.data is None:
+        print(f"no data= given: using the built-in data set shapes ({data})")
+    size = settings.imgsz
+    height, width = size if isinstance(size, tuple) else (size, size)
+    images = split_images(data, settings.split)
+    if not images:
+        raise DataError(f"{data}: its images are where only Ultralytics looks; give a Darknet .data")
+    print(f"\n num_of_clusters = {settings.num}, width = {width}, height = {height} ")
+    print(f" read labels from {len(images)} images ", flush=True)
+    boxes = read_all_boxes(find_labels(images, "background" if data.suffix in YAML else "error"))
+    counts = np.bincount(boxes[:, 0].astype(int), minlength=len(data_names(data)))
+    sizes = boxes[:, 3:] * (width, height)
+    whole = sizes.min(1) > 0
+    print(f" loaded \t box: {len(boxes)}" + ("" if whole.all() else f", {(~whole).sum()} of them without area"))
+    if not whole.any():
+        raise DataError(f"{data}: no boxes in its {settings.split} images; label some")
+    begin = time.monotonic()
+    anchors = find_anchors(sizes[whole], settings.num, settings.seed)
+    print(f"\n k-means took {time.monotonic() - begin:.1f} s")
+    counters = f"counters_per_class = {', '.join(map(str, counts))}"
+    text = anchors.text(width)
+    print(f"\n avg IoU = {anchors.mean_iou * 100:2.2f} % \n")
+    print(f"num = {settings.num}\nanchors = {text}\n{counters}")
+    if settings.to:
+        replaced = Path(settings.to).is_file()
+        Path(settings.to).write_text(text, encoding="utf-8")
+        print(f"{settings.to} {'replaced' if replaced else 'written'}")
+    if settings.picture:
+        replaced = Path(settings.picture).is_file()
+        draw_anchors(sizes[whole], anchors, (width, height), Path(settings.picture))
+        print(f"{settings.picture} {'replaced' if replaced else 'written'}")
+    return counters
+
+
+def run_partial(settings: PartialSettings) -> None:
+    """Write the weights of the first layers of a network, as Darknet's ``partial``: a backbone to train from.
+
+    What the cfg says of later layers, and what the weights file holds of them, is not looked at.
+
+    Raises:
+        YoloSubbatchError: If the files do not fit, or the weights end before that layer.
+    """
+    from yolo_subbatch.darknet.network import Network
+    from yolo_subbatch.darknet.parser import read_cfg
+    from yolo_subbatch.darknet.weights import darknet_order, load_weights, read_header, save_weights
+
+    stop, target = settings.layers or 0, settings.to or ""
+    network = Network(read_cfg(settings.cfg or ""))
+    numbers = sum(array.numel() for index, arrays in darknet_order(network) if index < stop for array in arrays)
+    if not numbers:
+        raise SettingsError(f"layers={stop}: no layer before it has weights; give a larger number")
+    file = Path(settings.weights or "")
+    data = file.read_bytes()
+    end = read_header(data, str(file)).size + 4 * numbers
+    if len(data) < end:
+        raise SettingsError(
+            f"{file}: {len(data)} bytes, but {settings.cfg} has {end} up to layer {stop}; give fewer layers, or the "
+            "cfg that the weights were trained with"
+        )
+    load_weights(network, io.BytesIO(data[:end]), partial=True)
+    save_weights(network, target, seen=0, stop=stop)
+    print(f"{target} written: the weights of layers 0 to {stop - 1} of {len(network.layers)}")

@@ -1,0 +1,306 @@
+"""Darknet's ``detector test``, ``valid`` and ``recall``: the same thresholds, texts and files.
+
+Source: darknet ``test_detector``, ``validate_detector``, ``validate_detector_recall`` in src/detector.c (AlexeyAB),
+``draw_detections_v3`` in src/image.c, ``detection_to_json`` in src/network.c.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch import Tensor
+from torchvision.ops import box_convert
+from ultralytics.engine.results import Results
+
+from yolo_subbatch.darknet.boxes import box_iou
+from yolo_subbatch.darknet.datafile import (
+    find_labels,
+    label_path,
+    read_data,
+    read_data_names,
+    read_image_list,
+    read_options,
+)
+from yolo_subbatch.darknet.labels import read_boxes
+from yolo_subbatch.engine.detecting import Detector, Found, check_classes, suppress_by_objectness
+from yolo_subbatch.errors import DataError, SettingsError
+from yolo_subbatch.run.commands import PredictSettings, ValSettings
+
+SUPPRESS = 0.45  # overlap
+VALID = 0.005  # threshold of `valid`
+RECALL, RECALL_SUPPRESS, RECALL_IOU = 0.001, 0.4, 0.5
+PICTURE = "predictions.jpg"
+HIDDEN = "dont_show"  # how a class's name begins that is found but not told
+#: Numbers of the 80 trained classes among COCO's 91.
+COCO_IDS = tuple(sorted(set(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}))
+IMAGENET = 200  # classes of its detection task
+
+
+def run_test(settings: PredictSettings, data: str, ext_output: bool = False, save_labels: bool = False) -> None:
+    """Find objects as ``detector test``: texts on the terminal, predictions.jpg, and JSON with ``json``.
+
+    Args:
+        settings: Network, threshold; without ``source``, names of images are read from standard input.
+        data: The ``.data`` file.
+        ext_output: Print the boxes too.
+        save_labels: Write what is found as the image's label file.
+
+    Raises:
+        YoloSubbatchError: If something that the user gave turns out to be unusable.
+    """
+    detector, names = Detector(settings), read_data_names(data)
+    check_classes(detector, names, data)
+    replaced = Path(PICTURE).is_file()
+    frames: list[dict[str, Any]] = []
+    pictures = 0
+    for path in [Path(settings.source)] if settings.source else _asked():
+        begin = time.monotonic()
+        try:
+            (found,) = detector.find([path], settings.conf)
+        except DataError as error:
+            if settings.source:
+                raise
+            print(error, file=sys.stderr)
+            continue
+        found = detector.suppress(found, settings.iou)
+        print(f"{path}: Predicted in {(time.monotonic() - begin) * 1000:f} milli-seconds.")
+        print("".join(lines(found, names, settings.conf, ext_output)), end="", flush=True)
+        _draw(found, names)
+        pictures += 1
+        frames.append(frame(found, names, len(frames) + 1))
+        if save_labels:
+            _write_labels(found)
+    if pictures:
+        print(f"{PICTURE} {'replaced' if replaced else 'written'}")
+    if settings.json:
+        there = Path(settings.json).is_file()
+        Path(settings.json).write_text(json.dumps(frames, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(f"{settings.json} {'replaced' if there else 'written'}")
+
+
+def _asked() -> Iterator[Path]:
+    """Yield the images whose names are typed or piped in."""
+    while True:
+        print("Enter Image Path: ", end="", flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            print()
+            return
+        if line.strip():
+            yield Path(line.strip())
+
+
+def lines(found: Found, names: Sequence[str], threshold: float, ext_output: bool) -> Iterator[str]:
+    """Yield what Darknet prints of an image: boxes from left to right, of each its best class first."""
+    height, width = found.image.shape[:2]
+    corners = box_convert(found.boxes, "cxcywh", "xywh") * found.boxes.new_tensor([width, height] * 2)
+    shown = _shown(found.scores, names)
+    for index in corners[:, 0].argsort(stable=True).tolist():
+        scores = shown[index]
+        best = int(scores.argmax())
+        others = [each for each in (scores > threshold).nonzero()[:, 0].tolist() if each != best]
+        if scores[best] <= threshold:
+            continue
+        x, y, w, h = corners[index].round().tolist()
+        place = f"\t(left_x: {x:4.0f}   top_y: {y:4.0f}   width: {w:4.0f}   height: {h:4.0f})" if ext_output else ""
+        yield from (f"{names[each]}: {scores[each] * 100:.0f}%{place}\n" for each in (best, *others))
+
+
+def _shown(scores: Tensor, names: Sequence[str]) -> Tensor:
+    """Return scores ``(n, C)`` without the classes that are not to be told."""
+    hidden = torch.tensor([name.startswith(HIDDEN) for name in names])
+    return scores.masked_fill(hidden, 0)
+
+
+def frame(found: Found, names: Sequence[str], number: int) -> dict[str, Any]:
+    """Return an image's detections in the form of AlexeyAB's ``-out``; boxes as fractions of the image."""
+    shown = _shown(found.scores, names)
+    keys = ("center_x", "center_y", "width", "height")
+    return {
+        "frame_id": number,
+        "filename": str(found.path),
+        "objects": [
+            {
+                "class_id": index, "name": names[index],
+                "relative_coordinates": dict(zip(keys, _rounded(found.boxes[box]), strict=True)),
+                "confidence": round(float(shown[box, index]), 6),
+            }
+            for box, index in shown.nonzero().tolist()
+        ],
+    }  # fmt: skip
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 6) for value in values.tolist()]
+
+
+def _draw(found: Found, names: Sequence[str]) -> None:
+    height, width = found.image.shape[:2]
+    shown = _shown(found.scores, names)
+    box, index = shown.nonzero(as_tuple=True)
+    corners = box_convert(found.boxes[box], "cxcywh", "xyxy") * found.boxes.new_tensor([width, height] * 2)
+    rows = torch.cat((corners, shown[box, index][:, None], index[:, None].float()), 1)
+    picture = Results(found.image, str(found.path), dict(enumerate(names)), boxes=rows).plot()
+    if not cv2.imwrite(PICTURE, picture):
+        raise DataError(f"{PICTURE}: cannot be written; run this in a folder where you may write")
+
+
+def _write_labels(found: Found) -> None:
+    """Write each box with its best class where the label of the image is looked for."""
+    label = label_path(found.path)
+    if not label.parent.is_dir():
+        label = found.path.with_suffix(".txt")
+    scores, classes = found.scores.max(1) if len(found.scores) else (found.scores.sum(1), found.scores.sum(1).long())
+    rows = zip(classes.tolist(), found.boxes.tolist(), (scores > 0).tolist(), strict=True)
+    text = "".join(f"{index} " + " ".join(f"{each:.4f}" for each in box) + "\n" for index, box, kept in rows if kept)
+    print(f"{label} {'replaced' if label.is_file() else 'written'}")
+    label.write_text(text, encoding="utf-8")
+
+
+def run_valid(settings: ValSettings, out: str | None = None) -> list[Path]:
+    """Write what is found in the validation images for VOC's, COCO's or ImageNet's tools, as the data's ``eval`` says.
+
+    Args:
+        settings: Network and data.
+        out: Name of the files without their ending.
+
+    Returns:
+        The files.
+
+    Raises:
+        YoloSubbatchError: If something that the user gave turns out to be unusable.
+    """
+    data = settings.data or ""
+    options, names = read_options(data), read_data_names(data)
+    detector, images = Detector(settings), _valid_images(data)
+    check_classes(detector, names, data)
+    form = options.get("eval", "voc")
+    if form == "coco" and len(names) > len(COCO_IDS):
+        raise SettingsError(f"{data}: eval=coco has 80 classes, not {len(names)}; use eval=voc")
+    if form == "imagenet" and len(names) > IMAGENET:
+        raise SettingsError(f"{data}: eval=imagenet has {IMAGENET} classes, not {len(names)}; use eval=voc")
+    folder = Path(options.get("results", "results"))
+    folder.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    found = (detector.suppress(each, SUPPRESS) for each in detector.find(images, VALID, settings.batch))
+    write = {"coco": _write_coco, "imagenet": _write_imagenet}.get(form, _write_voc)
+    files = write(_counted(found, len(images)), names, folder, out)
+    print(f"Total Detection Time: {time.monotonic() - begin:f} Seconds", file=sys.stderr)
+    print("\n".join(f"written: {file}" for file in files))
+    return files
+
+
+def _valid_images(data: str) -> list[Path]:
+    source = read_data(data).valid
+    if source is None:
+        raise DataError(f"{data}: no 'valid' list; add a line valid = valid.txt")
+    return read_image_list(source)
+
+
+def _counted(found: Iterable[Found], count: int) -> Iterator[Found]:
+    for index, each in enumerate(found, 1):
+        if index % 100 == 0 or index == count:
+            print(f"{index} of {count}", file=sys.stderr, flush=True)
+        yield each
+
+
+def _rows(found: Found, first: int) -> Iterator[tuple[int, float, list[float]]]:
+    """Yield class, score and corners of each box in pixels of the image, which are counted from ``first``."""
+    height, width = found.image.shape[:2]
+    corners = box_convert(found.boxes, "cxcywh", "xyxy") * found.boxes.new_tensor([width, height] * 2) + first
+    corners[:, :2].clamp_(min=first)
+    corners[:, 2:] = torch.minimum(corners[:, 2:], corners.new_tensor([width, height]))
+    box, index = found.scores.nonzero(as_tuple=True)
+    yield from zip(index.tolist(), found.scores[box, index].tolist(), corners[box].tolist(), strict=True)
+
+
+def _write_voc(found: Iterable[Found], names: Sequence[str], folder: Path, out: str | None) -> list[Path]:
+    prefix = "comp4_det_test_" if out is None else out
+    files = [folder / f"{prefix}{name}.txt" for name in names]
+    with ExitStack() as stack:
+        streams = [stack.enter_context(_opened(file)) for file in files]
+        for each in found:
+            image = each.path.name.partition(".")[0]
+            for index, score, corners in _rows(each, 1):
+                streams[index].write(f"{image} {score:f} " + " ".join(f"{x:f}" for x in corners) + "\n")
+    return files
+
+
+def _write_coco(found: Iterable[Found], names: Sequence[str], folder: Path, out: str | None) -> list[Path]:
+    file = folder / f"{out or 'coco_results'}.json"
+    with _opened(file) as stream:
+        stream.write("[\n")
+        between = ""
+        for each in found:
+            number = re.match(r"\d+", each.path.name.rpartition("_")[2])
+            for index, score, (x1, y1, x2, y2) in _rows(each, 0):
+                stream.write(
+                    f'{between}{{"image_id":{int(number[0]) if number else 0}, "category_id":{COCO_IDS[index]}, '
+                    f'"bbox":[{x1:f}, {y1:f}, {x2 - x1:f}, {y2 - y1:f}], "score":{score:f}}}'
+                )
+                between = ",\n"
+        stream.write("\n]\n")
+    return [file]
+
+
+def _write_imagenet(found: Iterable[Found], names: Sequence[str], folder: Path, out: str | None) -> list[Path]:
+    file = folder / f"{out or 'imagenet-detection'}.txt"
+    with _opened(file) as stream:
+        for number, each in enumerate(found, 1):
+            for index, score, corners in _rows(each, 0):
+                stream.write(f"{number} {index + 1} {score:f} " + " ".join(f"{x:f}" for x in corners) + "\n")
+    return [file]
+
+
+def _opened(file: Path) -> Any:
+    """Open a result for writing; Darknet overwrites the one of before, which is said."""
+    if file.is_file():
+        print(f"{file} is replaced")
+    try:
+        return file.open("w", encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be written ({error.strerror}); choose another results folder") from error
+
+
+def run_recall(settings: ValSettings, say: Callable[[str], None] | None = None) -> tuple[int, int]:
+    """Count the truths that some box overlaps by more than a half, whatever its class, as ``detector recall``.
+
+    Args:
+        settings: Network and data.
+        say: Gets a line per image; standard error by default.
+
+    Returns:
+        How many truths are found, and how many there are.
+
+    Raises:
+        YoloSubbatchError: If something that the user gave turns out to be unusable.
+    """
+    detector, images = Detector(settings), _valid_images(settings.data or "")
+    say = say or (lambda text: print(text, file=sys.stderr))
+    proposals = correct = total = 0
+    overlap = 0.0
+    labels = find_labels(images, "error")
+    for number, (found, label) in enumerate(zip(detector.find(images, RECALL, settings.batch), labels, strict=True)):
+        found = suppress_by_objectness(found, RECALL_SUPPRESS)
+        truths = torch.from_numpy(read_boxes(label))[:, 1:]
+        best = torch.zeros(len(truths))
+        if len(found.boxes):
+            best = box_iou(truths[:, None], found.boxes[None].double()).amax(1)
+        proposals += len(found.boxes)
+        total, correct = total + len(truths), correct + int((best > RECALL_IOU).sum())
+        overlap += float(best.sum())
+        mean, share = (100 * overlap / total, 100 * correct / total) if total else (0.0, 0.0)
+        say(
+            f"{number:5d} {correct:5d} {total:5d}\tRPs/Img: {proposals / (number + 1):.2f}\t"
+            f"IOU: {mean:.2f}%\tRecall:{share:.2f}%"
+        )
+    return correct, total
