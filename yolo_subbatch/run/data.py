@@ -81,6 +81,20 @@ def split_images(path: Path, split: str) -> list[Path]:
     return read_image_list(_list_of(read_data(path), KEYS[split]))
 
 
+def data_names(path: Path) -> list[str]:
+    """Return the class names of a data description.
+
+    Raises:
+        YoloSubbatchError: If it has none, or cannot be read.
+    """
+    if path.suffix not in YAML:
+        return list(read_data(path).names)
+    document = read_yaml(path)
+    count, names = class_count(path, document), document.get("names")
+    found = names if isinstance(names, dict) else dict(enumerate(names or ()))
+    return [str(found.get(index, f"class{index}")) for index in range(count)]
+
+
 def _list_of(file: DataFile, key: str) -> Path:
     source: Path | None = getattr(file, key)
     if source is None:
