@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from yolo_subbatch.run.values import make
 
 PRODUCER = b"yolo-subbatch"
 PACKAGES = ("onnx", "onnxruntime")
+ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def run_export(settings: ExportSettings) -> int:
@@ -30,8 +34,27 @@ def run_export(settings: ExportSettings) -> int:
             f"model={settings.model}: a network of Ultralytics, which exports it itself: "
             f"yolo export model={settings.model} format=onnx"
         )
-    export_model(model, settings, Path(settings.model or settings.weights or ""), LOGGER.info)
+    with ended_like_an_interrupt():
+        export_model(model, settings, Path(settings.model or settings.weights or ""), LOGGER.info)
     return 0
+
+
+@contextmanager
+def ended_like_an_interrupt() -> Iterator[None]:
+    """Let a request to end leave nothing half done, as Ctrl+C does."""
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {each: signal.signal(each, end) for each in ENDINGS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def export_keywords(model: DarknetModel, source: str | Path, keywords: dict[str, Any]) -> str:
@@ -65,7 +88,7 @@ def export_model(model: DarknetModel, settings: ExportSettings, source: Path, sa
         say: Called with each line of progress.
     """
     target = Path(settings.to) if settings.to else source.with_suffix(".onnx")
-    if target.is_file() and not is_own(target):
+    if target.exists() and not is_own(target):
         raise ExportError(f"{target}: exists and was not written by export; it is not overwritten, give to=FILE")
     try:
         from .onnx import OnnxExporter
@@ -78,5 +101,10 @@ def export_model(model: DarknetModel, settings: ExportSettings, source: Path, sa
 
 def is_own(file: Path) -> bool:
     """Tell whether export wrote a file: its name stands at the beginning."""
-    with file.open("rb") as opened:
-        return PRODUCER in opened.read(64)
+    try:
+        if not file.is_file():  # opening something else may wait for ever
+            return False
+        with file.open("rb") as opened:
+            return PRODUCER in opened.read(64)
+    except OSError:
+        return False

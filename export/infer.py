@@ -120,8 +120,8 @@ class InferSettings:
         min=1, max=64, advanced=True,
     )  # fmt: skip
     threads: int | None = option(
-        None, "Speed", "Threads", "Threads of one stream; the processor's cores, shared by the streams.", min=1,
-        max=1024, advanced=True,
+        None, "Speed", "Threads", "Threads of onnxruntime; with the streams as many as there are cores if not given.",
+        min=1, max=1024, advanced=True,
     )  # fmt: skip
     spin: bool = option(
         True, "Speed", "Spin", "Threads wait busily; False on a machine that others use.", advanced=True
@@ -354,7 +354,8 @@ def session_options(settings: InferSettings, provider: str, streams: int) -> Any
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = settings.threads or max(1, cores() // streams)
+    # The streams share the pool, and each one's own thread works too.
+    options.intra_op_num_threads = settings.threads or max(1, cores() - streams + 1)
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if settings.spin else "0")
     if provider != "cpu":
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -403,7 +404,9 @@ def tensorrt_options(settings: InferSettings, about: About) -> dict[str, str]:
         "trt_fp16_enable": "1" if settings.half else "0",
         "trt_int8_enable": "1" if about.precision == "int8" else "0",
     }
-    if not about.fixed:
+    # Bounds are for files that TensorRT takes whole: of one that suppresses, it may leave a part to CUDA, and would
+    # want bounds for every tensor in between. There the warm-up shows it the smallest and the largest input.
+    if not about.fixed and about.layout != "nms":
         width, height = input_size(settings, about)
         most = settings.batch or about.batch or GPU_BATCH
         least = (about.batch or 1, *((height, width) if about.fixed_size else (about.stride, about.stride)))
@@ -1305,20 +1308,29 @@ class OnnxYolo:
     def warm_up(self, times: int = 2) -> float:
         """Run the model on an empty batch, and return how long the first time took, in seconds."""
         width, height = self.size
-        shape = (self.batch, height, width, 3) if self.about.takes_bytes else (self.batch, 3, height, width)
-        kind = np.uint8 if self.about.takes_bytes else np.float16 if self.about.half_input else np.float32
-        images = np.zeros(shape, kind)
+        stride = self.about.stride
+        least = (height, width) if self.about.fixed_size else (stride, stride)
+        largest, smallest = (self.batch, height, width), (self.about.batch or 1, *least)
+        bounds = self.placement.provider == "tensorrt" and not self.about.fixed
         begin = time.perf_counter()
         first = 0.0
-        for _ in range(self.streams):
-            runner = self.runners.get()
-            for index in range(times):
-                outputs = runner.run(images)
-                first = first or time.perf_counter() - begin
-                if index == 0:
-                    boxes_of(outputs, self.about, self.thresholds)
-            self.runners.queue.insert(0, runner)
+        for shape in [smallest, largest] if bounds else [largest]:
+            images = self._nothing(*shape)
+            for _ in range(self.streams):
+                runner = self.runners.get()
+                for index in range(times):
+                    outputs = runner.run(images)
+                    first = first or time.perf_counter() - begin
+                    if index == 0:
+                        boxes_of(outputs, self.about, self.thresholds)
+                self.runners.queue.insert(0, runner)
         return first
+
+    def _nothing(self, batch: int, height: int, width: int) -> Array:
+        """Return black images as the model takes them."""
+        if self.about.takes_bytes:
+            return np.zeros((batch, height, width, 3), np.uint8)
+        return np.zeros((batch, 3, height, width), np.float16 if self.about.half_input else np.float32)
 
     def benchmark(self, items: Sequence[Item], seconds: float = 3.0) -> dict[str, float]:
         """Measure.
@@ -1648,6 +1660,8 @@ def help_text() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status: 0 done, 2 the user's input is at fault, 1 else, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name may hold letters that the console has not
     if not arguments or {"-h", "--help", "help"} & set(arguments):
         print(help_text())
         return DONE

@@ -67,9 +67,9 @@ def describe(
     }
     if settings.nms:
         ours["nms"] = json.dumps({name: getattr(settings, name) for name in ("conf", "iou", "max_det", "agnostic_nms")})
-    return {
-        name: str(value) for name, value in {**theirs, **{PREFIX + key: each for key, each in ours.items()}}.items()
-    }
+    every = {**theirs, **{PREFIX + key: value for key, value in ours.items()}}
+    # A file's name may hold bytes that are no text, metadata may not.
+    return {name: str(value).encode("utf-8", "replace").decode() for name, value in every.items()}
 
 
 def describe_head(head: Head) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def _pad(tail: Tail, selected: str, boxes: str, scores: str, classes: str, max_d
     where = tail.node("Unsqueeze", "top_rows", place, last)  # (B, max_det, 1)
     found = tail.node("GatherND", "found", all_rows, where, batch_dims=1)  # (B, max_det, 6)
     real = tail.node("Greater", "real", top, zero)
-    mask = tail.node("Cast", "mask", real, to=TensorProto.FLOAT)
-    tail.node("Mul", OUTPUT, found, tail.node("Unsqueeze", "mask_rows", mask, last))
+    # Chosen, not multiplied: a box without end times nothing is no number.
+    tail.node("Where", OUTPUT, tail.node("Unsqueeze", "real_rows", real, last), found, zero)
     count = tail.node("Cast", "real_number", real, to=TensorProto.INT32)
     tail.node("ReduceSum", COUNT, count, tail.constant("box_axis", [1]), keepdims=1)

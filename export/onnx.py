@@ -6,7 +6,8 @@ import copy
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from .graph import Layout, prepend_preprocessing, trace
 from .nms import append_nms
 
 HOST_STRIDE = 32
+SCRIPT = Path(__file__).with_name("infer.py")
+SCRIPT_TITLE = b"YOLO inference from an ONNX file"
 
 
 class OnnxExporter:
@@ -73,18 +76,21 @@ class OnnxExporter:
             ParityError: If it does not compute what the network does; it is not kept then.
             ExportError: If the network has no form in ONNX, or int8 costs too much mAP.
         """
-        try:
-            # In the same folder, so that the finished file is moved there in one step.
-            with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
-                file = Path(folder) / target.name
+        if target.is_symlink():
+            target = Path(os.path.realpath(target))  # the link goes on to point at the file
+        script = target.with_name("infer.py") if self.settings.with_script else None
+        if script is not None and script.exists() and not _is_script(script):
+            raise ExportError(f"{script}: exists and is not the inference script; move it, or leave with_script out")
+        # In the same folder, so that the finished file is moved there in one step.
+        with _place(target) as folder:
+            file = folder / target.name
+            try:
                 self._write(file)
-                os.replace(file, target)
-            if self.settings.with_script:
-                shutil.copyfile(Path(__file__).with_name("infer.py"), target.with_name("infer.py"))
-        except ParityError as error:
-            raise ParityError(f"{target}: not kept; {error}; {self._advice()}") from error
-        except OSError as error:
-            raise ExportError(f"{target}: cannot be written ({error.strerror}); give another place with to=") from error
+            except ParityError as error:
+                raise ParityError(f"{target}: not kept; {error}; {self._advice(error)}") from error
+            _move(file, target)
+            if script is not None:
+                _move(_copied(SCRIPT, folder / "infer.py"), script)
         self.say(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, opset {self.settings.opset}, {self._inputs()}")
         return target
 
@@ -111,13 +117,13 @@ class OnnxExporter:
         onnx.checker.check_model(model)
         if settings.parity:
             metadata.write(model, about)
-            onnx.save(model, str(file))
+            _save(model, file)
             figures = self._check(file, reference, precision)
             about[f"{metadata.PREFIX}parity"] = str(figures)
             what = "8-bit graph" if settings.int8 else "network"
             self.say(f"computes what the {what} does: {figures}")
         metadata.write(model, about)
-        onnx.save(model, str(file))
+        _save(model, file)
 
     def _check(self, file: Path, reference: parity.Reference, precision: str) -> parity.Figures:
         shapes = parity.shapes_to_try(self.settings.batch, self.width, self.height, self.stride, self.settings.dynamic)
@@ -145,12 +151,13 @@ class OnnxExporter:
         # So far it neither suppresses nor takes bytes, whatever the finished file will do.
         about = self._describe(replace(self.settings, nms=False, preprocess=False, int8=False))
         metadata.write(model, about)
-        onnx.save(model, str(full))
-        self._check(full, parity.torch_reference(self.network), "fp32")
+        _save(model, full)
+        if self.settings.parity:
+            self._check(full, parity.torch_reference(self.network), "fp32")
         return quantized(full, about, self.settings, self.network, (self.width, self.height), self.say)
 
-    def _advice(self) -> str:
-        if self.settings.half:
+    def _advice(self, error: ParityError) -> str:
+        if "half precision" in str(error):
             return "export it without half"
         return "try another opset, or report it together with the cfg"
 
@@ -159,6 +166,51 @@ class OnnxExporter:
         if self.settings.dynamic:
             return f"any number of images of any size that {self.stride} divides (made for {size})"
         return f"{self.settings.batch} image{'s' if self.settings.batch > 1 else ''} of {size} at a time"
+
+
+@contextmanager
+def _place(target: Path) -> Iterator[Path]:
+    """Make a folder beside a target that is gone afterwards; its name says which process it belongs to."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=f".export-{os.getpid()}-", dir=target.parent)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    with folder as path:
+        yield Path(path)
+
+
+def _unwritable(target: Path, error: OSError) -> ExportError:
+    return ExportError(f"{target}: cannot be written ({error.strerror or error}); give another place with to=")
+
+
+def _save(model: ModelProto, file: Path) -> None:
+    try:
+        file.write_bytes(model.SerializeToString())
+    except OSError as error:
+        raise _unwritable(file, error) from error
+
+
+def _move(file: Path, target: Path) -> None:
+    try:
+        os.replace(file, target)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def _copied(source: Path, file: Path) -> Path:
+    try:
+        shutil.copyfile(source, file)
+    except OSError as error:
+        raise _unwritable(file, error) from error
+    return file
+
+
+def _is_script(file: Path) -> bool:
+    """Tell whether a file is the inference script, of whatever version."""
+    try:
+        return file.is_file() and SCRIPT_TITLE in file.read_bytes()[:200]
+    except OSError:
+        return False
 
 
 def simplified(model: ModelProto) -> ModelProto:

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torchvision.ops import nms as torch_nms
 
-from yolo_subbatch.errors import ParityError
+from yolo_subbatch.errors import ExportError, ParityError
 
 from .graph import INPUT, OUTPUT
-from .nms import APART, COUNT, DECODED
+from .nms import APART, COUNT, DECODED, THRESHOLDS
 
 Array = NDArray[Any]
 #: Takes images ``(B, H, W, 3)``, bytes, blue first; returns ``(B, 4 + C, N)``.
@@ -31,6 +31,7 @@ Reference = Callable[[Array], Array]
 BOX_PX, BOX_RELATIVE, SCORE = 0.05, 1e-3, 1e-4  # of float32
 HALF_IOU, HALF_MEAN_IOU, HALF_SCORE = 0.90, 0.98, 0.05
 COUNTED_SCORE, COUNTED = 0.05, 100  # half precision is measured on the boxes that matter
+ENDLESS = 1e6  # pixels; a box of that size is no box
 CANDIDATES = 60  # boxes an image that compete when the suppression is checked
 
 
@@ -93,6 +94,7 @@ class Candidate:
 
     def __init__(self, path: Path, heads: Callable[[list[Array]], Array] | None = None) -> None:
         self.path, self.heads = path, heads
+        self.boxes = 0  # that an image has before suppression, known after the first run
         self.model = onnx.load(path)
         self.suppresses = any(output.name == COUNT for output in self.model.graph.output)
         self.takes_bytes = self.model.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
@@ -159,8 +161,11 @@ def check(candidate: Candidate, reference: Reference, shapes: list[tuple[int, in
         found, wanted = candidate.run(images)[DECODED], reference(images)
         place = f"{shape[0]} images of {shape[2]}x{shape[1]}"
         _compare(found, wanted, precision, place, figures)
+        candidate.boxes = found.shape[2]
         if candidate.suppresses:
             figures.boxes += _check_suppression(candidate, images, found, place)
+    if candidate.suppresses:
+        _check_tail(candidate, wanted.shape[1] - 4)
     if precision != "exact":  # an 8-bit graph differs by the order of its sums
         images = sample_images(*shapes[0])
         _compare(candidate.as_written(images), reference(images), precision, "without optimisations", figures)
@@ -170,11 +175,15 @@ def check(candidate: Candidate, reference: Reference, shapes: list[tuple[int, in
 def _compare(found: Array, wanted: Array, precision: str, place: str, figures: Figures) -> None:
     if found.shape != wanted.shape:
         raise ParityError(f"{place}: boxes of shape {found.shape}, the network gives {wanted.shape}")
-    finite = np.isfinite(wanted)
-    if not np.isfinite(found[finite]).all():
+    if np.isnan(wanted).any():
+        raise ExportError("the network itself computes numbers that are none (NaN); take an earlier checkpoint")
+    # An untrained network's boxes may be endless, or nearly so: there is nothing to compare then.
+    sensible = np.abs(wanted) < ENDLESS
+    if not np.isfinite(found[sensible]).all():
         raise ParityError(f"{place}: some numbers are not finite where the network's are")
-    # An untrained network's boxes may be endless: there is nothing to compare then.
-    found, wanted = np.where(finite, found, 0), np.where(finite, wanted, 0)
+    if not (np.abs(found[~sensible]) >= ENDLESS / 2).all():
+        raise ParityError(f"{place}: some boxes end where the network's do not")
+    found, wanted = np.where(sensible, found, 0), np.where(sensible, wanted, 0)
     if precision == "fp16":
         _compare_half(found, wanted, place, figures)
     else:
@@ -233,7 +242,7 @@ def overlaps(a: Array, b: Array) -> Array:
 def _check_suppression(candidate: Candidate, images: Array, decoded: Array, place: str) -> int:
     """Compare the suppressed boxes with torchvision's on the same numbers, and with one image at a time."""
     conf, iou = clear_thresholds(decoded)
-    agnostic = not any(node.name == "nms/shift" for node in candidate.model.graph.node)
+    agnostic = _is_agnostic(candidate.model)
     loose = candidate.with_thresholds(conf, iou)
     outputs = loose.run(images)
     rows, counts = outputs[OUTPUT], outputs[COUNT][:, 0]
@@ -241,14 +250,51 @@ def _check_suppression(candidate: Candidate, images: Array, decoded: Array, plac
         wanted = suppressed(decoded[index], conf, iou, len(own), agnostic)
         if count != len(wanted) or own[count:].any():
             raise ParityError(f"{place}: image {index}: {count} boxes after suppression, torchvision has {len(wanted)}")
-        if not (np.abs(own[:count] - wanted) <= 1e-3).all():
+        if not _same(own[:count], wanted, 1e-3):
             raise ParityError(f"{place}: image {index}: other boxes after suppression than torchvision's")
     if _takes_any_batch(candidate.model):
         for index in range(len(images)):
             alone = loose.run(images[index : index + 1])[OUTPUT][0]
-            if not (np.abs(alone - rows[index]) <= 1e-3 * np.maximum(1, np.abs(rows[index]))).all():
+            if not _same(alone, rows[index], 1e-3 * np.maximum(1, np.abs(rows[index]))):
                 raise ParityError(f"{place}: image {index} has other boxes alone than in the batch")
     return int(counts.sum())
+
+
+def _check_tail(candidate: Candidate, classes: int) -> None:
+    """Let the last nodes of the file suppress boxes drawn at random: the network may have given none to try it on."""
+    tail = onnx.utils.Extractor(candidate.model).extract_model([DECODED], [OUTPUT, COUNT])
+    session = _session(tail)
+    conf, iou = (_constant(tail, name) for name in THRESHOLDS)
+    agnostic = _is_agnostic(candidate.model)
+    free = _takes_any_batch(candidate.model)
+    batch = 2 if free else candidate.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    count = 200 if free else candidate.boxes
+    rng = np.random.default_rng(0)
+    centre, size = rng.uniform(0, 300, (batch, 2, count)), rng.uniform(5, 120, (batch, 2, count))
+    scores = rng.uniform(0, 1, (batch, classes, count)) ** 2
+    decoded = np.concatenate((centre, size, scores), 1).astype(np.float32)
+    rows, counts = session.run([OUTPUT, COUNT], {DECODED: decoded})
+    for image, own, kept in zip(decoded, rows, counts[:, 0], strict=True):
+        wanted = suppressed(image, conf, iou, len(own), agnostic)
+        if kept != len(wanted) or own[kept:].any() or not _same(own[:kept], wanted, 1e-3):
+            raise ParityError(
+                f"boxes drawn at random: {kept} after suppression, torchvision has {len(wanted)} or others"
+            )
+
+
+def _constant(model: ModelProto, name: str) -> float:
+    tensor = next(each for each in model.graph.initializer if each.name == name)
+    return float(numpy_helper.to_array(tensor)[0])
+
+
+def _is_agnostic(model: ModelProto) -> bool:
+    return not any(node.name == "nms/shift" for node in model.graph.node)
+
+
+def _same(a: Array, b: Array, allowed: Array | float) -> bool:
+    """Compare rows; what has no end in one has none in the other."""
+    with np.errstate(invalid="ignore"):
+        return bool(((np.abs(a - b) <= allowed) | (a == b)).all())
 
 
 def _takes_any_batch(model: ModelProto) -> bool:

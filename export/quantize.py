@@ -23,7 +23,7 @@ from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.engine.evaluate import measure_file
 from yolo_subbatch.errors import DataError, ExportError
 from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.data import split_images
+from yolo_subbatch.run.data import data_names, split_images
 
 from . import metadata
 from .graph import INPUT
@@ -55,6 +55,9 @@ def quantized(
         DataError: If no training image can be read.
     """
     data = Path(settings.data or "")
+    classes, known = len(data_names(data)), network.heads[0].classes
+    if classes != known:
+        raise DataError(f"{data}: {classes} classes, the network has {known}; give the data it was trained for")
     images = spread(split_images(data, "train"), settings.calibration)
     say(f"int8: calibrating on {len(images)} training images")
     small = full.with_name("int8.onnx")
@@ -107,7 +110,10 @@ def head_convolutions(full: Path, network: Network) -> list[str]:
     """Return the nodes of the convolutions whose output a detection head reads."""
     places = tuple(f"/network/layers.{index}/" for index in network.head_indices)
     graph = onnx.load(full, load_external_data=False).graph
-    return [node.name for node in graph.node if node.op_type == "Conv" and node.name.startswith(places)]
+    found = [node.name for node in graph.node if node.op_type == "Conv" and node.name.startswith(places)]
+    if len(found) < len(network.heads):
+        raise ExportError("int8=True: the convolutions before the detection heads are not found; use half=True")
+    return found
 
 
 def _calibrate(full: Path, small: Path, inputs: Iterator[Array], kept: list[str]) -> None:

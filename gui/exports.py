@@ -60,6 +60,7 @@ class Export:
         elif self.cancelled_at is not None:
             self.state = CANCELLED
         else:
+            self.process.clear()  # an end from outside, as for want of memory, leaves half a file
             self.state, self.failure = FAILED, explain(History(), None, status, told)
         return True
 

@@ -20,6 +20,7 @@ os.environ.setdefault("YOLO_VERBOSE", "false")
 import cv2
 import numpy as np
 import torch
+from torch import nn
 from ultralytics import ASSETS, YOLO
 
 from yolo_subbatch import Darknet
@@ -35,9 +36,12 @@ def settle(network: Network) -> None:
     """Give an untrained network statistics like a trained one's, so that its numbers stay in range."""
     torch.manual_seed(0)
     network.train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.5
     images = torch.from_numpy(rgb(sample_images(4, SIZE, SIZE)))
     with torch.no_grad():
-        for _ in range(60):
+        for _ in range(6):
             network(images)
     network.eval()
     quiet(network, images)
@@ -51,7 +55,7 @@ def quiet(network: Network, images: torch.Tensor, boxes: int = 30) -> None:
         if (found > 0.25).sum() <= boxes * len(images):
             return
         for head, index in zip(network.heads, network.head_indices, strict=True):
-            network.layers[index].conv.bias.view(len(head.anchors), -1)[:, 4] -= 0.25
+            network.layers[index].conv.bias.view(len(head.anchors), -1)[:, 4] -= 0.5
 
 
 def write_photos(folder: Path, count: int) -> None:

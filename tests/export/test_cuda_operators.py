@@ -45,7 +45,8 @@ def without_kernel(model: onnx.ModelProto) -> Iterator[str]:
             continue  # becomes an initializer
         since = defs.get_schema(node.op_type, opset).since_version
         kernels = [each for each in TABLE["operators"].get(node.op_type, []) if fits(each, since)]
-        kind = TYPES[types[node.input[0]]] if node.input[0] in types else None
+        data = node.input[1 if node.op_type == "Where" else 0]  # a condition comes before it there
+        kind = TYPES[types[data]] if data in types else None
         if not kernels:
             yield f"{node.op_type}-{since}: {node.name}"
         elif kind is None or (kernels[0]["types"] and kind not in kernels[0]["types"]):

@@ -414,13 +414,13 @@ def test_two_builds_of_onnxruntime_are_refused(files: dict[str, str], monkeypatc
     if len(installed) == 1:
         assert OnnxYolo(files["fixed"], "cpu")
         return
-    with pytest.raises(InferError, match="both installed.*pip uninstall -y onnxruntime onnxruntime-gpu"):
+    with pytest.raises(InferError, match=r"both installed.*pip uninstall -y onnxruntime onnxruntime-gpu"):
         OnnxYolo(files["fixed"], "cpu")
 
 
 def test_no_onnxruntime_at_all(files: dict[str, str], monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InferError, match="onnxruntime: cannot be imported.*pip install"):
+    with pytest.raises(InferError, match=r"onnxruntime: cannot be imported.*pip install"):
         OnnxYolo(files["fixed"], "cpu")
 
 
@@ -542,10 +542,22 @@ def test_bounds_for_tensorrt(
     assert found["trt_profile_opt_shapes"] == found["trt_profile_max_shapes"] == f"images:{most}"
 
 
+def test_no_bounds_for_a_file_that_suppresses(files: dict[str, str], tmp_path: Path, gpu: Any) -> None:
+    """The warm-up shows TensorRT the smallest and the largest input there, as it does for every free size."""
+    cache = str(tmp_path / "engines")
+    settings = settings_for(files["nms"], provider="tensorrt", cache=cache)
+    assert not [each for each in tensorrt_options(settings, read_about(files["nms"])) if "profile" in each]
+    asked = gpu(works=True)
+    OnnxYolo(files["nms"], "tensorrt", cache=cache, batch=4).warm_up(1)
+    assert asked[0]["session"].shapes == [(1, 3, 32, 32), (4, 3, 64, 64)]
+    OnnxYolo(files["nms"], "cuda", batch=4, streams=2).warm_up(1)
+    assert asked[1]["session"].shapes == [(4, 3, 64, 64)] * 2
+
+
 def test_a_cache_that_cannot_be_made(files: dict[str, str], tmp_path: Path, gpu: Any) -> None:
     gpu(works=True)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InferError, match="cache=.*file.engines: cannot be made"):
+    with pytest.raises(InferError, match=r"cache=.*file.engines: cannot be made"):
         OnnxYolo(files["dynamic"], "tensorrt", cache=str(tmp_path / "file" / "engines"))
 
 
@@ -576,7 +588,7 @@ def test_what_a_cuda_graph_can_replay(
     if ok:
         assert OnnxYolo(files[name], "cuda", cuda_graph=True, **more).placement.provider == "cuda"
         return
-    with pytest.raises(InferError, match="(cuda_graph=True|streams=2): .*CUDA graph"):
+    with pytest.raises(InferError, match=r"(cuda_graph=True|streams=2): .*CUDA graph"):
         OnnxYolo(files[name], "cuda", cuda_graph=True, **more)
 
 
@@ -753,6 +765,19 @@ def test_suppression_is_that_of_torchvision(places: list[tuple[int, ...]], iou: 
     wanted = torchvision.ops.nms(torch.from_numpy(boxes), scores, iou)[:most].tolist()
     with np.errstate(all="ignore"):
         assert greedy(boxes, iou, most).tolist() == wanted
+
+
+def test_an_overlap_of_exactly_the_threshold() -> None:
+    """It counts or not as float32 rounds it: 3 of 10 is more than 0.3, 7 of 10 is not more than 0.7."""
+    kept = []
+    for whole in range(2, 40):
+        for part in range(1, whole):
+            boxes = np.array([[0, 0, whole, 1], [0, 0, part, 1]], np.float32)
+            wanted = torchvision.ops.nms(torch.from_numpy(boxes), torch.tensor([2.0, 1.0]), part / whole)
+            found = greedy(boxes, part / whole, 300)
+            assert found.tolist() == wanted.tolist(), (part, whole)
+            kept.append(len(found))
+    assert set(kept) == {1, 2}
 
 
 @pytest.mark.parametrize("count", [0, 1, 127, 128, 129, 256, 1000])
@@ -1086,7 +1111,7 @@ def test_the_numbers_of_images_at_a_time(files: dict[str, str]) -> None:
     assert cpu(files["dynamic"], batch=5).batch == 5
     assert cpu(files["three"]).batch == 3
     assert cpu(files["three"], batch=3).batch == 3
-    with pytest.raises(InferError, match="batch=2: .*three.onnx takes 3 images at a time; leave batch out"):
+    with pytest.raises(InferError, match=r"batch=2: .*three.onnx takes 3 images at a time; leave batch out"):
         cpu(files["three"], batch=2)
 
 
@@ -1163,6 +1188,16 @@ def test_ultralytics_finds_the_same_in_the_file(files: dict[str, str]) -> None:
         assert found.classes.tolist() == wanted.cls.tolist()
         np.testing.assert_allclose(found.boxes, wanted.xyxy.numpy(), atol=2e-3)
         np.testing.assert_allclose(found.scores, wanted.conf.numpy(), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_overflow_are_no_warning(files: dict[str, str]) -> None:
+    about = read_about(files["raw"])
+    maps = [np.full((1, 16, 8, 8), 500, np.float32), np.full((1, 8, 4, 4), -np.inf, np.float32)]
+    (found,) = infer.boxes_of(maps, about, Thresholds(0.1, 0.5, 300, False))
+    assert len(found[0]) == 128, "boxes that are infinite do not overlap, as for torchvision"
+    decoded = np.full((1, 7, 40), np.inf, np.float32)
+    infer.boxes_of([decoded], read_about(files["fixed"]), Thresholds(0.1, 0.5, 300, False))
 
 
 def test_about_is_all_that_the_decoder_needs() -> None:

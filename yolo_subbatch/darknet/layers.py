@@ -66,7 +66,7 @@ def _elu(x: Tensor) -> Tensor:
 
 def _selu(x: Tensor) -> Tensor:
     # Darknet writes selu with its own rounded constants.
-    return torch.where(x >= 0, 1.0507 * x, 1.0507 * 1.6732 * torch.expm1(x.clamp(max=0)))
+    return torch.where(x >= 0, 1.0507 * x, 1.0507 * 1.6732 * F.elu(x.clamp(max=0)))
 
 
 def _mish(x: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from yolo_subbatch.run.values import defaults
 
 Found = TypeVar("Found")
 CHECKPOINTS = ("best.pt", "last.pt")  # that a run leaves, the better one first
-HALF_DONE = ".export-*"  # folders beside the target, in which a file is made before it gets its name
+HALF_DONE = ".export-{pid}-*"  # folders beside the target, in which a process makes a file before it gets its name
 
 
 def checkpoints(run: RunFiles) -> list[Path]:
@@ -100,8 +100,14 @@ class ExportProcess(RunProcess):
                 self.command(settings), stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONIOENCODING": "utf-8"}, **OF_ITS_OWN,
             )  # fmt: skip
-        with suppress(psutil.Error):  # it may have ended already
-            self.write_process(process.pid)
+        try:
+            self.write_process(process.pid, self.command(settings))
+        except psutil.Error:
+            pass  # it has ended already
+        except OSError:
+            process.kill()  # nobody would find it again
+            process.wait()
+            raise
         return process
 
     @staticmethod
@@ -129,13 +135,16 @@ class ExportProcess(RunProcess):
 
     def kill_and_clear(self) -> None:
         """End the process at once, and remove what it leaves half done beside its target."""
-        target, since = self.target, self.when_it_began()
-        if not self.kill() or target is None:
+        if self.kill():
+            self.clear()
+
+    def clear(self) -> None:
+        """Remove what a process that is gone has left half done beside its target."""
+        target, pid = self.target, self.process_record().get("pid")
+        if target is None or not isinstance(pid, int) or self.process() is not None:
             return
-        for folder in target.parent.glob(HALF_DONE):
-            with suppress(OSError):
-                if folder.stat().st_mtime >= since:  # an older one is somebody else's
-                    shutil.rmtree(folder)
+        for folder in target.parent.glob(HALF_DONE.format(pid=pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def has_written(self) -> bool:
         """Tell whether the target is newer than the process: what nobody knows who did not start it."""

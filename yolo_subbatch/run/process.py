@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -72,11 +72,12 @@ class RunFiles:
 class RunProcess(RunFiles):
     """The process that trains, or trained, in a run's folder."""
 
-    def write_process(self, pid: int | None = None) -> None:
+    def write_process(self, pid: int | None = None, argv: Sequence[str] | None = None) -> None:
         """Keep which process runs here: pids are used again, so its start time is kept too.
 
         Args:
             pid: The process, this one by default.
+            argv: Its command line, from whoever has just started it here; the system may not know it yet.
 
         Raises:
             psutil.Error: If it is gone already.
@@ -86,8 +87,8 @@ class RunProcess(RunFiles):
             "pid": process.pid,
             "started": process.create_time(),
             "host": platform.node(),
-            "argv": process.cmdline(),
-            "folder": process.cwd(),
+            "argv": process.cmdline() if argv is None else list(argv),
+            "folder": process.cwd() if argv is None else str(Path.cwd()),
             "versions": {name: _version(name) for name in VERSIONS_OF} | {"python": platform.python_version()},
         }
         write_whole(self.began, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
@@ -162,9 +163,10 @@ class RunProcess(RunFiles):
         what += [f"{key}={value}" for key, value in (changes or {}).items()]
         place = self.process_record().get("folder") if resume else place
         self.clear_request()  # of before; one that comes from now on is obeyed
+        command = [sys.executable, "-u", "-m", "yolo_subbatch", "train", *what]
         with self.console.open("ab") as console:
             process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "yolo_subbatch", "train", *what], stdin=subprocess.DEVNULL, stdout=console,
+                command, stdin=subprocess.DEVNULL, stdout=console,
                 stderr=subprocess.STDOUT, env={**os.environ, "PYTHONIOENCODING": "utf-8", LAUNCHED: "1"}, **OF_ITS_OWN,
                 cwd=place if place and os.path.isdir(place) else None,
             )  # fmt: skip
