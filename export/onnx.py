@@ -22,6 +22,7 @@ from yolo_subbatch.run.checks import size_fault
 from yolo_subbatch.run.commands import ExportSettings
 
 from . import metadata, parity
+from .candidate import Array, Candidate
 from .graph import Layout, prepend_preprocessing, trace
 from .nms import append_nms
 
@@ -128,14 +129,14 @@ class OnnxExporter:
     def _check(self, file: Path, reference: parity.Reference, precision: str) -> parity.Figures:
         shapes = parity.shapes_to_try(self.settings.batch, self.width, self.height, self.stride, self.settings.dynamic)
         try:
-            candidate = parity.Candidate(file, self._decode if self.settings.raw else None)
+            candidate = Candidate(file, self._decode if self.settings.raw else None)
             return parity.check(candidate, reference, shapes, precision)
         except Exception as error:
             if isinstance(error, ExportError) or not type(error).__module__.startswith("onnxruntime"):
                 raise
             raise ParityError(f"onnxruntime cannot run it ({str(error).splitlines()[0][:200]})") from error
 
-    def _decode(self, maps: list[parity.Array]) -> parity.Array:
+    def _decode(self, maps: list[Array]) -> Array:
         """Turn raw maps, ``(B, A * (5 + C), H, W)`` each, into boxes."""
         return self.network.predictions([torch.from_numpy(each) for each in maps]).numpy()
 

@@ -26,9 +26,9 @@ from yolo_subbatch.run.commands import ExportSettings
 from yolo_subbatch.run.data import data_names, split_images
 
 from . import metadata
+from .candidate import Array, rgb
 from .graph import INPUT
 from .infer import fit_image, read_image
-from .parity import Array, rgb
 
 MOST_LOST = 0.02  # of mAP50-95: what published eight-bit detectors lose
 

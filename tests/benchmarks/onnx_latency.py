@@ -26,8 +26,9 @@ from ultralytics import ASSETS, YOLO
 from yolo_subbatch import Darknet
 from yolo_subbatch.darknet import Network
 from yolo_subbatch.engine import use_all_cores
+from yolo_subbatch.export.candidate import rgb
 from yolo_subbatch.export.infer import OnnxYolo, items_of
-from yolo_subbatch.export.parity import rgb, sample_images
+from yolo_subbatch.export.parity import sample_images
 
 SIZE = 416
 

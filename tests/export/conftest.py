@@ -15,7 +15,8 @@ os.environ.setdefault("YOLO_VERBOSE", "false")
 
 from yolo_subbatch.darknet import Network, darknet_sgd, parse_cfg, read_cfg, save_weights, train_batch
 from yolo_subbatch.engine.model import DarknetModel
-from yolo_subbatch.export.parity import rgb, sample_images
+from yolo_subbatch.export.candidate import rgb
+from yolo_subbatch.export.parity import sample_images
 from yolo_subbatch.run.find import find_cfg
 
 SQUARES = """

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from yolo_subbatch.darknet import Network, parse_cfg
 from yolo_subbatch.errors import ExportError, ParityError
-from yolo_subbatch.export import graph, nms, parity
+from yolo_subbatch.export import graph, nms, parity, suppression
 from yolo_subbatch.export import onnx as exporter
 from yolo_subbatch.export.infer import Thresholds, suppress
 from yolo_subbatch.export.onnx import OnnxExporter
@@ -233,14 +233,14 @@ def random_boxes(rng: np.random.Generator, batch: int, classes: int, count: int)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 5), st.integers(1, 300))
 def test_thresholds_lie_where_no_rounding_decides(seed: int, batch: int, classes: int, count: int) -> None:
     decoded = random_boxes(np.random.default_rng(seed), batch, classes, count)
-    conf, iou = parity.clear_thresholds(decoded)
+    conf, iou = suppression.clear_thresholds(decoded)
     best = decoded[:, 4:].max(1)
     assert 0.4 <= iou <= 0.6
     assert np.abs(best - conf).min() > 0 or best.size == 1
     if best.size > 40:
-        assert 0 < (best > conf).sum() <= parity.CANDIDATES * batch + 20
+        assert 0 < (best > conf).sum() <= suppression.CANDIDATES * batch + 20
     for image in decoded:
-        once = parity.suppressed(image, conf, iou, 300, False)
+        once = suppression.suppressed(image, conf, iou, 300, False)
         corners, scores, labels = suppress(image, Thresholds(conf, iou, 300, False))
         np.testing.assert_allclose(once, np.concatenate((corners, scores[:, None], labels[:, None]), 1), atol=1e-4)
 
