@@ -40,10 +40,10 @@ LONG = 90_000  # ms that an export may take on a busy machine
 SOON = 15_000
 WAITS = "import time; print('tracing', flush=True); time.sleep(100)"
 DEAF = """
-import pathlib, signal, sys, time
+import os, pathlib, signal, sys, time
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 target = next(each for each in sys.argv if each.startswith("to="))[3:]
-pathlib.Path(target).with_name(".export-half").mkdir()
+pathlib.Path(target).with_name(f".export-{os.getpid()}-half").mkdir()
 print("deaf", flush=True)
 time.sleep(100)
 """
@@ -362,14 +362,13 @@ def test_one_that_does_not_obey_is_killed(
 ) -> None:
     fake(DEAF)
     monkeypatch.setattr(module, "PATIENCE", 0.3)
-    older = run.weights / ".export-older"
-    older.mkdir()
-    os.utime(older, (1, 1))
+    other = run.weights / ".export-1-half"  # of a process that goes on
+    other.mkdir()
     window.desk.start(run, asked())
     qtbot.waitUntil(lambda: window.desk.export.lines() == ["deaf"], timeout=SOON)
     window.desk.cancel()
     wait_for(window, qtbot, CANCELLED, SOON)
-    assert [each.name for each in run.weights.glob(".export-*")] == [".export-older"]
+    assert [each.name for each in run.weights.glob(".export-*")] == [other.name]
     assert ExportProcess(run.path).process() is None
 
 

@@ -92,7 +92,7 @@ def test_a_mistake_in_the_cfg_is_named_with_its_line(tmp_path: Path, good: dict[
         "type": (("filters=8", "filters=eight"), "whole number"),
         "mask": (("mask=0,1", "mask=0,2"), "mask=0,2"),
         "filters": (("filters=14", "filters=13"), "filters=14"),
-        "headless": (("[yolo]\nmask=0,1\nanchors=10,14, 23,27\nclasses=2\nnum=2", ""), "no .yolo. section"),
+        "headless": (("[yolo]\nmask=0,1\nanchors=10,14, 23,27\nclasses=2\nnum=2", ""), "no .yolo. or .region. section"),
     }
     for name, (change, words) in bad.items():
         path = write_cfg(tmp_path, change, name=f"{name}.cfg")

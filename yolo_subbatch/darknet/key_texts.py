@@ -87,7 +87,7 @@ TEXTS: dict[str, str] = {
     "shortcut.alpha": "factor on the layer before",
     "shortcut.beta": "factor on `from`",
     "shortcut.weights_type": "`none`, or learned weights: `per_feature`, `per_layer` (the same), `per_channel`",
-    "shortcut.weights_normalization": "`none`, `relu`, `avg_relu` (the same) or `softmax`: what makes them add up to one",
+    "shortcut.weights_normalization": "`none`, `relu`, `avg_relu` (the same) or `softmax`: how they add up to one",
     "scale_channels.scale_wh": "1: a factor for each place instead of each channel",
     "upsample.stride": "factor by which the map grows; negative: shrinks, windows are summed",
     "upsample.scale": "factor on the values",
@@ -165,7 +165,7 @@ WITHOUT_EFFECT: tuple[tuple[str, str], ...] = (
     ("a key of other programs", "gpu_index log_step save_weights momentum_min beta1 beta2 detection_gain temp"),
     ("classes keep their numbers", "yolo.map Gaussian_yolo.map"),
     ("of the first YOLO", "absolute log mask_scale sqrt"),
-    ("images are varied before they reach the network", "crop.angle crop.exposure crop.flip crop.saturation crop.shift"),
+    ("images are varied before the network", "crop.angle crop.exposure crop.flip crop.saturation crop.shift"),
     ("has no effect by itself", "convolutional.angle flipped bin_output coordconv grad_centr"),
 )  # fmt: skip
 
@@ -176,7 +176,7 @@ REFUSED: dict[str, str] = {
     "sway": "deformed kernels", "rotate": "deformed kernels", "stretch": "deformed kernels",
     "stretch_sway": "deformed kernels", "deform": "deformed kernels", "maxpool_zero_nonmax": "zeros beside the maximum",
     "tree": "a hierarchy is a key of `[region]`", "spatial": "softmax over places", "extra": "appended zeros",
-    "flatten": "another order", "yolo_point": "corners in the place of the centre", "classfix": "classes from elsewhere",
+    "flatten": "another order", "yolo_point": "corners in the place of the centre", "classfix": "other classes",
     "coords": "other numbers than x, y, width and height", "focal_loss": "focal weight on the classes",
 }  # fmt: skip
 
