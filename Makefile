@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 
 QT_LIBRARIES := libegl1 libgl1 libfontconfig1 libfreetype6 libxkbcommon0 libglib2.0-0 libdbus-1-3
 
-.PHONY: demo test lint slow translations clean
+.PHONY: demo test lint slow translations docs clean
 
 demo: $(READY)
 	$(BIN)/yolo-subbatch demo
@@ -25,6 +25,10 @@ lint: $(READY)
 # Collects the window's texts; what is not translated yet stands in gui/i18n/zh_CN.ts as unfinished.
 translations: $(READY)
 	$(BIN)/python gui/i18n/update.py
+
+# The tables of keys in the guide, from the dataclasses of the sections.
+docs: $(READY)
+	$(BIN)/python -m yolo_subbatch.darknet.key_table docs/from-darknet.md
 
 # An editable install fixes the list of packages when it is made, so it follows pyproject.toml.
 $(READY): pyproject.toml
