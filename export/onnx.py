@@ -130,7 +130,8 @@ class OnnxExporter:
         shapes = parity.shapes_to_try(self.settings.batch, self.width, self.height, self.stride, self.settings.dynamic)
         try:
             candidate = Candidate(file, self._decode if self.settings.raw else None)
-            return parity.check(candidate, reference, shapes, precision)
+            exact = parity.double_reference(self.network) if precision == "fp32" else None
+            return parity.check(candidate, reference, shapes, precision, exact)
         except Exception as error:
             if isinstance(error, ExportError) or not type(error).__module__.startswith("onnxruntime"):
                 raise

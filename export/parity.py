@@ -1,13 +1,17 @@
 """The gate that every exported file has to pass: does onnxruntime compute what the network computes?
 
 The reference is always the network in float32: torch's own half precision on a CPU is further from it than an exported
-half-precision file.
+half-precision file. A deep network that was never trained may magnify every rounding until two correct ways to compute
+it differ by more than is allowed; then the network in double precision tells how far its own float32 is off, and the
+file may be as far off.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import cv2
@@ -29,6 +33,8 @@ BOX_PX, BOX_RELATIVE, SCORE = 0.05, 1e-3, 1e-4  # of float32
 HALF_IOU, HALF_MEAN_IOU, HALF_SCORE = 0.90, 0.98, 0.05
 COUNTED_SCORE, COUNTED = 0.05, 100  # half precision is measured on the boxes that matter
 ENDLESS = 1e6  # pixels; a box of that size is no box
+#: The tolerance may grow to so many times the network's own rounding, and to so many times itself.
+ROUNDINGS, MOST_TOLERANCES = 4.0, 100.0
 
 
 @dataclass
@@ -75,7 +81,13 @@ def sample_images(batch: int, height: int, width: int) -> Array:
     return images
 
 
-def check(candidate: Candidate, reference: Reference, shapes: list[tuple[int, int, int]], precision: str) -> Figures:
+def check(
+    candidate: Candidate,
+    reference: Reference,
+    shapes: list[tuple[int, int, int]],
+    precision: str,
+    exact: Reference | None = None,
+) -> Figures:
     """Compare a file with its reference.
 
     Args:
@@ -83,6 +95,7 @@ def check(candidate: Candidate, reference: Reference, shapes: list[tuple[int, in
         reference: Computes the boxes before suppression.
         shapes: Batch, height, width to try.
         precision: ``fp32``; ``fp16``, which may differ more; ``exact``, which may not differ at all.
+        exact: The reference in double precision; asked only where float32 differs by too much.
 
     Raises:
         ParityError: If they differ, or the suppression is not torchvision's, or depends on the batch.
@@ -92,7 +105,7 @@ def check(candidate: Candidate, reference: Reference, shapes: list[tuple[int, in
         images = sample_images(*shape)
         found, wanted = candidate.run(images)[DECODED], reference(images)
         place = f"{shape[0]} images of {shape[2]}x{shape[1]}"
-        _compare(found, wanted, precision, place, figures)
+        _compare(found, wanted, precision, place, figures, exact and partial(exact, images))
         candidate.boxes = found.shape[2]
         if candidate.suppresses:
             figures.boxes += check_suppression(candidate, images, found, place)
@@ -100,11 +113,14 @@ def check(candidate: Candidate, reference: Reference, shapes: list[tuple[int, in
         check_tail(candidate, wanted.shape[1] - 4)
     if precision != "exact":  # an 8-bit graph differs by the order of its sums
         images = sample_images(*shapes[0])
-        _compare(candidate.as_written(images), reference(images), precision, "without optimisations", figures)
+        place, found, wanted = "without optimisations", candidate.as_written(images), reference(images)
+        _compare(found, wanted, precision, place, figures, exact and partial(exact, images))
     return figures
 
 
-def _compare(found: Array, wanted: Array, precision: str, place: str, figures: Figures) -> None:
+def _compare(
+    found: Array, wanted: Array, precision: str, place: str, figures: Figures, exact: Callable[[], Array] | None
+) -> None:
     if found.shape != wanted.shape:
         raise ParityError(f"{place}: boxes of shape {found.shape}, the network gives {wanted.shape}")
     if np.isnan(wanted).any():
@@ -118,20 +134,25 @@ def _compare(found: Array, wanted: Array, precision: str, place: str, figures: F
     found, wanted = np.where(sensible, found, 0), np.where(sensible, wanted, 0)
     if precision == "fp16":
         _compare_half(found, wanted, place, figures)
-    else:
-        _compare_full(found, wanted, place, figures, 0.0 if precision == "exact" else 1.0)
+        return
+    figures.box_px = max(figures.box_px, float(np.abs(found - wanted)[:, :4].max()))
+    figures.score = max(figures.score, float(np.abs(found - wanted)[:, 4:].max()))
+    off = _tolerances(found, wanted)
+    allowed = np.zeros(2) if precision == "exact" else np.ones(2)
+    if exact is not None and not (off <= allowed).all():
+        rounding = _tolerances(np.where(sensible, exact(), 0), wanted)
+        allowed = np.clip(ROUNDINGS * rounding, 1, MOST_TOLERANCES)
+    if not off[0] <= allowed[0]:
+        raise ParityError(f"{place}: boxes differ from the network's by up to {figures.box_px:.3g} px")
+    if not off[1] <= allowed[1]:
+        raise ParityError(f"{place}: confidences differ from the network's by up to {figures.score:.3g}")
 
 
-def _compare_full(found: Array, wanted: Array, place: str, figures: Figures, share: float) -> None:
-    """Compare float32 numbers; ``share`` of the tolerance is allowed."""
-    boxes, scores = np.abs(found[:, :4] - wanted[:, :4]), np.abs(found[:, 4:] - wanted[:, 4:])
-    allowed = BOX_PX + BOX_RELATIVE * np.maximum(1, np.abs(wanted[:, :4]))
-    figures.box_px = max(figures.box_px, float(boxes.max()))
-    figures.score = max(figures.score, float(scores.max()))
-    if not (boxes <= share * allowed).all():
-        raise ParityError(f"{place}: boxes differ from the network's by up to {boxes.max():.3g} px")
-    if not (scores <= share * SCORE).all():
-        raise ParityError(f"{place}: confidences differ from the network's by up to {scores.max():.3g}")
+def _tolerances(found: Array, wanted: Array) -> Array:
+    """Return how many tolerances boxes and confidences differ by at most, ``(2,)``."""
+    apart = np.abs(found - wanted)
+    boxes = apart[:, :4] / (BOX_PX + BOX_RELATIVE * np.maximum(1, np.abs(wanted[:, :4])))
+    return np.array([boxes.max(), apart[:, 4:].max() / SCORE])
 
 
 def _compare_half(found: Array, wanted: Array, place: str, figures: Figures) -> None:
@@ -160,6 +181,20 @@ def torch_reference(network: Any) -> Reference:
         with torch.inference_mode():
             maps = network(torch.from_numpy(rgb(images)))
             return np.asarray(network.predictions(maps))
+
+    return boxes
+
+
+def double_reference(network: Any) -> Reference:
+    """Return the network in double precision as a reference; it is copied when it is first asked."""
+    copies: list[Any] = []
+
+    def boxes(images: Array) -> Array:
+        if not copies:
+            copies.append(copy.deepcopy(network).double())
+        with torch.inference_mode():
+            maps = copies[0](torch.from_numpy(rgb(images)).double())
+            return np.asarray(copies[0].predictions(maps))
 
     return boxes
 

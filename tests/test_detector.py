@@ -266,6 +266,30 @@ def test_valid_writes_vocs_files(
     assert "results_voc/comp4_det_test_circle.txt is replaced" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["net", "region"])
+def test_valid_finds_what_darknet_finds(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images of odd sizes without labels, letterboxed, through two small networks, against lines of Darknet itself."""
+    monkeypatch.chdir(tmp_path)
+    given = golden("valid_pj.npz")
+    for index in range(5):
+        Path(f"{index}.png").write_bytes(given[f"image{index}"].tobytes())
+    Path("valid.txt").write_text("".join(f"{index}.png\n" for index in range(5)))
+    Path("x.data").write_text("classes=2\nvalid=valid.txt\n")
+    for kind in ("cfg", "weights"):
+        Path(f"net.{kind}").write_bytes(given[f"{name}_{kind}"].tobytes())
+    assert run("detector", "valid", "x.data", "net.cfg", "net.weights", "-letter_box") == 0
+    found = np.array([
+        (index, *map(float, line.split()))
+        for index in range(2)
+        for line in Path(f"results/comp4_det_test_class{index}.txt").read_text().splitlines()
+    ])  # fmt: skip
+    wanted = given[f"{name}_rows"]
+    # Where two overlap by just the threshold, a rounding decides which line there is.
+    assert abs(len(found) - len(wanted)) <= 3
+    apart = np.abs(found[None] - wanted[:, None]) / (0.1, 0.1, 1e-5, 0.02, 0.02, 0.02, 0.02)
+    assert (apart.max(2).min(1) > 1).sum() <= 3
+
+
 def test_valid_writes_cocos_and_imagenets_file(here: Path, evaluated: Callable[[str], None]) -> None:
     for kind in ("coco", "imagenet"):
         evaluated(kind)

@@ -118,7 +118,7 @@ def _use(call: Call) -> int:
     elif call.command == MAP:
         settings = check_map(cast(MapSettings, settings))
     else:
-        settings = check_val(cast(ValSettings, settings))
+        settings = check_val(cast(ValSettings, settings), labels=call.command != VALID)
     check_device(settings.device)
     prepare_host(quiet=True)
     if call.command == TEST:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import pickle
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +22,10 @@ from yolo_subbatch.darknet.layers_alexeyab import (
     Reorg3dLayer,
     WeightedAdd,
 )
+from yolo_subbatch.darknet.report import parameter_count, weights_bytes
 from yolo_subbatch.darknet.shapes import layer_table
+from yolo_subbatch.darknet.weights import load_weights, save_weights
+from yolo_subbatch.errors import CfgError
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -268,6 +275,115 @@ def test_reorg3d_in_a_network():
 
 
 # Dropblock
+
+
+SHARED = """[net]
+width=32
+height=32
+channels=3
+[convolutional]
+batch_normalize=1
+filters=4
+size=3
+stride=2
+pad=1
+activation=leaky
+[convolutional]
+batch_normalize=1
+filters=4
+size=3
+pad=1
+activation=leaky
+[route]
+layers=-2
+[convolutional]
+share_index={share}
+batch_normalize=1
+filters=4
+size=3
+stride=1
+pad=1
+dilation=2
+activation=mish
+[route]
+layers=-1,-3
+[convolutional]
+filters=18
+activation=linear
+[yolo]
+mask=0,1,2
+anchors=4,4,8,8,16,16
+num=3
+classes=1
+"""
+
+
+@pytest.fixture
+def sharing() -> Network:
+    torch.manual_seed(0)
+    return Network(parse_cfg(SHARED.format(share=-2)))
+
+
+def test_a_layer_computes_with_the_weights_of_another(sharing):
+    """Its kernel and normalisation are the owner's, its dilation and activation its own."""
+    owner, image = sharing.layers[1], torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        owner.bn.running_mean.uniform_(-1, 1)
+        owner.bn.weight.uniform_(0.5, 2)
+        outputs = sharing.eval().layer_outputs(image)
+        mapped = nn.functional.conv2d(outputs[2], owner.conv.weight, padding=2, dilation=2)
+        assert torch.allclose(outputs[3], nn.functional.mish(owner.bn(mapped)), atol=1e-6)
+    again = Network(parse_cfg(SHARED.format(share=1))).eval()
+    again.load_state_dict(sharing.state_dict())
+    assert torch.equal(again(image)[0], sharing(image)[0])
+
+
+def test_shared_weights_count_once(sharing):
+    assert not list(sharing.layers[3].parameters())
+    file = io.BytesIO()
+    save_weights(sharing, file)
+    assert len(file.getvalue()) == weights_bytes(sharing.cfg) == 20 + 4 * (3 * 36 + 16 + 4 * 36 + 16 + 18 * 8 + 18)
+    assert parameter_count(sharing.cfg) == sum(each.numel() for each in sharing.parameters())
+    file.seek(0)
+    copy = Network(sharing.cfg)
+    load_weights(copy, file)
+    image = torch.rand(1, 3, 32, 32)
+    assert torch.equal(copy.eval()(image)[0], sharing.eval()(image)[0])
+
+
+def test_a_copy_shares_its_own_weights(sharing):
+    for twin in (deepcopy(sharing), pickle.loads(pickle.dumps(sharing))):
+        image = torch.rand(1, 3, 32, 32)
+        before = sharing.eval()(image)[0]
+        with torch.no_grad():
+            twin.layers[1].conv.weight.zero_()
+        assert torch.equal(sharing(image)[0], before)
+        assert twin.eval().layer_outputs(image)[3].abs().max() == 0
+
+
+def test_both_layers_teach_shared_weights(sharing):
+    """The gradient is that of the layers together: the sum over two copies of the weights."""
+    image, truths = torch.rand(2, 3, 32, 32), [torch.tensor([[0, 0.4, 0.6, 0.3, 0.5]])] * 2
+    sharing.loss(sharing.eval()(image), truths).total.backward()
+    separate = Network(parse_cfg(SHARED.format(share=-2).replace("share_index=-2\n", ""))).eval()
+    separate.load_state_dict(sharing.state_dict(), strict=False)
+    separate.layers[3].load_state_dict(sharing.layers[1].state_dict(), strict=False)
+    separate.loss(separate(image), truths).total.backward()
+    both = separate.layers[1].conv.weight.grad + separate.layers[3].conv.weight.grad
+    assert torch.allclose(sharing.layers[1].conv.weight.grad, both, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("share", "change", "found"), [
+    ("-1", "", r"share_index=-1 is a \[route\]"), ("9", "", "share_index=9 points outside"),
+    ("-2", "filters=4", "share_index=-2: filters=8 here and 4 there"), ("0", "", "share_index=0: layer 0 reads 3 channels, this one 4"),
+])  # fmt: skip
+def test_what_cannot_be_shared_is_refused(share, change, found):
+    text = SHARED.format(share=share)
+    if change:
+        head, _, tail = text.rpartition(change)
+        text = f"{head}filters=8{tail}"
+    with pytest.raises(CfgError, match=rf":20: {found}"):
+        layer_table(parse_cfg(text))
 
 
 def test_dropblock_drops_squares_in_training_alone():

@@ -85,7 +85,8 @@ LAYER_KEYS = {
 DEFAULTS = {
     "convolutional": {
         "batch_normalize": 0, "filters": 1, "size": 1, "stride": 1, "stride_x": None, "stride_y": None, "pad": 0,
-        "padding": 0, "dilation": 1, "groups": 1, "antialiasing": 0, "activation": "logistic",
+        "padding": 0, "dilation": 1, "groups": 1, "antialiasing": 0, "share_index": -1_000_000_000, "cbn": 0,
+        "activation": "logistic",
     },
     "maxpool": {
         "size": None, "stride": 1, "stride_x": None, "stride_y": None, "padding": None, "antialiasing": 0,
@@ -136,7 +137,7 @@ def test_absent_keys_of_a_region_have_darknets_defaults():
     assert asdict(head) == {
         "line": 5, **LAYER_KEYS, "classes": 20, "num": 1, "anchors": (1.0, 2.0), "max": None, "jitter": 0.2,
         "resize": 1.0, "random": 0.0, "softmax": 0, "background": 0, "thresh": 0.5, "rescore": 0, "bias_match": 0, "coord_scale": 1.0,
-        "object_scale": 1.0, "noobject_scale": 1.0, "class_scale": 1.0, "tree": "", "map": "",
+        "object_scale": 1.0, "noobject_scale": 1.0, "class_scale": 1.0, "focal_loss": 0, "tree": "", "map": "",
     }  # fmt: skip
 
 
@@ -220,9 +221,16 @@ def test_comments_stand_on_lines_of_their_own(comment):
     assert parse(f"{NET}[convolutional]\n{comment}\nfilters=4\n") == plain
 
 
-@pytest.mark.parametrize("line", ["filters=4 # four", "filters=4 ; four", "filters=4 // four"])
-def test_a_comment_after_a_value_is_part_of_the_value(line):
+@pytest.mark.parametrize("line", ["filters=4 ; four", "filters=4 // four", "filters=# four", "filters=#4"])
+def test_what_is_no_comment_after_a_number_is_part_of_it(line):
     assert "filters takes a whole number" in refusal(f"{NET}[convolutional]\n{line}\n", 6)
+
+
+def test_darknet_reads_a_number_up_to_a_comment():
+    """As cspx-p7-mish.cfg and efficientnet-lite3.cfg have it."""
+    written = f"{NET}{CONV}[convolutional]\nfilters=40\t#32\nstride = 2 # down\n[route]\nlayers = -1, 0 ###P6\n"
+    assert parse(written) == parse(re.sub(r"\s*#.*", "", written))
+    assert "leaky#x" in refusal(f"{NET}[convolutional]\nactivation=leaky #x\n", 6)  # no number: Darknet takes it whole
 
 
 @pytest.mark.parametrize("odd", ["\x0b", "\x0c", "\x1c", "\x1e", "\x85", "\u2028", "\u2029"])
@@ -415,7 +423,7 @@ def test_keys_that_only_alexeyab_reads_tell_the_flavour(title, key, value):
 @pytest.mark.parametrize(
     ("title", "key", "kept", "refused"),
     [("maxpool", "maxpool_zero_nonmax", "0", "1"), ("convolutional", "assisted_excitation", "0", "1"),
-     ("convolutional", "xnor", "0", "1"), ("convolutional", "cbn", "0", "1"), ("reorg", "flatten", "0", "1")],
+     ("convolutional", "xnor", "0", "1"), ("reorg", "flatten", "0", "1")],
 )  # fmt: skip
 def test_keys_that_would_change_the_output_are_refused(title, key, kept, refused):
     assert parse(with_key(title, key, kept)[0]).warnings == ()
@@ -661,6 +669,39 @@ def test_a_mask_outside_the_anchors_is_refused(mask):
 def test_the_number_of_anchors_is_checked(anchors, count):
     text, line = with_key("yolo", "anchors", anchors)
     assert f"{count} anchor values for num=2" in refusal(text, line)
+
+
+def test_anchors_behind_num_that_a_mask_selects_are_taken():
+    """As cspx-p7-mish.cfg has it, where Darknet reads on behind its list."""
+    anchors = "anchors=1,2, 3,4, 5,6\nnum=2\n"
+    cfg = parse(f"{NET}{CONV}[yolo]\nmask=0,1\n{anchors}{CONV}[yolo]\nmask=2\n{anchors}")
+    assert [(head.num, head.selected) for head in cfg.heads] == [(3, (0, 1)), (3, (2,))]
+    assert [each.partition(": ")[2][:62] for each in cfg.warnings] == [
+        "6 anchor values for num=2, and a mask selects later ones; take"
+    ] * 2
+    assert parse(write_cfg(cfg)).heads == cfg.heads
+    assert "6 anchor values for num=2" in refusal(f"{NET}{CONV}[yolo]\nmask=3\n{anchors}", 9)
+
+
+def test_a_missing_comma_between_anchors_is_read_as_darknet_reads_it():
+    """As cspx-p7-mish_hp.cfg has it."""
+    cfg = parse(f"{NET}{CONV}[yolo]\nmask=0,1\nanchors = 1,2  3, 4\nnum=2\n")
+    assert cfg.heads[0].anchors == (1, 23, 4, 0.5)
+    assert "a comma is missing" in cfg.warnings[0]
+    assert parse(write_cfg(cfg)).heads == cfg.heads
+
+
+def test_a_key_of_another_section_is_no_typing_mistake():
+    """As yolov4-sam-mish-csp-reorg-bfm.cfg has it."""
+    cfg = parse(f"{NET}{CONV}[yolo]\nanchors=1,2\nuc_normalizer=0.07\n")
+    assert "unknown key uc_normalizer in [yolo] is not used" in cfg.warnings[0]
+    assert "did you mean iou_normalizer?" in refusal(f"{NET}{CONV}[yolo]\nanchors=1,2\nio_normalizer=0.07\n", 9)
+
+
+def test_cbn_is_another_name_of_batch_normalisation():
+    cfg = parse(f"{NET}[convolutional]\ncbn=1\n")
+    assert (cfg.sections[0].batch_normalize, cfg.alexeyab) == (2, True)
+    assert parse(write_cfg(cfg)) == cfg
 
 
 def test_a_head_without_anchors_is_refused():

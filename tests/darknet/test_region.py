@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +107,26 @@ def test_the_cost_of_alexeyabs_darknet_is_that_of_its_delta():
     losses = head.loss(raw, truth)
     losses.total.backward()
     assert float(losses.cost) == pytest.approx(float(raw.grad.square().sum()))
+
+
+@pytest.mark.parametrize("softmax", [0, 1])
+def test_focal_loss_weighs_the_classes_by_what_the_truths_has(softmax):
+    """Against Darknet's formula: ``0.5 * -(1 - p) * (2 p ln p + p - 1)`` times the delta without it."""
+    raw = torch.randn(1, 16, 5, 6, dtype=torch.float64, requires_grad=True)
+    truth = pad_truths([torch.tensor([[2, 0.3, 0.4, 0.2, 0.5]], dtype=torch.float64)])
+    deltas = {}
+    for keys in ("", "focal_loss=1\n"):
+        head = head_of(f"softmax={softmax}\nclass_scale=3\n{keys}", "alexeyab").double()
+        losses = head.loss(raw, truth)
+        (deltas[keys],) = torch.autograd.grad(losses.classes, raw)
+        assert float(losses.cost) > 0
+    plain, focal = (deltas[keys].view(2, 8, 5, 6) for keys in ("", "focal_loss=1\n"))
+    (cell,) = plain.abs().sum(1).nonzero().tolist()
+    logits = raw.detach().view(2, 8, 5, 6)[cell[0], 5:, cell[1], cell[2]]
+    p = float((logits.softmax(0) if softmax else logits.sigmoid())[2])
+    factor = 0.5 * -(1 - p) * (2 * p * math.log(p) + p - 1)
+    assert torch.allclose(focal, factor * plain, rtol=1e-6)
+    assert float(plain.abs().max()) > 0.1
 
 
 @pytest.mark.parametrize(("flavour", "most"), [("pjreddie", 30), ("alexeyab", 200)])

@@ -271,5 +271,41 @@ def test_boxes_without_end_are_no_reason_to_refuse(tmp_path: Path) -> None:
     assert OnnxExporter(network, NAMES, ExportSettings(imgsz=64)).export(tmp_path / "x.onnx").is_file()
 
 
+def figures_of(found: np.ndarray, wanted: np.ndarray, exact: np.ndarray | None) -> parity.Figures:
+    """Compare two outputs, given what double precision makes of it."""
+    figures = parity.Figures()
+    parity._compare(found, wanted, "fp32", "here", figures, None if exact is None else lambda: exact)
+    return figures
+
+
+def test_a_network_that_magnifies_roundings_may_differ_as_much() -> None:
+    """Four times as far as its own float32 is from double precision, but no further, and never without end."""
+    exact = np.random.default_rng(0).random((1, 6, 50))
+    noise = np.zeros_like(exact)
+    noise[0, 4, 7] = 3 * parity.SCORE
+    wanted, less, more = exact + noise, exact - 2.9 * noise, exact - 3.1 * noise
+    with pytest.raises(ParityError, match="confidences differ"):
+        figures_of(less, wanted, None)
+    assert figures_of(less, wanted, exact).score == pytest.approx(3.9 * 3 * parity.SCORE)
+    with pytest.raises(ParityError, match="confidences differ"):
+        figures_of(more, wanted, exact)
+    with pytest.raises(ParityError, match="confidences differ"):
+        figures_of(exact + 400 * noise, exact + 100 * noise + noise, exact)
+    with pytest.raises(ParityError, match="differ"):
+        figures_of(less, wanted, np.full_like(exact, np.nan))
+
+
+def test_a_deep_untrained_network_passes(tmp_path: Path) -> None:
+    """Sixty layers of random weights magnify roundings until two correct computations differ visibly."""
+    block = "[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\npad=1\nactivation=leaky\n"
+    text = f"[net]\nwidth=32\nheight=32\nchannels=3\n{block * 60}[convolutional]\nfilters=7\nactivation=linear\n"
+    torch.manual_seed(0)
+    network = settled(Network(parse_cfg(f"{text}[yolo]\nclasses=2\nmask=0\nanchors=9,9\n", "x"))).eval()
+    images = parity.sample_images(1, 32, 32)
+    apart = parity.torch_reference(network)(images) - parity.double_reference(network)(images)
+    assert np.abs(apart[:, 4:]).max() > 5 * parity.SCORE
+    assert OnnxExporter(network, NAMES, ExportSettings(imgsz=32)).export(tmp_path / "x.onnx").is_file()
+
+
 def test_a_parity_error_is_an_export_error() -> None:
     assert issubclass(ParityError, ExportError)

@@ -7,6 +7,7 @@ AlexeyAB/darknet.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import singledispatch
 
 from torch import nn
@@ -22,6 +23,7 @@ from yolo_subbatch.darknet.layers import (
     L2Norm,
     MaxPool,
     ReorgLayer,
+    SharedConvolutionalLayer,
     SoftmaxLayer,
     UpsampleLayer,
     activation,
@@ -76,9 +78,12 @@ from yolo_subbatch.darknet.shapes import LayerShape
 DROPOUT = {"pjreddie": 0.5, "alexeyab": 0.2}  # probability, where the cfg has none
 
 
-def build_layer(shape: LayerShape, flavour: str) -> nn.Module:
-    """Return the module of one layer; ``flavour`` is ``pjreddie`` or ``alexeyab``."""
-    return build(shape.section, shape, flavour)
+def build_layers(table: Sequence[LayerShape], flavour: str) -> nn.ModuleList:
+    """Return the module of every layer; ``flavour`` is ``pjreddie`` or ``alexeyab``."""
+    layers: list[nn.Module] = []
+    for shape in table:
+        layers.append(_shared(shape, layers) if shape.shares else build(shape.section, shape, flavour))
+    return nn.ModuleList(layers)
 
 
 @singledispatch
@@ -106,6 +111,15 @@ def _(section: Convolutional, shape: LayerShape, flavour: str) -> nn.Module:
     bn = batch_norm(section.filters) if section.batch_normalize else nn.Identity()
     act = _blurred(section, activation(section.activation), section.filters)
     return ConvolutionalLayer(conv, bn, act)
+
+
+def _shared(shape: LayerShape, layers: Sequence[nn.Module]) -> SharedConvolutionalLayer:
+    """Return a convolution with the weights of an earlier one."""
+    section, owner = shape.section, layers[shape.owner]
+    assert isinstance(section, Convolutional)
+    assert isinstance(owner, ConvolutionalLayer)
+    act = _blurred(section, activation(section.activation), section.filters)
+    return SharedConvolutionalLayer(owner, inner_strides(section), conv_padding(section), dilation_of(section), act)
 
 
 @build.register

@@ -62,6 +62,9 @@ TEXTS: dict[str, str] = {
     "stride_y": "step down",
     "groups": "parts into which the channels are divided",
     "antialiasing": "1: a 3 x 3 blur takes the stride; 2: a 2 x 2 one",
+    "cbn": "1: the same as `batch_normalize=2`",
+    "share_index": "the layer whose weights and normalisation this one computes with; negative counts back. Darknet "
+    "takes the step once for each layer that shares them, here it is taken once",
     "convolutional.batch_normalize": "1: batch normalisation; 2 is the same as 1 unless `bn=cross` is given",
     "convolutional.filters": "output channels",
     "convolutional.size": "side of the kernel",
@@ -171,17 +174,18 @@ WITHOUT_EFFECT: tuple[tuple[str, str], ...] = (
 
 #: Why keys that would change the output are refused unless they have the one value.
 REFUSED: dict[str, str] = {
-    "binary": "weights of one bit", "xnor": "weights and maps of one bit", "share_index": "weights of another layer",
-    "assisted_excitation": "the truth as a help in training", "cbn": "the same as `batch_normalize=2`: give `bn=cross`",
+    "binary": "weights of one bit", "xnor": "weights and maps of one bit",
+    "assisted_excitation": "the truth as a help in training",
     "sway": "deformed kernels", "rotate": "deformed kernels", "stretch": "deformed kernels",
     "stretch_sway": "deformed kernels", "deform": "deformed kernels", "maxpool_zero_nonmax": "zeros beside the maximum",
     "tree": "a hierarchy is a key of `[region]`", "spatial": "softmax over places", "extra": "appended zeros",
     "flatten": "another order", "yolo_point": "corners in the place of the centre", "classfix": "other classes",
-    "coords": "other numbers than x, y, width and height", "focal_loss": "focal weight on the classes",
+    "coords": "other numbers than x, y, width and height",
 }  # fmt: skip
 
 #: Defaults that the dataclass cannot say: they hang on another key, on the flavour, or there is none.
 DEFAULTS: dict[str, str] = {
+    "share_index": "own weights",
     "net.width": "must be given", "net.height": "must be given", "net.channels": "must be given", "net.steps": "none",
     "net.scales": "none", "net.max_batches": "0: must be given somewhere", "net.sgdr_cycle": "`max_batches`",
     "stride_x": "`stride`", "stride_y": "`stride`", "size": "`stride`", "padding": "`size` - 1",

@@ -15,6 +15,7 @@ ACTIVATIONS = frozenset(
     "elu gelu hard_mish hardtan leaky lhtan linear loggy logistic mish normalize_channels normalize_channels_softmax "
     "normalize_channels_softmax_maxval plse ramp relie relu relu6 revleaky selu stair swish tanh".split()
 )
+NOT_SHARED = -1_000_000_000  # what share_index is in a layer with weights of its own
 WEIGHTS_TYPES = ("none", "per_feature", "per_layer", "per_channel")
 WEIGHTS_NORMALIZATIONS = ("none", "relu", "avg_relu", "softmax")
 
@@ -49,17 +50,18 @@ class Convolutional(Section):
     """``[convolutional]``: convolution, optional batch normalisation, activation.
 
     With ``antialiasing`` the convolution has stride 1 and a fixed blur after the activation takes the stride: 1 is a
-    3 x 3 binomial filter, 2 the mean of 2 x 2.
+    3 x 3 binomial filter, 2 the mean of 2 x 2. With ``share_index`` it has no weights of its own: it computes with
+    those, and the batch normalisation, of an earlier convolution.
     """
 
     title: ClassVar[str] = "convolutional"
     ignored: ClassVar[frozenset[str]] = Section.ignored | frozenset(
-        "angle assisted_excitation binary bin_output coordconv deform flipped grad_centr rotate share_index stream "
+        "angle assisted_excitation binary bin_output coordconv deform flipped grad_centr rotate stream "
         "stretch stretch_sway sway temp wait_stream xnor".split()
     )
     unsupported: ClassVar[dict[str, str]] = {
-        "binary": "0", "xnor": "0", "share_index": "-1000000000", "assisted_excitation": "0",
-        "cbn": "0", "sway": "0", "rotate": "0", "stretch": "0", "stretch_sway": "0", "deform": "0",
+        "binary": "0", "xnor": "0", "assisted_excitation": "0",
+        "sway": "0", "rotate": "0", "stretch": "0", "stretch_sway": "0", "deform": "0",
     }  # fmt: skip
 
     batch_normalize: int = 0
@@ -73,7 +75,13 @@ class Convolutional(Section):
     dilation: int = 1
     groups: int = 1
     antialiasing: int = 0
+    share_index: int = NOT_SHARED
+    cbn: int = 0  # 1: another name of batch_normalize=2
     activation: str = "logistic"
+
+    def __post_init__(self) -> None:
+        if self.cbn:
+            object.__setattr__(self, "batch_normalize", 2)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,6 +134,40 @@ class ConvolutionalLayer(nn.Module):
         return result
 
 
+class SharedConvolutionalLayer(nn.Module):
+    """Convolution with the weights and the batch normalisation of an earlier layer (``share_index``).
+
+    Stride, padding, dilation and activation are its own. It holds no parameter, so that an optimizer, a moving average
+    or a file meets each of them once.
+
+    Args:
+        owner: The layer with the weights.
+        stride: Vertical and horizontal stride.
+        padding: Pixels on each side.
+        dilation: Distance of the kernel's places.
+        act: What follows.
+    """
+
+    def __init__(
+        self, owner: ConvolutionalLayer, stride: tuple[int, int], padding: int, dilation: int, act: nn.Module
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding, self.dilation, self.act = stride, padding, dilation, act
+        self._owner = (owner,)  # in a tuple it does not count as a part of this layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to ``(B, filters, H', W')``."""
+        (owner,) = self._owner
+        conv = owner.conv
+        mapped = F.conv2d(x, conv.weight, conv.bias, self.stride, self.padding, self.dilation, conv.groups)
+        result: Tensor = self.act(owner.bn(mapped))
+        return result
+
+    def extra_repr(self) -> str:
+        """Tell the geometry."""
+        return f"shared, stride={self.stride}, padding={self.padding}, dilation={self.dilation}"
+
+
 class MaxPool(nn.Module):
     """Max-pool whose window may hang over the right and lower border; padding never wins.
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from yolo_subbatch.darknet.build import build_layer
+from yolo_subbatch.darknet.build import build_layers
 from yolo_subbatch.darknet.layers_alexeyab import DropBlock
 from yolo_subbatch.darknet.loss import Losses, YoloHead, pad_truths
 from yolo_subbatch.darknet.region import RegionHead
@@ -60,7 +60,7 @@ class Network(nn.Module):
                 )
         table = layer_table(cfg)
         check_buildable(cfg, table)
-        self.layers = nn.ModuleList(build_layer(shape, self.flavour) for shape in table)
+        self.layers = build_layers(table, self.flavour)
         self.sources = [shape.sources for shape in table]
         heads = [index for index, layer in enumerate(self.layers) if isinstance(layer, Head)]
         #: Index of the output that each detection head reads.

@@ -14,43 +14,39 @@ import re
 import types
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from yolo_subbatch.darknet.limits import FILES, LEAST, MOST, NAMES, NUMBER, WHOLE
+from yolo_subbatch.darknet.limits import FILES, NUMBER, WHOLE
+from yolo_subbatch.darknet.section_checks import (
+    Block,
+    Report,
+    check_net,
+    check_section,
+    shorten,
+    with_whole_anchors,
+)
 from yolo_subbatch.darknet.sections import (
-    ACTIVATIONS,
     ALEXEYAB_KEYS,
     ALEXEYAB_SECTIONS,
     NOT_BUILT,
-    POLICIES,
     SECTION_TYPES,
     SHORT_NAMES,
     Cfg,
-    GaussianYolo,
     HeadSection,
     Net,
-    Region,
     Section,
-    Yolo,
     keys_of,
 )
 from yolo_subbatch.errors import CfgError
 
 LARGEST_FILE = 16 * 2**20  # bytes; the longest published cfg has 30 thousand
 MOST_WARNINGS = 1000  # a text with more faults that Darknet would pass over is no cfg
+INDEX = re.compile(r"\b[0-9]{1,4}\b")
+SPACED = re.compile(r"[0-9.]\s+[0-9.]")
 CLOSE = 0.8  # difflib ratio from which an unknown key counts as a typing mistake
 HINTS = {title: get_type_hints(kind) for title, kind in SECTION_TYPES.items()}  # evaluated once: it is slow
-
-
-@dataclass
-class Block:
-    """The raw lines of one section: where it starts, and each key's value and line."""
-
-    title: str
-    line: int
-    entries: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
 def read_cfg(path: str | Path) -> Cfg:
@@ -101,32 +97,25 @@ def parse_cfg(text: str, path: str = "<string>") -> Cfg:
     for block in blocks[1:]:
         if block.title == "net":
             raise parser.error(block.line, "a second [net] section", "keep one, at the start")
+    masks = (block.entries["mask"][0] for block in blocks if "mask" in block.entries)
+    parser.masked = max((int(each) for mask in masks for each in INDEX.findall(mask)), default=-1)
     net, *sections = [parser.section(block) for block in blocks]
     assert isinstance(net, Net)
-    parser.check_net(net)
+    check_net(net, parser)
     if parser.ignored:
         parser.warn(0, "accepted without effect: " + ", ".join(sorted(parser.ignored)))
     told = tuple(sorted(parser.alexeyab))
     return Cfg(net, tuple(sections), path, tuple(parser.warnings), bool(told), told)
 
 
-class _Parser:
+class _Parser(Report):
     """One run over one text; collects the warnings."""
 
     def __init__(self, path: str) -> None:
-        self.path = path
-        self.warnings: list[str] = []
+        super().__init__(path)
         self.ignored: set[str] = set()
+        self.masked = -1  # the largest index in any mask
         self.alexeyab: set[str] = set()  # the keys present that only that Darknet reads
-
-    def where(self, line: int) -> str:
-        return f"{self.path}:{line}" if line else self.path
-
-    def error(self, line: int, found: str, advice: str) -> CfgError:
-        return CfgError(f"{self.where(line)}: {found}; {advice}")
-
-    def warn(self, line: int, text: str) -> None:
-        self.warnings.append(f"{self.where(line)}: {text}")
 
     def blocks(self, text: str) -> Iterator[Block]:
         """Cut the text into sections; Darknet drops every blank inside a line, and so do we."""
@@ -143,6 +132,8 @@ class _Parser:
                 raise self.error(number, f"'{shorten(line)}' stands before any section", "begin the cfg with [net]")
             else:
                 self.entry(block, line, number)
+                if SPACED.search(raw):
+                    block.spaced.add(line.partition("=")[0])
         if block is not None:
             yield block
 
@@ -185,7 +176,9 @@ class _Parser:
                 self.other_key(kind, key, text, number)
         values |= {key: self.beside(key, *block.entries[key]) for key in FILES if key in known and key in values}
         section = kind(**values)
-        self.check_section(section, block)
+        if isinstance(section, HeadSection):
+            section = with_whole_anchors(section, block, self, self.masked)
+        check_section(section, block, self)
         return section
 
     def beside(self, key: str, name: str, line: int) -> str:
@@ -212,7 +205,7 @@ class _Parser:
         if len(self.warnings) >= MOST_WARNINGS:
             raise self.error(line, found, "one of very many; give a Darknet cfg")
         near = difflib.get_close_matches(key, [*keys_of(kind), *kind.ignored, *kind.unsupported], 1, CLOSE)
-        if near:
+        if near and not any(key in keys_of(each) for each in SECTION_TYPES.values()):
             raise self.error(line, found, f"did you mean {near[0]}?")
         self.warn(line, f"{found} is not used")
 
@@ -220,6 +213,8 @@ class _Parser:
         """Convert one value to the type of its field."""
         if get_origin(hint) in (Union, types.UnionType):
             hint = next(each for each in get_args(hint) if each is not types.NoneType)
+        if hint is not str:
+            text = text.partition("#")[0]  # C reads a number up to what is none
         if get_origin(hint) is tuple:
             item = get_args(hint)[0]
             # Darknet's lists may end in a comma or hold blanks; an empty item in the middle is a mistake.
@@ -236,77 +231,6 @@ class _Parser:
             wanted = "a whole number" if kind is int else "a number"
             raise self.error(line, f"{key}={shorten(text)}", f"{key} takes {wanted}")
         return int(number) if kind is int else number
-
-    def check_section(self, section: Section, block: Block) -> None:
-        """Check what a section can know by itself; what needs its neighbours is checked in ``shapes``."""
-        for name in block.entries:
-            number = getattr(section, name, None)
-            if number is not None and number < LEAST.get(name, number):
-                raise self.error(block.entries[name][1], f"{name}={number}", f"{name} is at least {LEAST[name]:g}")
-            if number is not None and number > MOST.get(name, number):
-                raise self.error(block.entries[name][1], f"{name}={number}", f"{name} is at most {MOST[name]:g}")
-        if isinstance(section, Net):
-            for name in ("scale", "scales"):
-                value = getattr(section, name)
-                if min(value if isinstance(value, tuple) else (value,), default=0) < 0:
-                    text, line = block.entries[name]
-                    raise self.error(line, f"{name}={shorten(text)}", "give factors that are not negative")
-        activation = getattr(section, "activation", "linear")
-        if activation not in ACTIVATIONS:
-            near = difflib.get_close_matches(activation, ACTIVATIONS, 1)
-            advice = f"did you mean {near[0]}?" if near else "use one of " + ", ".join(sorted(ACTIVATIONS))
-            line = block.entries["activation"][1]
-            raise self.error(line, f"unknown activation {shorten(activation)}", advice)
-        if section.stopbackward > 1:  # AlexeyAB's GPU code alone reads it as a number of iterations
-            self.warn(block.entries["stopbackward"][1], "the layers up to here are frozen for the whole run")
-        for key, known in NAMES.items():
-            name = getattr(section, key, known[0])
-            if name not in known:
-                raise self.error(
-                    block.entries[key][1], f"unknown {key}={shorten(name)}", "use one of " + ", ".join(known)
-                )
-        if isinstance(section, HeadSection):
-            self.check_anchors(section, block)
-        if isinstance(section, Yolo):
-            self.check_yolo(section, block)
-
-    def check_anchors(self, head: HeadSection, block: Block) -> None:
-        line = block.entries.get("anchors", block.entries.get("num", ("", block.line)))[1]
-        if len(head.anchors) != 2 * head.num:
-            raise self.error(
-                line, f"{len(head.anchors)} anchor values for num={head.num}", "give num pairs of width,height"
-            )
-        if any(value <= 0 for value in head.anchors):
-            unit = "cells" if isinstance(head, Region) else "input pixels"
-            raise self.error(line, "an anchor is not positive", f"give widths and heights in {unit}")
-
-    def check_yolo(self, head: Yolo, block: Block) -> None:
-        if isinstance(head, GaussianYolo) and head.objectness_smooth:
-            line = block.entries["objectness_smooth"][1]
-            raise self.error(line, "objectness_smooth=1 is not built for this head", "remove it")
-        bad = [index for index in head.selected if not 0 <= index < head.num]
-        if bad or not head.selected or len(set(head.selected)) < len(head.selected):
-            found = f"mask={','.join(map(str, head.selected))} for num={head.num}"
-            raise self.error(block.entries["mask"][1], found, f"use different indices from 0 to {head.num - 1}")
-        if len(head.counters_per_class) not in (0, head.classes):
-            line = block.entries["counters_per_class"][1]
-            found = f"{len(head.counters_per_class)} counters_per_class for classes={head.classes}"
-            raise self.error(line, found, "give one number a class")
-
-    def check_net(self, net: Net) -> None:
-        if net.time_steps != 1:
-            advice = "only recurrent networks have time steps, and they are not built; remove the line"
-            raise self.error(net.line, f"time_steps={net.time_steps}", advice)
-        for name in ("width", "height", "channels"):
-            if getattr(net, name) < 1:
-                example = 3 if name == "channels" else 416
-                raise self.error(net.line, f"[net] has no {name}", f"give {name}=, for example {name}={example}")
-        if net.policy == "steps" and len(net.steps) != len(net.scales):
-            raise self.error(net.line, f"{len(net.steps)} steps and {len(net.scales)} scales", "give one scale a step")
-        if net.policy == "steps" and not net.steps:
-            raise self.error(net.line, "policy=steps without steps", "give steps= and scales=")
-        if net.policy not in POLICIES:
-            self.warn(net.line, f"unknown policy {shorten(net.policy)}; the rate is constant, as in Darknet")
 
 
 def with_net(cfg: Cfg, **values: Any) -> Cfg:
@@ -342,9 +266,3 @@ def _text(value: Any) -> str:
         return str(value)
     short = f"{value:.9g}"
     return short if float(short) == value else repr(value)
-
-
-def shorten(text: str, limit: int = 60) -> str:
-    """Return ``text`` fit for a one-line message: printable, at most ``limit`` characters."""
-    shown = "".join(each if each.isprintable() else "?" for each in text)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -21,6 +21,7 @@ from yolo_subbatch.darknet.boxes import box_iou
 from yolo_subbatch.darknet.decode import split_anchors
 from yolo_subbatch.darknet.hierarchy import Hierarchy, read_map, read_tree
 from yolo_subbatch.darknet.loss import TABLE_LIMIT, Losses
+from yolo_subbatch.darknet.loss_alexeyab import FOCAL_ALPHA, focal_slope
 from yolo_subbatch.darknet.sections import Region, most_truths
 from yolo_subbatch.errors import CfgError
 
@@ -306,9 +307,17 @@ class RegionHead(nn.Module):
             value = delta.square().sum()
             return value / 2 - (delta * (logits - logits.detach())).sum(), value
         if self.section.softmax:
-            loss = F.cross_entropy(logits, claims.classes, reduction="sum")
-            delta = claims.classes - logits.detach().softmax(1)
+            losses = F.cross_entropy(logits, claims.classes, reduction="none")  # (U,)
+            found = logits.detach().softmax(1)
         else:
-            loss = F.binary_cross_entropy_with_logits(logits, claims.classes, reduction="sum")
-            delta = claims.classes - logits.detach().sigmoid()
-        return scale * loss, (scale * delta).square().sum()
+            losses = F.binary_cross_entropy_with_logits(logits, claims.classes, reduction="none").sum(1)
+            found = logits.detach().sigmoid()
+        weight = scale * self._focal((found * claims.classes).sum(1))
+        delta = weight[:, None] * (claims.classes - found)
+        return (weight * losses).sum(), delta.square().sum()
+
+    def _focal(self, probability: Tensor) -> Tensor:
+        """Return the weight of each cell's class loss, given what the truth's class has now, both ``(U,)``."""
+        if not self.section.focal_loss or self.flavour == "pjreddie":
+            return torch.ones_like(probability)
+        return FOCAL_ALPHA * focal_slope(probability)

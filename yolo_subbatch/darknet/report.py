@@ -154,6 +154,8 @@ def flops(table: Sequence[LayerShape]) -> float:
 def _arrays(layer: LayerShape) -> tuple[int, int]:
     """Return how many numbers of a layer are trained, and how many more its file holds."""
     section, channels = layer.section, layer.out_shape.channels
+    if layer.shares:
+        return 0, 0
     if isinstance(section, Shortcut) and section.weights_type != "none":
         return len(layer.sources) * (channels if section.weights_type == "per_channel" else 1), 0
     if isinstance(section, Batchnorm):

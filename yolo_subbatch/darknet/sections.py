@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from yolo_subbatch.darknet.layer_sections import ACTIVATIONS as ACTIVATIONS
 from yolo_subbatch.darknet.layer_sections import LAYER_SECTIONS as LAYER_SECTIONS
+from yolo_subbatch.darknet.layer_sections import NOT_SHARED as NOT_SHARED
 from yolo_subbatch.darknet.layer_sections import WEIGHTS_NORMALIZATIONS as WEIGHTS_NORMALIZATIONS
 from yolo_subbatch.darknet.layer_sections import WEIGHTS_TYPES as WEIGHTS_TYPES
 from yolo_subbatch.darknet.layer_sections import Activation as Activation
@@ -177,7 +178,7 @@ class Region(Section):
 
     title: ClassVar[str] = "region"
     ignored: ClassVar[frozenset[str]] = Section.ignored | frozenset("absolute log mask_scale sqrt".split())
-    unsupported: ClassVar[dict[str, str]] = {"classfix": "0", "coords": "4", "focal_loss": "0"}
+    unsupported: ClassVar[dict[str, str]] = {"classfix": "0", "coords": "4"}
 
     classes: int = 20
     num: int = 1
@@ -195,6 +196,7 @@ class Region(Section):
     object_scale: float = 1.0
     noobject_scale: float = 1.0
     class_scale: float = 1.0
+    focal_loss: int = 0  # AlexeyAB's alone; 1: classes that are almost right count less
     tree: str = ""  # file with the hierarchy of the classes
     map: str = ""  # file with the class of the hierarchy for every class of the labels
 

@@ -10,6 +10,7 @@ from functools import singledispatch
 from typing import NamedTuple
 
 from yolo_subbatch.darknet.sections import (
+    NOT_SHARED,
     Avgpool,
     Connected,
     Convolutional,
@@ -82,6 +83,24 @@ def _absolute(reference: int, index: int, key: str) -> int:
             f"{key}={reference} points outside the {index} layers before it", f"use -{index} to -1 or 0 to {index - 1}"
         )
     return resolved
+
+
+def owner_of(sections: Sequence[Section], index: int) -> int:
+    """Return the layer whose weights layer ``index`` computes with: its own index, unless it has ``share_index``."""
+    section = sections[index]
+    if not isinstance(section, Convolutional) or section.share_index == NOT_SHARED:
+        return index
+    found = _absolute(section.share_index, index, "share_index")
+    owner = sections[found]
+    if not isinstance(owner, Convolutional):
+        raise MisfitError(f"share_index={section.share_index} is a [{owner.title}]", "share those of a [convolutional]")
+    for key in ("filters", "size", "groups", "batch_normalize"):
+        own, other = getattr(section, key), getattr(owner, key)
+        if own != other and (key != "batch_normalize" or not own or not other):
+            raise MisfitError(
+                f"share_index={section.share_index}: {key}={own} here and {other} there", "make them equal"
+            )
+    return owner_of(sections, found)
 
 
 @singledispatch

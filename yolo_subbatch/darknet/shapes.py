@@ -30,7 +30,7 @@ from yolo_subbatch.darknet.sections import (
 from yolo_subbatch.darknet.shape_rules import MisfitError as MisfitError
 from yolo_subbatch.darknet.shape_rules import Shape as Shape
 from yolo_subbatch.darknet.shape_rules import conv_padding as conv_padding
-from yolo_subbatch.darknet.shape_rules import output_shape, sources_of
+from yolo_subbatch.darknet.shape_rules import output_shape, owner_of, sources_of
 from yolo_subbatch.darknet.shape_rules import pool_window as pool_window
 from yolo_subbatch.darknet.shape_rules import strides_of as strides_of
 from yolo_subbatch.errors import CfgError
@@ -52,11 +52,17 @@ class LayerShape:
     out_shape: Shape
     stride: Fraction | None
     cell: tuple[float, float] = (1.0, 1.0)  # the input's width and height over the output's
+    owner: int = -1  # the layer whose weights it computes with: this one, but for ``share_index``
 
     @property
     def title(self) -> str:
         """The section's name."""
         return self.section.title
+
+    @property
+    def shares(self) -> bool:
+        """Whether it computes with the weights of another layer."""
+        return self.owner != self.index
 
 
 def layer_table(cfg: Cfg, width: int | None = None, height: int | None = None) -> list[LayerShape]:
@@ -89,12 +95,19 @@ def layer_table(cfg: Cfg, width: int | None = None, height: int | None = None) -
             stride = _stride(section, grid.stride)
             _check_size(section, shape, stride)
             _check_filters(section, table[-1])
+            owner = owner_of(cfg.sections, index)
+            if owner != index and table[owner + 1].in_shape.channels != inputs[0].out_shape.channels:
+                raise MisfitError(
+                    f"share_index={getattr(section, 'share_index', '')}: layer {owner} reads "
+                    f"{table[owner + 1].in_shape.channels} channels, this one {inputs[0].out_shape.channels}",
+                    "share the weights of a layer with as many",
+                )
         except MisfitError as misfit:
             line = (misfit.section or section).line
             place = f"{cfg.path}:{line}" if line else f"{cfg.path}: layer {index}"
             raise CfgError(f"{place}: {misfit}") from None
         cell = image.width / shape.width, image.height / shape.height
-        table.append(LayerShape(index, section, sources, inputs[0].out_shape, shape, stride, cell))
+        table.append(LayerShape(index, section, sources, inputs[0].out_shape, shape, stride, cell, owner))
     return table[1:]
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from yolo_subbatch.darknet.layers import ConnectedLayer, ConvolutionalLayer
 from yolo_subbatch.darknet.layers_alexeyab import WeightedAdd
 from yolo_subbatch.darknet.network import Network
-from yolo_subbatch.darknet.parser import shorten
+from yolo_subbatch.darknet.section_checks import shorten
 from yolo_subbatch.darknet.sections import Convolutional
 from yolo_subbatch.errors import WeightsError
 

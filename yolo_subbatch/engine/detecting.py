@@ -1,7 +1,7 @@
 """A network as Darknet's own commands run it: full-size images, every class above a threshold, Darknet's suppression.
 
-Source: darknet ``get_network_boxes`` in src/network.c, ``correct_yolo_boxes`` in src/yolo_layer.c, ``do_nms_sort`` and
-``do_nms_obj`` in src/box.c.
+Source: darknet ``resize_image`` and ``letterbox_image`` in src/image.c, ``get_network_boxes`` in src/network.c,
+``correct_yolo_boxes`` in src/yolo_layer.c, ``do_nms_sort`` and ``do_nms_obj`` in src/box.c.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchvision.ops import box_convert, nms
 from ultralytics.utils.patches import imread
 from ultralytics.utils.torch_utils import select_device
@@ -21,7 +22,6 @@ from ultralytics.utils.torch_utils import select_device
 from yolo_subbatch.darknet.augment import Fit
 from yolo_subbatch.darknet.boxes import GREEDY_BETA, box_metric
 from yolo_subbatch.engine import use_all_cores
-from yolo_subbatch.engine.data import FullFrame
 from yolo_subbatch.engine.evaluate import open_model
 from yolo_subbatch.engine.inference import size_of
 from yolo_subbatch.engine.model import DarknetModel
@@ -29,6 +29,7 @@ from yolo_subbatch.errors import DataError, SettingsError
 from yolo_subbatch.run.commands import MapSettings, PredictSettings, ValSettings
 
 PLAIN = frozenset({"default", "cornersnms"})  # kinds of suppression that compare the IoU
+GREY_OF_DARKNET = 0.5
 READERS = 4  # threads that read images, as many as Darknet has
 
 
@@ -71,7 +72,6 @@ class Detector:
         self.nms_kind, self.nms_beta = getattr(head, "nms_kind", "default"), getattr(head, "beta_nms", GREEDY_BETA)
         # Darknet letterboxes where the flag or the cfg says so, and squashes the image otherwise.
         self.fit = "darknet" if getattr(net, "letter_box", 0) else settings.letterbox
-        self.frame = FullFrame(self.size, self.fit)
         self.model = model.float().eval().to(self.device).fuse()
 
     def find(self, paths: Sequence[Path], threshold: float, batch: int = 1) -> Iterator[Found]:
@@ -89,7 +89,7 @@ class Detector:
             for start in range(0, len(paths), batch):
                 part = paths[start : start + batch]
                 loaded = list(pool.map(self._load, part))
-                rows = self._rows(torch.from_numpy(np.stack([pixels for _, pixels, _ in loaded])))  # (B, N, 5 + C)
+                rows = self._rows(torch.stack([pixels for _, pixels, _ in loaded]))  # (B, N, 5 + C)
                 for path, (image, _, fit), one in zip(part, loaded, rows, strict=True):
                     yield self._found(path, image, fit, one, threshold)
 
@@ -97,17 +97,16 @@ class Detector:
         """Suppress in the way that the cfg asks for; see :func:`suppress`."""
         return suppress(found, iou, self.nms_kind, self.nms_beta)
 
-    def _load(self, path: Path) -> tuple[np.ndarray, np.ndarray, Fit]:
+    def _load(self, path: Path) -> tuple[np.ndarray, Tensor, Fit]:
         image = imread(str(path))
         if image is None:
             raise DataError(f"{path}: cannot be read as an image; give a picture file")
-        pixels, scales, pads = self.frame.image(image)
-        return image, pixels[..., ::-1].transpose(2, 0, 1).copy(), Fit(*scales, *pads)
+        return image, *network_input(image, self.size, letter=self.fit == "darknet")
 
     @torch.inference_mode()
     def _rows(self, pixels: Tensor) -> Tensor:
         network = self.model.network
-        return network.detections(network(pixels.to(self.device).float() / 255)).float()
+        return network.detections(network(pixels.to(self.device))).float()
 
     def _found(self, path: Path, image: np.ndarray, fit: Fit, rows: Tensor, threshold: float) -> Found:
         rows = rows[rows[:, 4] > threshold].cpu()  # (n, 5 + C)
@@ -116,6 +115,37 @@ class Detector:
         sides = rows.new_tensor([fit.scale_x * width, fit.scale_y * height] * 2)
         scores = rows[:, 5:] * rows[:, 4:5]
         return Found(path, image, (rows[:, :4] - pads) / sides, rows[:, 4], torch.where(scores > threshold, scores, 0))
+
+
+def network_input(image: np.ndarray, size: tuple[int, int], letter: bool) -> tuple[Tensor, Fit]:
+    """Bring an image to the network's size as Darknet itself does: bilinear, its corner pixels on those of the result.
+
+    OpenCV, and with it the training, lays the borders of the images upon one another instead, which is the better way:
+    it moves nothing. Here the numbers shall be Darknet's.
+
+    Args:
+        image: ``(H, W, 3)``, bytes, blue first.
+        size: Width and height.
+        letter: Keep the proportions, on grey; otherwise the image is squashed.
+
+    Returns:
+        ``(3, height, width)``, red first, in [0, 1]; and where the image lies in it, to half a pixel, as Darknet has it
+        when it takes boxes back.
+    """
+    height, width = image.shape[:2]
+    new_width, new_height = size
+    if letter and size[0] * height < size[1] * width:
+        new_height = max(1, height * size[0] // width)
+    elif letter:
+        new_width = max(1, width * size[1] // height)
+    pixels = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None].float() / 255
+    if (new_height, new_width) != (height, width):
+        pixels = F.interpolate(pixels, (new_height, new_width), mode="bilinear", align_corners=True)
+    left, top = size[0] - new_width, size[1] - new_height
+    if left or top:
+        sides = (left // 2, left - left // 2, top // 2, top - top // 2)
+        pixels = F.pad(pixels, sides, value=GREY_OF_DARKNET)
+    return pixels[0], Fit(new_width / width, new_height / height, left / 2, top / 2)
 
 
 def suppress(found: Found, iou: float, kind: str = "default", beta: float = GREEDY_BETA) -> Found:

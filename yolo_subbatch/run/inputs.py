@@ -48,14 +48,18 @@ from yolo_subbatch.run.resume import run_of
 Named = TypeVar("Named", bound=Source)
 
 
-def check_val(settings: ValSettings) -> ValSettings:
+def check_val(settings: ValSettings, labels: bool = True) -> ValSettings:
     """Return the settings of ``val`` with every file found; ``data`` is None for the built-in data set.
+
+    Args:
+        settings: As the user gave them.
+        labels: The images need label files.
 
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
     problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
-    problems += check_data(settings.data, (settings.split,))
+    problems += check_data(settings.data, (settings.split,), labels)
     _report(problems)
     found = find_data(settings.data)
     if found is None and settings.split == "test":

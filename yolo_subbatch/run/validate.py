@@ -162,8 +162,12 @@ def _check_network(settings: TrainSettings, cfg: Cfg) -> Iterator[Problem]:
         yield error("imgsz", fault)
         return
     found: list[Problem] = []
-    attempt("imgsz", found, lambda: layer_table(cfg, width, height))
+    table = attempt("imgsz", found, lambda: layer_table(cfg, width, height)) or []
     yield from found
+    shared = next((layer for layer in table if layer.shares), None)
+    if shared is not None and settings.bn == "cross":
+        place = f"{cfg.path}:{shared.section.line}: share_index"
+        yield error("bn", f"bn=cross: {place}: the layers that share a normalisation would mix; use bn=sub-batch")
 
 
 def _check_freeze(freeze: object, cfg: Cfg) -> Iterator[Problem]:
