@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.onnx import OnnxExporterError
 
-from yolo_subbatch.darknet.layers import MaxPool
+from yolo_subbatch.darknet.layers import Elementwise, MaxPool, mish
 from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.shapes import largest_stride, layer_table
 from yolo_subbatch.errors import ExportError
@@ -72,6 +72,20 @@ class FixedMaxPool(nn.Module):
         return F.max_pool2d(x, self.size, self.stride, self.inside)
 
 
+class SigmoidMish(nn.Module):
+    """Mish from the logistic function alone, ``x q / (2 - q)`` with ``q = s (2 - s)`` and ``s = sigmoid(x)``.
+
+    The usual form has a Softplus, on which onnxruntime spends half of the time that YOLOv4 takes on a CPU. This one is
+    as exact: no two numbers that are nearly equal are subtracted.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map numbers of any shape."""
+        s = x.sigmoid()
+        q = s * (2 - s)
+        return x * (q / (2 - q))
+
+
 class TracedNetwork(nn.Module):
     """What is exported: the network, and boxes or raw maps.
 
@@ -86,6 +100,7 @@ class TracedNetwork(nn.Module):
         self.network = copy.deepcopy(network).float().cpu().eval().requires_grad_(False)
         fold(self.network)
         fix_pools(self.network, layout)
+        rewrite_mish(self.network)
         if layout.half:
             self.network.half()
 
@@ -117,6 +132,14 @@ def fix_pools(network: Network, layout: Layout) -> None:
             shapes = [table[index].in_shape for table in tables]
             padded = any(reaches(layer, shape.height) or reaches(layer, shape.width) for shape in shapes)
             network.layers[index] = FixedMaxPool(layer, padded)
+
+
+def rewrite_mish(network: nn.Module) -> None:
+    """Give every mish the form in which onnxruntime computes it fast."""
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, Elementwise) and child.function is mish:
+                setattr(parent, name, SigmoidMish())
 
 
 def reaches(pool: MaxPool, side: int) -> bool:

@@ -122,7 +122,8 @@ def _use(call: Call) -> int:
     check_device(settings.device)
     prepare_host(quiet=True)
     if call.command == TEST:
-        flags = {flag.lstrip("-"): True for flag in ("-ext_output", "-save_labels") if flag in call.given}
+        of_test = ("-ext_output", "-save_labels", "-hier")
+        flags = {flag.lstrip("-"): call.given[flag] for flag in of_test if flag in call.given}
         load("engine.detector:run_test")(settings, call.data, **flags)
     elif call.command == MAP:
         load("engine.darknet_map:run_map")(settings)

@@ -220,6 +220,21 @@ def test_a_hierarchy_decides_on_one_class(tree):
     assert scores.argmax(-1)[0, :3].tolist() == [5, 0, 5]
 
 
+def test_the_walk_down_a_tree_goes_as_far_as_it_is_asked(tree):
+    """With a threshold above every probability it stays at the first group, with none it ends at a leaf."""
+    head = Network(tree_cfg(tree)).heads[0]
+    raw = torch.randn(1, 11, 6, 6, generator=torch.Generator().manual_seed(0))
+    depth = {}
+    for threshold in (0.0, 0.5, 1.0):
+        head.tree_threshold = threshold
+        chosen = head.decode(raw)[..., 5:].argmax(-1)
+        depth[threshold] = set(chosen.unique().tolist())
+    leaves, roots = {1, 2, 4, 5}, {0, 1}  # thing, cat, hound, terrier; animal, thing
+    assert depth[0.0] <= leaves
+    assert depth[1.0] <= roots
+    assert depth[0.5] != depth[0.0] != depth[1.0]
+
+
 def test_labels_go_through_the_map(tree):
     mapped, plain = (Network(tree_cfg(tree, extra)).heads[0] for extra in ("map=x.map\n", ""))
     raw = torch.randn(1, 11, 5, 6)

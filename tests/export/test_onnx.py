@@ -19,6 +19,7 @@ from tests.export.conftest import blocks as images
 from tests.export.conftest import settled
 from yolo_subbatch.darknet import Network, parse_cfg, read_cfg
 from yolo_subbatch.errors import ExportError
+from yolo_subbatch.export.graph import SigmoidMish
 from yolo_subbatch.export.onnx import OnnxExporter
 from yolo_subbatch.run.commands import ExportSettings
 from yolo_subbatch.run.find import find_cfg
@@ -139,6 +140,28 @@ def test_simplified_files_compute_the_same(networks: dict[str, Network], tmp_pat
     assert len(model.graph.node) < plain
     assert "names" in {entry.key for entry in model.metadata_props}, "what changes a graph drops its metadata"
     assert session(file).run(None, {"images": as_floats(images(2, 64, 96))})[0].shape == (2, 300, 6)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-6), (torch.float16, 0.1)])
+def test_mish_in_the_graphs_form_is_as_exact(dtype: torch.dtype, most: float) -> None:
+    """Relative to double precision, from where the logistic function is a normal number up to large ones."""
+    x = torch.cat((torch.linspace(-15, 40, 100_001), torch.linspace(-1e-3, 1e-3, 1001))).to(dtype)
+    wanted = torch.nn.functional.mish(x.double())
+    apart = (SigmoidMish()(x).double() - wanted).abs()
+    assert bool((apart <= most * wanted.abs()).all())
+    assert float(SigmoidMish()(torch.tensor([-1e4, 0.0, 1e4], dtype=dtype)).sum()) == pytest.approx(1e4, rel=1e-3)
+
+
+def test_no_mish_is_computed_the_slow_way(tmp_path: Path) -> None:
+    """In convolutions, shortcuts and layers of their own."""
+    text = "[net]\nwidth=32\nheight=32\nchannels=3\n[convolutional]\nfilters=4\nactivation=mish\nantialiasing=1\n"
+    text += "[convolutional]\nfilters=4\nactivation=linear\n[shortcut]\nfrom=-2\nactivation=mish\n"
+    text += "[activation]\nactivation=mish\n[convolutional]\nfilters=7\nactivation=linear\n"
+    network = Network(parse_cfg(f"{text}[yolo]\nclasses=2\nmask=0\nanchors=9,9\n", "x")).eval()
+    file = OnnxExporter(network, {0: "a", 1: "b"}, ExportSettings(imgsz=32)).export(tmp_path / "x.onnx")
+    kinds = Counter(node.op_type for node in onnx.load(file).graph.node)
+    assert not {"Softplus", "Tanh", "Mish"} & set(kinds)
+    assert kinds["Sigmoid"] >= 3
 
 
 def test_the_network_is_left_alone(networks: dict[str, Network], tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def _selu(x: Tensor) -> Tensor:
     return torch.where(x >= 0, 1.0507 * x, 1.0507 * 1.6732 * F.elu(x.clamp(max=0)))
 
 
-def _mish(x: Tensor) -> Tensor:
+def mish(x: Tensor) -> Tensor:
+    """Return ``x * tanh(softplus(x))``."""
     return F.mish(x)
 
 
@@ -96,7 +97,7 @@ def _normalize_channels_softmax_maxval(x: Tensor) -> Tensor:
 
 
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "elu": _elu, "gelu": _gelu, "hard_mish": _hard_mish, "lhtan": _lhtan, "loggy": _loggy, "mish": _mish,
+    "elu": _elu, "gelu": _gelu, "hard_mish": _hard_mish, "lhtan": _lhtan, "loggy": _loggy, "mish": mish,
     "normalize_channels": _normalize_channels, "normalize_channels_softmax": _normalize_channels_softmax,
     "normalize_channels_softmax_maxval": _normalize_channels_softmax_maxval,
     "plse": _plse, "ramp": _ramp, "relie": _relie, "selu": _selu, "stair": _stair, "swish": _swish,

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from yolo_subbatch.darknet.boxes import box_iou
 from yolo_subbatch.darknet.decode import split_anchors
-from yolo_subbatch.darknet.hierarchy import Hierarchy, read_map, read_tree
+from yolo_subbatch.darknet.hierarchy import TREE_THRESH, Hierarchy, read_map, read_tree
 from yolo_subbatch.darknet.loss import TABLE_LIMIT, Losses
 from yolo_subbatch.darknet.loss_alexeyab import FOCAL_ALPHA, focal_slope
 from yolo_subbatch.darknet.sections import Region, most_truths
@@ -57,6 +57,8 @@ class RegionHead(nn.Module):
     #: Images that the network was trained on before this batch. Darknet counts those of the batch's own sub-batches
     #: too, which would make the result depend on how a batch is divided.
     seen: int = WARM_UP
+    #: How sure a class of a hierarchy must be for its subclasses to be asked.
+    tree_threshold: float = TREE_THRESH
 
     def __init__(self, section: Region, cell: tuple[float, float], flavour: str) -> None:
         super().__init__()
@@ -129,7 +131,7 @@ class RegionHead(nn.Module):
     def _decided(self, hierarchy: Hierarchy, found: Tensor) -> Tensor:
         """Replace the probabilities of a hierarchy by 1 for the class that it decides on."""
         absolute = hierarchy.absolute(found[..., 5:].reshape(-1, self.classes))
-        top = hierarchy.top(absolute)[:, None]
+        top = hierarchy.top(absolute, self.tree_threshold)[:, None]
         scores = torch.zeros_like(absolute).scatter(1, top, torch.ones_like(absolute[:, :1]))
         return torch.cat((found[..., :5], scores.reshape(found[..., 5:].shape)), -1)
 

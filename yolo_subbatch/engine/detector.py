@@ -30,7 +30,9 @@ from yolo_subbatch.darknet.datafile import (
     read_image_list,
     read_options,
 )
+from yolo_subbatch.darknet.hierarchy import TREE_THRESH
 from yolo_subbatch.darknet.labels import read_boxes
+from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.engine.detecting import Detector, Found, check_classes, suppress_by_objectness
 from yolo_subbatch.errors import DataError, SettingsError
 from yolo_subbatch.run.commands import PredictSettings, ValSettings
@@ -45,7 +47,13 @@ COCO_IDS = tuple(sorted(set(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71,
 IMAGENET = 200  # classes of its detection task
 
 
-def run_test(settings: PredictSettings, data: str, ext_output: bool = False, save_labels: bool = False) -> None:
+def run_test(
+    settings: PredictSettings,
+    data: str,
+    ext_output: bool = False,
+    save_labels: bool = False,
+    hier: float = TREE_THRESH,
+) -> None:
     """Find objects as ``detector test``: texts on the terminal, predictions.jpg, and JSON with ``json``.
 
     Args:
@@ -53,11 +61,15 @@ def run_test(settings: PredictSettings, data: str, ext_output: bool = False, sav
         data: The ``.data`` file.
         ext_output: Print the boxes too.
         save_labels: Write what is found as the image's label file.
+        hier: How sure a class of a hierarchy must be for its subclasses to be asked.
 
     Raises:
         YoloSubbatchError: If something that the user gave turns out to be unusable.
     """
     detector, names = Detector(settings), read_data_names(data)
+    for head in detector.model.network.heads:
+        if isinstance(head, RegionHead):
+            head.tree_threshold = hier
     check_classes(detector, names, data)
     replaced = Path(PICTURE).is_file()
     frames: list[dict[str, Any]] = []
