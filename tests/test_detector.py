@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,9 +18,11 @@ import torch
 
 from tests.conftest import golden
 from tests.engine.conftest import cfg_text
-from yolo_subbatch import cli, detector
+from yolo_subbatch import cli
 from yolo_subbatch.darknet import Network, load_weights, read_cfg, save_weights
 from yolo_subbatch.darknet.weights import read_header
+from yolo_subbatch.engine.backup import KeepsBackup
+from yolo_subbatch.run import backup
 from yolo_subbatch.shapes import Numbers, write_shapes
 
 ROOT = Path(__file__).parent.parent
@@ -137,6 +140,52 @@ def test_weights_at_the_end_of_the_schedule_need_clear(place: Path, trained: sub
     assert sorted((place / "runs").iterdir()) == before
 
 
+def test_training_keeps_weights_on_its_way(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every 100 and every 1000 iterations in Darknet, here every two and four of six."""
+    monkeypatch.setattr("yolo_subbatch.engine.backup.LAST", 2)
+    monkeypatch.setattr("yolo_subbatch.engine.backup.NUMBERED", 4)
+    written: list[tuple[str, int]] = []
+    write = backup.Backup.place
+
+    def place(self: backup.Backup, ending: str | int) -> Path:
+        written.append((str(ending), len(list(Path("kept").glob("*")))))
+        return write(self, ending)
+
+    monkeypatch.setattr(backup.Backup, "place", place)
+    Path("shapes/kept.data").write_text(Path("shapes/shapes.data").read_text().replace("= backup", "= kept"))
+    assert run("detector", "train", "shapes/kept.data", *NET[1:], "-clear", "name=kept", "plots=False") == 0
+    # Every third of the six iterations is of two images only. Last and final are copied when it has ended.
+    assert [ending for ending, _ in written] == ["last", "last", "4", "last", "last", "final"]
+    assert {each.name: seen(each) for each in Path("kept").iterdir()} == {
+        "tiny_last.weights": 20, "tiny_4.weights": 14, "tiny_final.weights": 20
+    }  # fmt: skip
+
+
+def test_a_backup_that_is_no_folder_is_refused_before_the_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("taken").write_text("mine")
+    Path("shapes/taken.data").write_text(Path("shapes/shapes.data").read_text().replace("= backup", "= taken"))
+    before = sorted(Path("runs").rglob("*"))
+    assert run("detector", "train", "shapes/taken.data", *NET[1:], "-clear") == 2
+    assert "shapes/taken.data: backup=taken: taken is not a folder; correct the path" in capsys.readouterr().err
+    assert sorted(Path("runs").rglob("*")) == before
+
+
+def test_a_full_disk_does_not_end_the_training(
+    here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = KeepsBackup(backup.Backup(Path("nowhere"), "tiny", best=True))
+
+    def full(*_: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(backup.Backup, "place", full)
+    trainer = SimpleNamespace(update_index=100, fitness=1, best_fitness=1, wdir=Path("x"))
+    with caplog.at_level("WARNING", "yolo_subbatch"):
+        keeper.on_optimizer_step(trainer)
+        keeper.on_model_save(trainer)
+    assert [each.message.count("No space left") for each in caplog.records] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("there", "wanted"),
     [([], "backup"), (["backup"], "backup"), (["data/backup"], "data/backup"), (["backup", "data/backup"], "backup")],
@@ -147,16 +196,16 @@ def test_the_backup_folder_is_looked_for_from_here_first(
     monkeypatch.chdir(tmp_path)
     for each in there:
         Path(each).mkdir(parents=True)
-    assert detector.backup_folder("data/obj.data", "backup") == Path(wanted)
+    assert backup.backup_folder("data/obj.data", "backup") == Path(wanted)
 
 
 def test_a_copy_is_whole_or_not_there(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"new")
     (tmp_path / "b").write_bytes(b"old")
-    assert detector.copy_weights(tmp_path / "a", tmp_path / "b")
+    assert backup.copy_weights(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == b"new"
     with pytest.raises(OSError, match="No such file"):
-        detector.copy_weights(tmp_path / "none", tmp_path / "b")
+        backup.copy_weights(tmp_path / "none", tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == b"new"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "b"]
 

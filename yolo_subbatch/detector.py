@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from yolo_subbatch.darknet.datafile import find_labels, read_options
+from yolo_subbatch.darknet.datafile import find_labels
 from yolo_subbatch.errors import DataError, SettingsError
 from yolo_subbatch.lazy import load
+from yolo_subbatch.run.backup import Backup
 from yolo_subbatch.run.commands import AnchorsSettings, MapSettings, PartialSettings, PredictSettings, ValSettings
 from yolo_subbatch.run.darknet_args import Call, parse_detector
 from yolo_subbatch.run.darknet_flags import ANCHORS, MAP, TEST, TRAIN, VALID
 from yolo_subbatch.run.data import data_names, split_images
-from yolo_subbatch.run.find import YAML, short_path
-from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.find import YAML
 from yolo_subbatch.run.inputs import check_anchors, check_map, check_test, check_val
 from yolo_subbatch.run.settings import TrainSettings
 
-DONE, INTERRUPTED = 0, 130
+DONE = 0
 COUNTERS = "counters_per_class.txt"  # beside anchors.txt, as Darknet writes it
 
 
@@ -48,64 +45,18 @@ def run_detector(arguments: Sequence[str]) -> int:
 
 def _train(call: Call) -> int:
     settings = cast(TrainSettings, call.settings)
+    there = Path(call.data).is_file()  # otherwise it is named together with whatever else is wrong
+    backup = Backup.of(call.data, settings.cfg or "", best="-map" in call.given) if there else None
+    if there and backup is None:
+        print(f"note: {call.data} names no backup folder; the weights stay in the run's own")
     try:
-        status: int = load("training:train")(settings, partial(_back_up, call))
+        status: int = load("training:train")(settings, backup)
     except SettingsError as error:
         if settings.seen != "keep" or not str(error).startswith("seen=keep"):
             raise
         reason = str(error).partition(": ")[2].partition(";")[0]
         raise SettingsError(f"{settings.weights}: {reason}; add -clear to start at iteration 0") from error
     return status
-
-
-def _back_up(call: Call, folder: RunFolder, status: int) -> None:
-    """Put the weights of a run where Darknet leaves them: NAME_last, NAME_best and NAME_final in the backup folder."""
-    settings = cast(TrainSettings, call.settings)
-    backup = read_options(call.data).get("backup")
-    if not backup:
-        print(f"{call.data} names no backup folder; the weights are in {short_path(folder.weights)}")
-        return
-    name = Path(settings.cfg or "").name.partition(".")[0]
-    made = {"last": "last", **({"best": "best"} if "-map" in call.given else {})}
-    made |= {"final": "last"} if status == DONE else {}
-    target = backup_folder(call.data, backup)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for ending, source in made.items():
-            file = folder.weights / f"{source}.weights"
-            if file.is_file():
-                place = target / f"{name}_{ending}.weights"
-                replaced = copy_weights(file, place)
-                print(f"{place} {'replaced' if replaced else 'written'}")
-    except OSError as error:
-        where = short_path(folder.weights)
-        raise SettingsError(
-            f"backup={backup}: cannot be written ({error.strerror}); the weights are in {where}"
-        ) from error
-
-
-def backup_folder(data: str, backup: str) -> Path:
-    """Return the backup folder of a ``.data`` file: where Darknet looks, from here, or beside the file if it is there.
-
-    A folder that is nowhere yet is made here, where Darknet would fail.
-    """
-    beside = Path(data).parent / backup
-    return beside if not Path(backup).is_dir() and beside.is_dir() else Path(backup)
-
-
-def copy_weights(file: Path, place: Path) -> bool:
-    """Copy a weights file, whole or not at all; tell whether another one was there.
-
-    A link would save the room, but Darknet writes into a file that is there, and so into the run's.
-    """
-    replaced = place.is_file()
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        shutil.copyfile(file, draft)
-        os.replace(draft, place)
-    finally:
-        draft.unlink(missing_ok=True)
-    return replaced
 
 
 def _use(call: Call) -> int:

@@ -11,11 +11,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.lazy import load
+from yolo_subbatch.run.backup import Backup
 from yolo_subbatch.run.checks import raise_errors
 from yolo_subbatch.run.find import is_built_in, short_path
 from yolo_subbatch.run.folder import RunFolder
@@ -25,6 +27,7 @@ from yolo_subbatch.run.resume import check_resume, has_state, with_changes
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.validate import validate
 
+Work = Callable[[RunFolder, list[Any]], int]
 DONE = 0
 FIRST_LOOK = 10  # epochs on the built-in data set
 
@@ -40,24 +43,26 @@ class Task:
     settings: TrainSettings | None = None
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def work(self, ready: TrainSettings | None) -> Callable[[RunFolder, list[Any]], int]:
+    def work(self, ready: TrainSettings | None, backup: Backup | None = None) -> Work:
         """Import the engine, and return what trains in a folder and tells some listeners.
 
         Args:
             ready: The settings, checked and filled in; None where a state goes on.
+            backup: Where weights go besides.
         """
         prepare_host(quiet=True)
         entry = load("engine.train:continue_training" if ready is None else "engine.train:run_training")
-        what = dict(self.changes) if ready is None else ready
-        return lambda folder, listeners: entry(what, folder, listeners)
+        if ready is None:
+            return partial(entry, dict(self.changes))
+        return partial(entry, ready) if backup is None else partial(entry, ready, backup=backup)
 
 
-def train(settings: TrainSettings, ended: Callable[[RunFolder, int], None] | None = None) -> int:
+def train(settings: TrainSettings, backup: Backup | None = None) -> int:
     """Train as the user asks, and return the exit status.
 
     Args:
         settings: What the user asks.
-        ended: Gets the folder of a new run and its exit status when it has been trained, to its end or not.
+        backup: Where the weights of a new run go besides.
     """
     if int(os.environ.get("RANK", -1)) > 0:
         return _train_beside(settings)
@@ -72,9 +77,9 @@ def train(settings: TrainSettings, ended: Callable[[RunFolder, int], None] | Non
     ready = _checked(task.settings, progress)
     if task.folder is None:
         folder = _new_folder(settings)
-        status = _in_folder(folder, lambda: _train_in(task, folder, ready, progress), keep=False)
-        if ended is not None:
-            ended(folder, status)
+        status = _in_folder(folder, lambda: _train_in(task, folder, ready, progress, backup), keep=False)
+        if backup is not None:
+            backup.finish(folder.weights, whole=status == DONE)
         return status
     folder = task.folder
     if LAUNCHED not in os.environ:
@@ -156,9 +161,11 @@ def _in_folder(folder: RunFolder, work: Callable[[], int], keep: bool) -> int:
         raise
 
 
-def _train_in(task: Task, folder: RunFolder, ready: TrainSettings | None, progress: TerminalProgress) -> int:
+def _train_in(
+    task: Task, folder: RunFolder, ready: TrainSettings | None, progress: TerminalProgress, backup: Backup | None = None
+) -> int:
     """Train in a folder, with the progress in the terminal."""
-    work = task.work(ready)
+    work = task.work(ready, backup)
     route_messages(progress)  # after the import, in which Ultralytics sets its own handlers
     try:
         status = work(folder, [progress])

@@ -17,10 +17,12 @@ from ultralytics.utils import RANK
 from ultralytics.utils.callbacks import get_default_callbacks
 
 from yolo_subbatch.engine import LOGGER, state
+from yolo_subbatch.engine.backup import KeepsBackup
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.engine.model import Darknet
 from yolo_subbatch.engine.subbatch import subbatch
 from yolo_subbatch.errors import SettingsError, WeightsError
+from yolo_subbatch.run.backup import Backup
 from yolo_subbatch.run.events import Event
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.host import is_darknet_checkpoint
@@ -30,8 +32,12 @@ Listener = Callable[[Event], None]
 INTERRUPTED = 130
 
 
-def run_training(settings: TrainSettings, folder: RunFolder, listeners: list[Listener]) -> int:
+def run_training(
+    settings: TrainSettings, folder: RunFolder, listeners: list[Listener], backup: Backup | None = None
+) -> int:
     """Train as the settings say, into a run folder that exists.
+
+    With ``backup``, weights are left where Darknet leaves them too.
 
     The first Ctrl+C (or SIGTERM) ends the run after the current update and keeps its weights; a second one ends it at
     once.
@@ -45,6 +51,8 @@ def run_training(settings: TrainSettings, folder: RunFolder, listeners: list[Lis
     model, keywords = prepare(settings)
     for listener in listeners:
         model.add_callback("on_event", listener)
+    if backup is not None:
+        KeepsBackup(backup).register(model)
     keywords.update(project=str(folder.path.parent.absolute()), name=folder.path.name, exist_ok=True)
     return _train(lambda: model.train(**keywords), lambda: model.trainer, folder)
 

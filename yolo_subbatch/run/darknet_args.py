@@ -28,7 +28,7 @@ ARGUMENTS = {
     RECALL: (("DATA", "CFG", "WEIGHTS"), 3), ANCHORS: (("DATA",), 1),
 }  # fmt: skip
 SUMMARIES = {
-    TRAIN: "train a network; afterwards its weights are in the backup folder that DATA names",
+    TRAIN: "train a network; its weights go to the backup folder that DATA names",
     TEST: "find objects in an image, or in those whose names are typed or piped in",
     VALID: "write what is found in the validation images for VOC's, COCO's or ImageNet's tools",
     MAP: "measure mean average precision in Darknet's method, and in COCO's beside it",

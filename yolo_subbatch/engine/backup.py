@@ -1,0 +1,58 @@
+"""Weights that ``detector train`` leaves while it trains, as Darknet does.
+
+Source: AlexeyAB/darknet ``train_detector`` in src/detector.c.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ultralytics.engine.model import Model
+from ultralytics.utils import RANK
+
+from yolo_subbatch.darknet.weights import save_weights
+from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.errors import WeightsError
+from yolo_subbatch.run.backup import Backup, copy_weights
+
+LAST, NUMBERED = 100, 1000  # iterations after which NAME_last is written anew, and a file that stays
+
+
+class KeepsBackup:
+    """Callbacks that write weights into a backup folder.
+
+    Whatever keeps a file from being written is reported, and the training goes on: its run has them too.
+    """
+
+    def __init__(self, backup: Backup) -> None:
+        self.backup = backup
+
+    def register(self, model: Model) -> None:
+        """Have a model's training call these."""
+        model.add_callback("on_optimizer_step", self.on_optimizer_step)
+        if self.backup.best:
+            model.add_callback("on_model_save", self.on_model_save)
+
+    def on_optimizer_step(self, trainer: Any) -> None:
+        """Write the weights of every hundredth and every thousandth iteration."""
+        iteration = trainer.update_index
+        if iteration % LAST or RANK not in {-1, 0}:
+            return
+        try:
+            place = self.backup.place("last")
+            save_weights(trainer.plain_model.network, place, trainer.seen)
+            if iteration % NUMBERED == 0:
+                kept = self.backup.place(iteration)
+                copy_weights(place, kept)
+                LOGGER.info(f"{kept} written")
+        except (OSError, WeightsError) as error:
+            LOGGER.warning(f"iteration {iteration}: the weights are not in {self.backup.folder}: {error}")
+
+    def on_model_save(self, trainer: Any) -> None:
+        """Copy the best weights when they are new."""
+        if RANK not in {-1, 0} or trainer.fitness is None or trainer.best_fitness != trainer.fitness:
+            return
+        try:
+            copy_weights(trainer.wdir / "best.weights", self.backup.place("best"))
+        except OSError as error:
+            LOGGER.warning(f"{self.backup.folder}: the best weights cannot be copied ({error.strerror})")
