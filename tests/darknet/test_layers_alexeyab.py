@@ -386,6 +386,14 @@ def test_what_cannot_be_shared_is_refused(share, change, found):
         layer_table(parse_cfg(text))
 
 
+def test_a_cost_at_the_end_of_a_classifier_passes_on():
+    """So that resnet101.cfg and darknet9000.cfg load, for ``partial``."""
+    body = "[avgpool]\n[softmax]\n"
+    plain, costly = (outputs_of(text) for text in (body, f"{body}[cost]\ntype=sse\n"))
+    assert torch.equal(plain[-1], costly[-1])
+    assert len(costly) == len(plain) + 1
+
+
 def test_dropblock_drops_squares_in_training_alone():
     torch.manual_seed(0)
     layer, x = DropBlock(0.2, 3, 0), torch.rand(4, 50, 8, 6) + 1

@@ -168,6 +168,7 @@ WITHOUT_EFFECT: tuple[tuple[str, str], ...] = (
     ("a key of other programs", "gpu_index log_step save_weights momentum_min beta1 beta2 detection_gain temp"),
     ("classes keep their numbers", "yolo.map Gaussian_yolo.map"),
     ("of the first YOLO", "absolute log mask_scale sqrt"),
+    ("classifiers are not trained here", "cost.type cost.scale cost.ratio cost.noobj cost.thresh"),
     ("images are varied before the network", "crop.angle crop.exposure crop.flip crop.saturation crop.shift"),
     ("has no effect by itself", "convolutional.angle flipped bin_output coordconv grad_centr"),
 )  # fmt: skip

@@ -290,7 +290,15 @@ class Empty(Section):
     title: ClassVar[str] = "empty"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cost(Empty):
+    """``[cost]``: what a classifier is trained by, which is not done here; passes its input on."""
+
+    title: ClassVar[str] = "cost"
+    ignored: ClassVar[frozenset[str]] = Section.ignored | frozenset("type scale ratio noobj thresh".split())
+
+
 LAYER_SECTIONS: tuple[type[Section], ...] = (
     Convolutional, Maxpool, LocalAvgpool, Avgpool, Dropout, Softmax, Route, Shortcut, ScaleChannels, Sam, Upsample,
-    Reorg, Reorg3d, Connected, Crop, Batchnorm, Activation, L2norm, Empty,
+    Reorg, Reorg3d, Connected, Crop, Batchnorm, Activation, L2norm, Empty, Cost,
 )  # fmt: skip

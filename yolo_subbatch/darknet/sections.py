@@ -233,7 +233,7 @@ SHORT_NAMES = {
 
 #: Darknet's other sections: no typing mistakes, so that no other name is proposed.
 NOT_BUILT = frozenset(
-    "contrastive conv_lstm cost crnn deconv deconvolutional detection gru history implicit iseg local logistic lrn "
+    "contrastive conv_lstm crnn deconv deconvolutional detection gru history implicit iseg local logistic lrn "
     "lstm normalization rnn".split()
 )
 
