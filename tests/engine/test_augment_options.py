@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 
 import numpy as np
@@ -84,6 +85,22 @@ def test_the_start_says_what_is_special(runs):
     assert sum(line.startswith("dynamic_minibatch: ") and "an update is 4 images" in line for line in lines) == 1
     assert sum(line.startswith("ema_alpha 0.9: the weights are averaged from iteration 12 on") for line in lines) == 1
     assert {step.images for step in events(runs(4), Step)} == {4, 2}, "the batch never changes"
+
+
+def test_small_inputs_make_large_sub_batches(runs):
+    """``dynamic_minibatch``; that the weights are the same is seen where cuts are compared."""
+    run = runs(4)
+    loader, largest = run.train_loader, math.prod(run.largest_size())
+    steps = events(run, Step)
+    cuts = [loader.parts(number % loader.windows, number // loader.windows) for number in range(len(steps))]
+    for step, parts in zip(steps, cuts, strict=True):
+        most = max(part.images for part in parts)
+        assert most == 1 or most * math.prod(step.imgsz) <= 0.8 * largest
+        assert sum(part.images for part in parts) == step.images
+        assert most - parts[-1].images <= 1, "about the same number in each"
+    assert len({len(parts) for parts in cuts if sum(part.images for part in parts) == 4}) > 1, "inputs differ"
+    assert sum(map(len, cuts[-loader.windows :])) == len(loader)
+    assert run.stepped == sum(map(len, cuts))
 
 
 def test_mosaics_end_with_close_mosaic(runs):

@@ -33,6 +33,9 @@ from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.checks import size_fault
 
 
+DYNAMIC_SHARE = 0.8  # of the memory at the largest size, that smaller inputs may take with dynamic_minibatch
+
+
 class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     """Train a :class:`~yolo_subbatch.engine.model.DarknetModel`.
 
@@ -52,6 +55,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         given = given if complete else with_defaults(given, self.source)
         self.plan: Plan | None = None
         self.average: Average | None = None  # what ema_alpha asks for; without it, Ultralytics' average
+        self.updates_before = 0  # of the run's first window: those of the weights at the start
         self.seen_before: tuple[int, int | None] = (0, None)  # images and iteration of the weights at the start
         self.size = size_of(given["imgsz"])
         super().__init__(cfg, given, _callbacks)
@@ -219,20 +223,40 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         return "\n".join(line for line in lines if line)
 
     def _dynamic_line(self) -> str:
-        net, flavour = self.cfg.net, self.plain_model.network.flavour
-        if not net.dynamic_minibatch or flavour == "pjreddie" or not self.cfg.heads[-1].random:
+        if not self._is_dynamic():
             return ""
         return (
-            f"dynamic_minibatch: smaller inputs do not make larger sub-batches here; an update is {self.args.batch} "
-            "images at every size"
+            "dynamic_minibatch: smaller inputs are computed in fewer and larger sub-batches; an update is "
+            f"{self.args.batch} images at every size"
         )
+
+    def _is_dynamic(self) -> bool:
+        """Tell whether sub-batches grow where the input is small."""
+        wanted = self.cfg.net.dynamic_minibatch and self.plain_model.network.flavour == "alexeyab"
+        return bool(wanted and self.cfg.heads[-1].random)
 
     def _setup_train(self) -> None:
         """Prepare the loop, and Ultralytics' average of the weights as the cfg asks for it."""
         super()._setup_train()
-        average = self.average
+        average, loader = self.average, self.train_loader
         if average is not None:
             self.ema.decay = lambda _: average.decay(self.update_index)
+        if self._is_dynamic():
+            self.updates_before = self.update_index - (self.epoch * loader.windows + self.windows_done)
+            loader.size_at = self.sub_batch_at
+            loader.go_to(self.epoch, self.windows_done)  # forget what was read ahead in other sub-batches
+
+    def sub_batch_at(self, window: int) -> int:
+        """Return the images of a sub-batch of the n-th window of the run, from 0, for ``dynamic_minibatch``.
+
+        As many as use four fifths of the memory that the largest input takes, and about the same number in all the
+        sub-batches of the window. Darknet enlarges each sub-batch instead, and so the batch.
+        """
+        batch, size = self.args.batch, self.train_loader.size
+        width, height = self.input_size(self.updates_before + window + 1)
+        largest = math.prod(self.largest_size())
+        fitting = int(DYNAMIC_SHARE * size * largest / (width * height))
+        return math.ceil(batch / math.ceil(batch / max(size, min(batch, fitting))))
 
     def _step(self) -> None:
         """Change the weights, and at one iteration put their average in their place."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,9 +199,11 @@ class WindowLoader(InfiniteDataLoader):
         part: The sub-batch that was given last.
         whole_window: Load all sub-batches of a window before the first is given; ``held`` are these.
         epoch, window: Where it is, each from 0.
+        size_at: Images of a sub-batch of the n-th window since the beginning, where they are not the same in all.
     """
 
     iterator: Any
+    size_at: Callable[[int], int] | None = None
 
     def __init__(
         self, stock: Any, order: EpochOrder, batch: int, size: int, processes: int = 1, rank: int = 0,
@@ -236,12 +238,17 @@ class WindowLoader(InfiniteDataLoader):
         """Updates of an epoch."""
         return -(-self.images // self.batch)
 
-    def parts(self, window: int) -> list[Part]:
-        """Return this process's sub-batches of a window."""
+    def parts(self, window: int, epoch: int | None = None) -> list[Part]:
+        """Return this process's sub-batches of a window, of this epoch unless another is given."""
         places = range(window * self.batch, min((window + 1) * self.batch, self.images))
-        return parts_of(places, self.size, self.processes, self.rank)
+        size = self.size
+        if self.size_at is not None:
+            size = self.size_at((self.epoch if epoch is None else epoch) * self.windows + window)
+        return parts_of(places, size, self.processes, self.rank)
 
     def __len__(self) -> int:
+        if self.size_at is not None:
+            return sum(len(self.parts(window)) for window in range(self.windows))
         whole, last = self.parts(0), self.parts(self.windows - 1)
         return len(whole) * (self.windows - 1) + len(last)
 
@@ -284,6 +291,6 @@ class _ReadAhead:
         epoch, first = loader.epoch, loader.window
         while True:
             for window in range(first, loader.windows):
-                for part in loader.parts(window):
+                for part in loader.parts(window, epoch):
                     yield [epoch * len(loader.sampler) + place for place in part.places]
             epoch, first = epoch + 1, 0
