@@ -103,6 +103,7 @@ class TracedNetwork(nn.Module):
         rewrite_mish(self.network)
         if layout.half:
             self.network.half()
+        self.eval()  # as a whole: torch's exporter puts back the mode that it found here
 
     def forward(self, images: Tensor) -> Tensor | list[Tensor]:
         """Return ``(B, 4 + classes, N)`` boxes and confidences, or the raw maps, float32."""

@@ -20,6 +20,7 @@ from tests.conftest import golden
 from tests.engine.conftest import cfg_text
 from yolo_subbatch import cli
 from yolo_subbatch.darknet import Network, load_weights, read_cfg, save_weights
+from yolo_subbatch.darknet.datafile import check_labels
 from yolo_subbatch.darknet.weights import read_header
 from yolo_subbatch.engine.backup import KeepsBackup
 from yolo_subbatch.run import backup
@@ -94,7 +95,8 @@ def test_training_leaves_its_weights_where_darknet_does(place: Path, trained: su
     run = place / "runs" / "train" / "weights"
     for ending, source in (("last", "last"), ("best", "best"), ("final", "last")):
         file = place / "backup" / f"tiny_{ending}.weights"
-        assert file.read_bytes() == (run / f"{source}.weights").read_bytes()
+        assert file.read_bytes()[20:] == (run / f"{source}.weights").read_bytes()[20:]
+        assert seen(file) == 24, "six iterations of four images"
         assert not file.samefile(run / f"{source}.weights"), "Darknet writes into a file that is there"
         assert f"{file.relative_to(place)} written" in trained.stdout
     assert len(list((place / "backup").iterdir())) == 3
@@ -123,10 +125,13 @@ def test_training_again_overwrites_as_darknet_does_and_says_so(
     before = (place / "backup" / "tiny_best.weights").read_bytes()
     done = command(place, "detector", "train", *NET, "-clear", "-nogpu", "name=again", "plots=False")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "backup/tiny_final.weights replaced" in done.stdout
+    assert "note: backup/tiny_final.weights is going to be replaced" in done.stdout
+    assert "backup/tiny_final.weights written" in done.stdout
     assert (place / "backup" / "tiny_best.weights").read_bytes() == before, "without -map nothing is the best"
     run = place / "runs" / "again"
-    assert (place / "backup" / "tiny_final.weights").read_bytes() == (run / "weights" / "last.weights").read_bytes()
+    final, last = place / "backup" / "tiny_final.weights", run / "weights" / "last.weights"
+    assert final.read_bytes()[20:] == last.read_bytes()[20:]
+    assert (seen(final), seen(last)) == (24, 20), "Darknet's count of iterations, and the images"
     assert not re.search(r"^epoch 1: mAP50", done.stdout, re.MULTILINE), "without -map at the end at most"
 
 
@@ -154,11 +159,28 @@ def test_training_keeps_weights_on_its_way(here: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(backup.Backup, "place", place)
     Path("shapes/kept.data").write_text(Path("shapes/shapes.data").read_text().replace("= backup", "= kept"))
     assert run("detector", "train", "shapes/kept.data", *NET[1:], "-clear", "name=kept", "plots=False") == 0
-    # Every third of the six iterations is of two images only. Last and final are copied when it has ended.
+    # Every third of the six iterations is of two images only, which does not lessen the count of the iterations.
     assert [ending for ending, _ in written] == ["last", "last", "4", "last", "last", "final"]
     assert {each.name: seen(each) for each in Path("kept").iterdir()} == {
-        "tiny_last.weights": 20, "tiny_4.weights": 14, "tiny_final.weights": 20
+        "tiny_last.weights": 24, "tiny_4.weights": 16, "tiny_final.weights": 24
     }  # fmt: skip
+
+
+def test_a_run_that_is_taken_up_goes_on_with_its_backup(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ended after its third iteration, and gone on with as the program advises."""
+    monkeypatch.setattr("yolo_subbatch.engine.backup.LAST", 2)
+    Path("shapes/again.data").write_text(Path("shapes/shapes.data").read_text().replace("= backup", "= later"))
+    flags = ("-clear", "-map", "name=later", "plots=False", "time=1e-6")
+    assert run("detector", "train", "shapes/again.data", *NET[1:], *flags) in {0, 130}
+    files = {each.name: seen(each) for each in Path("later").iterdir()}
+    assert "tiny_last.weights" in files
+    if (Path("runs/later/weights/state.pt")).is_file():
+        (Path("later") / "tiny_last.weights").unlink()
+        assert cli.main(["train", "resume=runs/later", "time=1"]) == 0
+        assert "later/tiny_final.weights written" in capsys.readouterr().out
+    assert seen(Path("later/tiny_final.weights")) == seen(Path("later/tiny_last.weights"))
 
 
 def test_a_backup_that_is_no_folder_is_refused_before_the_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,7 +201,9 @@ def test_a_full_disk_does_not_end_the_training(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(backup.Backup, "place", full)
-    trainer = SimpleNamespace(update_index=100, fitness=1, best_fitness=1, wdir=Path("x"))
+    trainer = SimpleNamespace(
+        update_index=100, args=SimpleNamespace(batch=4), fitness=1, best_fitness=1, wdir=Path("x")
+    )
     with caplog.at_level("WARNING", "yolo_subbatch"):
         keeper.on_optimizer_step(trainer)
         keeper.on_model_save(trainer)
@@ -200,13 +224,15 @@ def test_the_backup_folder_is_looked_for_from_here_first(
 
 
 def test_a_copy_is_whole_or_not_there(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"new")
+    header = bytes([0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0])
+    (tmp_path / "a").write_bytes(header + (5).to_bytes(8, "little") + b"new")
     (tmp_path / "b").write_bytes(b"old")
-    assert backup.copy_weights(tmp_path / "a", tmp_path / "b")
-    assert (tmp_path / "b").read_bytes() == b"new"
+    backup.copy_weights(tmp_path / "a", tmp_path / "b", 7)
+    copied = header + (7).to_bytes(8, "little") + b"new"
+    assert (tmp_path / "b").read_bytes() == copied
     with pytest.raises(OSError, match="No such file"):
-        backup.copy_weights(tmp_path / "none", tmp_path / "b")
-    assert (tmp_path / "b").read_bytes() == b"new"
+        backup.copy_weights(tmp_path / "none", tmp_path / "b", 7)
+    assert (tmp_path / "b").read_bytes() == copied
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "b"]
 
 
@@ -255,12 +281,46 @@ def test_only_the_names_of_the_data_are_needed(place: Path, here: Path) -> None:
 def test_what_is_found_can_be_labels(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image, label = tmp_path / "picture.jpg", tmp_path / "picture.txt"
     image.write_bytes((here / "shapes/images/val/00000.jpg").read_bytes())
-    for word in ("written", "replaced"):
-        assert run("detector", "test", *NET, str(image), "-save_labels") == 0
-        assert f"{label} {word}" in capsys.readouterr().out
-    rows = [line.split() for line in label.read_text().splitlines()]
-    assert rows
-    assert all(len(row) == 5 and row[0] in "012" for row in rows)
+    for before in ("", "; the one of before is picture.txt.before", ""):
+        if before:
+            label.write_text("0 .5 .5 .1 .1\n")
+        assert run("detector", "test", *NET, str(image), "-save_labels", "-thresh", ".1") == 0
+        assert f"{label} written{before}\n" in capsys.readouterr().out
+    assert label.with_name("picture.txt.before").read_text() == "0 .5 .5 .1 .1\n", "the user's own is never lost"
+    rows = np.array([line.split() for line in label.read_text().splitlines()], float)
+    assert len(rows)
+    assert set(rows[:, 0]) <= {0, 1, 2}
+    edges = np.concatenate((rows[:, 1:3] - rows[:, 3:] / 2, rows[:, 1:3] + rows[:, 3:] / 2))
+    assert edges.min() > -1e-4
+    assert edges.max() < 1 + 1e-4
+    check_labels([label], 3, "x")
+
+
+def test_what_stands_in_the_way_is_named(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("shapes/way.data").write_text(Path("shapes/shapes.data").read_text() + "results = tiny.cfg\n")
+    assert run("detector", "valid", "shapes/way.data", *NET[1:]) == 2
+    assert "results=tiny.cfg: no folder can be made there" in capsys.readouterr().err
+    data = here / "shapes" / "shapes.data"
+    monkeypatch.chdir(tmp_path)
+    Path("counters_per_class.txt").mkdir()
+    assert run("detector", "calc_anchors", str(data), "-width", "64", "-height", "64", "-num_of_clusters", "2") == 2
+    assert "counters_per_class.txt: a folder is in the way" in capsys.readouterr().err
+    assert not Path("anchors.txt").exists()
+
+
+def test_an_unreadable_image_leaves_the_results_of_before(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bad.jpg").write_bytes(b"no picture")
+    Path("bad.txt").write_text("bad.jpg\n")
+    Path("bad.data").write_text("classes=3\nvalid=bad.txt\nresults=kept_results\n")
+    Path("kept_results").mkdir()
+    for name in ("class0", "class1", "class2"):
+        Path(f"kept_results/comp4_det_test_{name}.txt").write_text("mine\n")
+    assert run("detector", "valid", "bad.data", *NET[1:]) == 2
+    assert "bad.jpg: cannot be read as an image" in capsys.readouterr().err
+    assert {each.read_text() for each in Path("kept_results").iterdir()} == {"mine\n"}
+    assert len(list(Path("kept_results").iterdir())) == 3
 
 
 def test_the_size_of_the_input_can_be_another(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,8 @@ def _train(call: Call) -> int:
     backup = Backup.of(call.data, settings.cfg or "", best="-map" in call.given) if there else None
     if there and backup is None:
         print(f"note: {call.data} names no backup folder; the weights stay in the run's own")
+    for file in backup.existing() if backup is not None else ():
+        print(f"note: {file} is going to be replaced")
     try:
         status: int = load("training:train")(settings, backup)
     except SettingsError as error:
@@ -86,6 +88,8 @@ def _use(call: Call) -> int:
 
 
 def _calc_anchors(call: Call) -> int:
+    if Path(COUNTERS).is_dir():
+        raise SettingsError(f"{COUNTERS}: a folder is in the way of this file; move it")
     counters = run_anchors(check_anchors(cast(AnchorsSettings, call.settings)))
     replaced = Path(COUNTERS).is_file()
     Path(COUNTERS).write_text(counters + "\n", encoding="utf-8")

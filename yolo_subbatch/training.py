@@ -52,9 +52,8 @@ class Task:
         """
         prepare_host(quiet=True)
         entry = load("engine.train:continue_training" if ready is None else "engine.train:run_training")
-        if ready is None:
-            return partial(entry, dict(self.changes))
-        return partial(entry, ready) if backup is None else partial(entry, ready, backup=backup)
+        what = dict(self.changes) if ready is None else ready
+        return partial(entry, what) if backup is None else partial(entry, what, backup=backup)
 
 
 def train(settings: TrainSettings, backup: Backup | None = None) -> int:
@@ -77,16 +76,22 @@ def train(settings: TrainSettings, backup: Backup | None = None) -> int:
     ready = _checked(task.settings, progress)
     if task.folder is None:
         folder = _new_folder(settings)
+        if backup is not None:
+            backup.note(folder)
         status = _in_folder(folder, lambda: _train_in(task, folder, ready, progress, backup), keep=False)
         if backup is not None:
-            backup.finish(folder.weights, whole=status == DONE)
+            backup.finish(folder, whole=status == DONE)
         return status
     folder = task.folder
+    backup = Backup.noted(folder)
     if LAUNCHED not in os.environ:
         folder.clear_request()  # of before; one that comes while torch is loaded is obeyed
     if ready is not None:
         folder.begin_again(0, clear=False)
-    return _in_folder(folder, lambda: _train_in(task, folder, ready, progress), keep=True)
+    status = _in_folder(folder, lambda: _train_in(task, folder, ready, progress, backup), keep=True)
+    if backup is not None:
+        backup.finish(folder, whole=status == DONE)
+    return status
 
 
 def task_of(settings: TrainSettings, first: bool = True) -> Task:

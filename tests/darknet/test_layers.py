@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tests.conftest import relative
-from yolo_subbatch.darknet import Network, parse_cfg
+from yolo_subbatch.darknet import Network, darknet_sgd, parse_cfg, train_batch
 from yolo_subbatch.darknet.layers import (
     Add,
     Concat,
@@ -767,7 +767,7 @@ def test_layers_of_their_own():
     x = some(2, 3, 8, 8)
     with torch.no_grad():
         found = network.layer_outputs(x)
-    assert type(network.layers[0]) is nn.BatchNorm2d
+    assert isinstance(network.layers[0], nn.BatchNorm2d)
     assert torch.allclose(found[0], (x - 1) / math.sqrt(1 + 1e-5))
     assert torch.allclose(found[1], torch.nn.functional.elu(found[0]))
     assert torch.equal(found[2], found[1])
@@ -779,3 +779,37 @@ def test_a_window_of_one_pixel_has_no_dilation():
     with torch.no_grad():
         (found,) = network_of("[conv]\nsize=1\npadding=1\ndilation=3\n").layer_outputs(some(1, 3, 8, 8))
     assert found.shape == (1, 1, 10, 10)
+
+
+def test_a_single_number_is_normalised_to_the_bias():
+    """One image and one place a channel, which torch refuses; with more the layer is torch's own."""
+    body = "[avgpool]\n[convolutional]\nbatch_normalize=1\nfilters=3\nactivation=linear\n"
+    network = Network(parse_cfg(f"[net]\nwidth=8\nheight=8\nchannels=3\n{body}")).train()
+    bn, image = network.layers[1].bn, torch.rand(1, 3, 8, 8)
+    torch.nn.init.normal_(bn.bias)
+    (found,) = network(image)
+    assert torch.equal(found[0, :, 0, 0], bn.bias)
+    found.sum().backward()
+    assert torch.equal(bn.bias.grad, torch.ones(3))
+    mean = network.layers[1].conv(network.layers[0](image)).flatten()
+    assert torch.allclose(bn.running_mean, 0.01 * mean)
+    assert torch.equal(bn.running_var, torch.ones(3))
+    twice = torch.cat((image, image.flip(0) * 0.5))
+    own = torch.nn.BatchNorm2d(3, eps=1e-5, momentum=0.01)
+    own.load_state_dict(bn.state_dict())
+    x = torch.randn(2, 3, 1, 1)
+    assert torch.equal(bn(x), own(x))
+    assert network(twice)[0].shape == (2, 3, 1, 1)
+
+
+@pytest.mark.parametrize(("flavour", "trained"), [("pjreddie", False), ("alexeyab", True)])
+def test_pjreddies_darknet_trains_no_batchnorm_of_its_own(flavour, trained):
+    text = "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=6\nactivation=linear\n[batchnorm]\n"
+    network = Network(parse_cfg(f"{text}[yolo]\nclasses=1\nanchors=4,4\nmask=0\n"), flavour)
+    before = {name: value.clone() for name, value in network.layers[1].state_dict().items()}
+    optimizer = darknet_sgd(network)
+    train_batch(network, optimizer, torch.rand(2, 3, 8, 8), [torch.tensor([[0, 0.4, 0.6, 0.3, 0.5]])] * 2)
+    after = network.layers[1].state_dict()
+    for name in ("weight", "bias"):
+        assert torch.equal(before[name], after[name]) != trained
+    assert not torch.equal(before["running_mean"], after["running_mean"]), "its statistics move"

@@ -46,6 +46,12 @@ def test_steps_count_from_the_iteration_itself(iteration, wanted):
     assert rate(iteration, "steps", steps=(400, 450), scales=(0.1, 0.2)) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize(("iteration", "wanted"), [(199, 1), (300, 1), (400, 0.02)])
+def test_steps_out_of_order_wait_for_those_before(iteration, wanted):
+    """Darknet looks no further than to the first step that is not reached."""
+    assert rate(iteration, "steps", steps=(400, 200), scales=(0.1, 0.2)) == pytest.approx(wanted)
+
+
 @pytest.mark.parametrize(("iteration", "wanted"), [(1, 0.1), (99, 0.1), (100, 1.0), (20000, 0.1), (30000, 0.01)])
 def test_a_negative_step_holds_from_the_start(iteration, wanted):
     """YOLOv2's cfgs begin with steps=-1 and scales=.1: a warm-up of their own."""

@@ -199,3 +199,10 @@ def test_help_lists_every_command_and_every_flag() -> None:
         assert all(name in text for name in FLAGS)
     with pytest.raises(SettingsError, match="did you mean train"):
         describe_detector(["trian"])
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf"])
+def test_a_number_is_finite(text: str) -> None:
+    for flag in ("-thresh", "-iou_thresh"):
+        with pytest.raises(SettingsError, match=rf"{flag} {text}: give a number, as in {flag}"):
+            parse_detector(["map", "x.data", "x.cfg", "x.weights", flag, text])

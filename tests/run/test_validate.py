@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.run.sample import write_cfg, write_checkpoint, write_data, write_yaml
+from yolo_subbatch.darknet.parser import read_cfg
+from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.checks import Problem, raise_errors
 from yolo_subbatch.run.settings import TrainSettings
@@ -174,3 +176,33 @@ def test_errors_are_raised_together_and_warnings_returned() -> None:
     with pytest.raises(SettingsError, match=r"^x\ny$"):
         raise_errors(found)
     assert raise_errors(found[:1]) == ["w"]
+
+
+CONNECTED = """[net]
+width=64
+height=64
+channels=3
+[convolutional]
+filters=2
+size=8
+stride=8
+activation=leaky
+[connected]
+output=384
+activation=linear
+[convolutional]
+filters=6
+activation=linear
+[yolo]
+classes=1
+anchors=9,9
+"""
+
+
+def test_a_connected_layer_takes_one_size(good: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "x.cfg").write_text(CONNECTED)
+    given = {**good, "cfg": str(tmp_path / "x.cfg")}
+    assert "imgsz" not in problems(given)
+    assert "takes inputs of 64x64 alone" in problems(given, imgsz=128)["imgsz"]
+    assert "cannot be resized; give random=0" in problems(given, random=1.4)["random"]
+    assert largest_stride(read_cfg(tmp_path / "x.cfg")) == 64, "so that validation pads to the whole size"

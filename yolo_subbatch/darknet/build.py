@@ -22,9 +22,11 @@ from yolo_subbatch.darknet.layers import (
     GlobalAveragePool,
     L2Norm,
     MaxPool,
+    PointBatchNorm,
     ReorgLayer,
     SharedConvolutionalLayer,
     SoftmaxLayer,
+    UntrainedBatchNorm,
     UpsampleLayer,
     activation,
 )
@@ -92,10 +94,13 @@ def build(section: Section, shape: LayerShape, flavour: str) -> nn.Module:
     raise TypeError(f"no layer for [{section.title}]")
 
 
-def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Return the batch normalisation of cuDNN, on which Darknet's networks are trained."""
+def batch_norm(shape: LayerShape, kind: type[nn.BatchNorm2d] = nn.BatchNorm2d) -> nn.BatchNorm2d:
+    """Return the batch normalisation of cuDNN, on which Darknet's networks are trained, of a layer's output."""
     # The running variance starts at torch's 1, not Darknet's 0, which makes an untrained network's output infinite.
-    return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.01)
+    channels, height, width = shape.out_shape
+    if kind is nn.BatchNorm2d and height * width == 1:
+        kind = PointBatchNorm
+    return kind(channels, eps=1e-5, momentum=0.01)
 
 
 @build.register
@@ -108,7 +113,7 @@ def _(section: Convolutional, shape: LayerShape, flavour: str) -> nn.Module:
     nn.init.normal_(conv.weight, std=math.sqrt(2 / (section.size**2 * channels // section.groups)))
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
-    bn = batch_norm(section.filters) if section.batch_normalize else nn.Identity()
+    bn = batch_norm(shape) if section.batch_normalize else nn.Identity()
     act = _blurred(section, activation(section.activation), section.filters)
     return ConvolutionalLayer(conv, bn, act)
 
@@ -203,7 +208,7 @@ def _(section: Connected, shape: LayerShape, flavour: str) -> nn.Module:
     nn.init.uniform_(linear.weight, -math.sqrt(2 / inputs), math.sqrt(2 / inputs))
     if not section.batch_normalize:
         nn.init.zeros_(linear.bias)
-    bn = batch_norm(section.output) if section.batch_normalize else nn.Identity()
+    bn = batch_norm(shape) if section.batch_normalize else nn.Identity()
     return ConnectedLayer(linear, bn, activation(section.activation))
 
 
@@ -214,7 +219,7 @@ def _(section: Crop, shape: LayerShape, flavour: str) -> nn.Module:
 
 @build.register
 def _(section: Batchnorm, shape: LayerShape, flavour: str) -> nn.Module:
-    return batch_norm(shape.in_shape.channels)
+    return batch_norm(shape, UntrainedBatchNorm if flavour == "pjreddie" else nn.BatchNorm2d)
 
 
 @build.register

@@ -5,6 +5,7 @@ Source: darknet ``get_current_rate`` in src/network.c.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import struct
@@ -44,7 +45,9 @@ def _power(base: float, exponent: float) -> float:
 
 
 def _steps(net: Net, iteration: int) -> float:
-    return math.prod(scale for step, scale in zip(net.steps, net.scales, strict=True) if step <= iteration)
+    # Up to the first step that is not reached: where they are not in order, those behind it do not count.
+    reached = itertools.takewhile(lambda pair: pair[0] <= iteration, zip(net.steps, net.scales, strict=True))
+    return math.prod(scale for _, scale in reached)
 
 
 def _exp(net: Net, iteration: int) -> float:

@@ -112,7 +112,13 @@ def layer_table(cfg: Cfg, width: int | None = None, height: int | None = None) -
 
 
 def largest_stride(cfg: Cfg) -> int:
-    """Return the number of pixels of which the network's width and height must be a multiple."""
+    """Return the number of pixels of which the network's width and height must be a multiple.
+
+    A square network with a ``[connected]`` layer, whose weights belong to one size, has its whole side as a stride: so
+    whoever pads images no further than needed pads them to that size.
+    """
+    if cfg.net.width == cfg.net.height and any(isinstance(section, Connected) for section in cfg.sections):
+        return cfg.net.width
     strides = [layer.stride for layer in layer_table(cfg) if layer.stride is not None]
     return math.lcm(*(stride.numerator for stride in strides if stride.denominator == 1))
 

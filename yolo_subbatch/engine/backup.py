@@ -5,9 +5,9 @@ Source: AlexeyAB/darknet ``train_detector`` in src/detector.c.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from ultralytics.engine.model import Model
 from ultralytics.utils import RANK
 
 from yolo_subbatch.darknet.weights import save_weights
@@ -27,23 +27,23 @@ class KeepsBackup:
     def __init__(self, backup: Backup) -> None:
         self.backup = backup
 
-    def register(self, model: Model) -> None:
-        """Have a model's training call these."""
-        model.add_callback("on_optimizer_step", self.on_optimizer_step)
+    def register(self, add: Callable[[str, Callable[[Any], None]], object]) -> None:
+        """Have a training call these; ``add`` gets an event's name and a function."""
+        add("on_optimizer_step", self.on_optimizer_step)
         if self.backup.best:
-            model.add_callback("on_model_save", self.on_model_save)
+            add("on_model_save", self.on_model_save)
 
     def on_optimizer_step(self, trainer: Any) -> None:
         """Write the weights of every hundredth and every thousandth iteration."""
-        iteration = trainer.update_index
+        iteration, images = trainer.update_index, trainer.update_index * trainer.args.batch
         if iteration % LAST or RANK not in {-1, 0}:
             return
         try:
             place = self.backup.place("last")
-            save_weights(trainer.plain_model.network, place, trainer.seen)
+            save_weights(trainer.plain_model.network, place, images)
             if iteration % NUMBERED == 0:
                 kept = self.backup.place(iteration)
-                copy_weights(place, kept)
+                copy_weights(place, kept, images)
                 LOGGER.info(f"{kept} written")
         except (OSError, WeightsError) as error:
             LOGGER.warning(f"iteration {iteration}: the weights are not in {self.backup.folder}: {error}")
@@ -53,6 +53,7 @@ class KeepsBackup:
         if RANK not in {-1, 0} or trainer.fitness is None or trainer.best_fitness != trainer.fitness:
             return
         try:
-            copy_weights(trainer.wdir / "best.weights", self.backup.place("best"))
+            images = trainer.update_index * trainer.args.batch
+            copy_weights(trainer.wdir / "best.weights", self.backup.place("best"), images)
         except OSError as error:
             LOGGER.warning(f"{self.backup.folder}: the best weights cannot be copied ({error.strerror})")

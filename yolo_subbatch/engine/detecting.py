@@ -21,6 +21,7 @@ from ultralytics.utils.torch_utils import select_device
 
 from yolo_subbatch.darknet.augment import Fit
 from yolo_subbatch.darknet.boxes import GREEDY_BETA, box_metric
+from yolo_subbatch.darknet.section_checks import shorten
 from yolo_subbatch.engine import use_all_cores
 from yolo_subbatch.engine.evaluate import open_model
 from yolo_subbatch.engine.inference import size_of
@@ -98,9 +99,12 @@ class Detector:
         return suppress(found, iou, self.nms_kind, self.nms_beta)
 
     def _load(self, path: Path) -> tuple[np.ndarray, Tensor, Fit]:
-        image = imread(str(path))
+        try:
+            image = imread(str(path))
+        except ValueError:  # no possible name of a file
+            image = None
         if image is None:
-            raise DataError(f"{path}: cannot be read as an image; give a picture file")
+            raise DataError(f"{shorten(str(path), 300)}: cannot be read as an image; give a picture file")
         return image, *network_input(image, self.size, letter=self.fit == "darknet")
 
     @torch.inference_mode()

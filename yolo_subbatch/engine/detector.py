@@ -7,13 +7,15 @@ Source: darknet ``test_detector``, ``validate_detector``, ``validate_detector_re
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import torch
@@ -167,15 +169,25 @@ def _draw(found: Found, names: Sequence[str]) -> None:
 
 
 def _write_labels(found: Found) -> None:
-    """Write each box with its best class where the label of the image is looked for."""
+    """Write each box, as far as it lies in the image, with its best class where the image's label is looked for.
+
+    A label file of before gets another name once, and is never lost.
+    """
     label = label_path(found.path)
     if not label.parent.is_dir():
         label = found.path.with_suffix(".txt")
+    corners = box_convert(found.boxes, "cxcywh", "xyxy").clamp(0, 1)
+    found = replace(found, boxes=box_convert(corners, "xyxy", "cxcywh"))
     scores, classes = found.scores.max(1) if len(found.scores) else (found.scores.sum(1), found.scores.sum(1).long())
     rows = zip(classes.tolist(), found.boxes.tolist(), (scores > 0).tolist(), strict=True)
     text = "".join(f"{index} " + " ".join(f"{each:.4f}" for each in box) + "\n" for index, box, kept in rows if kept)
-    print(f"{label} {'replaced' if label.is_file() else 'written'}")
+    kept = label.with_name(f"{label.name}.before")
+    note = ""
+    if label.is_file() and not kept.exists():
+        label.rename(kept)
+        note = f"; the one of before is {kept.name}"
     label.write_text(text, encoding="utf-8")
+    print(f"{label} written{note}")
 
 
 def run_valid(settings: ValSettings, out: str | None = None) -> list[Path]:
@@ -201,7 +213,10 @@ def run_valid(settings: ValSettings, out: str | None = None) -> list[Path]:
     if form == "imagenet" and len(names) > IMAGENET:
         raise SettingsError(f"{data}: eval=imagenet has {IMAGENET} classes, not {len(names)}; use eval=voc")
     folder = Path(options.get("results", "results"))
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"{data}: results={folder}: no folder can be made there ({error.strerror})") from error
     begin = time.monotonic()
     found = (detector.suppress(each, SUPPRESS) for each in detector.find(images, VALID, settings.batch))
     write = {"coco": _write_coco, "imagenet": _write_imagenet}.get(form, _write_voc)
@@ -239,7 +254,7 @@ def _write_voc(found: Iterable[Found], names: Sequence[str], folder: Path, out: 
     prefix = "comp4_det_test_" if out is None else out
     files = [folder / f"{prefix}{name}.txt" for name in names]
     with ExitStack() as stack:
-        streams = [stack.enter_context(_opened(file)) for file in files]
+        streams = [stack.enter_context(_written(file)) for file in files]
         for each in found:
             image = each.path.name.partition(".")[0]
             for index, score, corners in _rows(each, 1):
@@ -249,7 +264,7 @@ def _write_voc(found: Iterable[Found], names: Sequence[str], folder: Path, out: 
 
 def _write_coco(found: Iterable[Found], names: Sequence[str], folder: Path, out: str | None) -> list[Path]:
     file = folder / f"{out or 'coco_results'}.json"
-    with _opened(file) as stream:
+    with _written(file) as stream:
         stream.write("[\n")
         between = ""
         for each in found:
@@ -266,21 +281,27 @@ def _write_coco(found: Iterable[Found], names: Sequence[str], folder: Path, out:
 
 def _write_imagenet(found: Iterable[Found], names: Sequence[str], folder: Path, out: str | None) -> list[Path]:
     file = folder / f"{out or 'imagenet-detection'}.txt"
-    with _opened(file) as stream:
+    with _written(file) as stream:
         for number, each in enumerate(found, 1):
             for index, score, corners in _rows(each, 0):
                 stream.write(f"{number} {index + 1} {score:f} " + " ".join(f"{x:f}" for x in corners) + "\n")
     return [file]
 
 
-def _opened(file: Path) -> Any:
-    """Open a result for writing; Darknet overwrites the one of before, which is said."""
-    if file.is_file():
-        print(f"{file} is replaced")
+@contextmanager
+def _written(file: Path) -> Iterator[IO[str]]:
+    """Open a result for writing, beside its place: the one of before is replaced when the new one is whole."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        return file.open("w", encoding="utf-8")
+        with draft.open("w", encoding="utf-8") as stream:
+            yield stream
+        if file.is_file():
+            print(f"{file} is replaced")
+        draft.replace(file)
     except OSError as error:
         raise SettingsError(f"{file}: cannot be written ({error.strerror}); choose another results folder") from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def run_recall(settings: ValSettings, say: Callable[[str], None] | None = None) -> tuple[int, int]:

@@ -52,18 +52,21 @@ def run_training(
     for listener in listeners:
         model.add_callback("on_event", listener)
     if backup is not None:
-        KeepsBackup(backup).register(model)
+        KeepsBackup(backup).register(model.add_callback)
     keywords.update(project=str(folder.path.parent.absolute()), name=folder.path.name, exist_ok=True)
     return _train(lambda: model.train(**keywords), lambda: model.trainer, folder)
 
 
-def continue_training(changes: dict[str, Any], folder: RunFolder, listeners: list[Listener]) -> int:
+def continue_training(
+    changes: dict[str, Any], folder: RunFolder, listeners: list[Listener], backup: Backup | None = None
+) -> int:
     """Go on with a run from its exact state, in the same folder; old requests to stop are gone from it.
 
     Args:
         changes: Arguments that change, such as ``subdivisions``.
         folder: The run.
         listeners: Get every event.
+        backup: Where weights go besides.
 
     Returns:
         The exit status: 0 when done, 130 when interrupted.
@@ -73,6 +76,8 @@ def continue_training(changes: dict[str, Any], folder: RunFolder, listeners: lis
     """
     callbacks = get_default_callbacks()
     callbacks["on_event"] = list(listeners)
+    if backup is not None:
+        KeepsBackup(backup).register(lambda event, function: callbacks[event].append(function))
     kind = trainer_class(state.load(state.find_state(folder.path), peek=True)["host"])
     trainer = kind(overrides={"resume": str(folder.path), **changes}, _callbacks=callbacks)
     trainer.requests_are_new = True

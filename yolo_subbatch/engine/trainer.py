@@ -32,7 +32,6 @@ from yolo_subbatch.engine.subbatch import SubbatchMixin
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.checks import size_fault
 
-
 DYNAMIC_SHARE = 0.8  # of the memory at the largest size, that smaller inputs may take with dynamic_minibatch
 
 

@@ -1,27 +1,38 @@
-"""Where Darknet leaves the weights of a run: ``NAME_last``, ``NAME_best``, ``NAME_1000`` and so on, in one folder."""
+"""Where Darknet leaves the weights of a run: ``NAME_last``, ``NAME_best``, ``NAME_1000`` and so on, in one folder.
+
+The header of a weights file counts images, and Darknet divides them by the batch to learn the iteration. Where epochs
+end in smaller updates that would be too few, so the files here get the iteration times the batch, as AlexeyAB's Darknet
+writes it.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
-from dataclasses import dataclass, field
+import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 from yolo_subbatch.darknet.datafile import read_options
 from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.events import RunStarted, Step, last_event
+from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.process import write_whole
+
+NOTE = "backup.json"  # in the folder of a run, so that it still has its backup when it is taken up
+SEEN = slice(12, 20)  # where the images are counted in a weights file of ours
 
 
 @dataclass(frozen=True)
 class Backup:
     """The folder that the ``.data`` file calls ``backup``, and the name of the cfg.
 
-    ``best`` tells whether mAP is measured, so that some weights are the best; ``written`` what this run has written.
+    ``best`` tells whether mAP is measured, so that some weights are the best.
     """
 
     folder: Path
     name: str
     best: bool
-    written: set[str] = field(default_factory=set, compare=False)
 
     @classmethod
     def of(cls, data: str, cfg: str, best: bool) -> Backup | None:
@@ -41,35 +52,57 @@ class Backup:
             raise SettingsError(f"{data}: backup={given}: {there} cannot be written to; choose another folder")
         return cls(folder, Path(cfg).name.partition(".")[0], best)
 
+    @classmethod
+    def noted(cls, run: RunFolder) -> Backup | None:
+        """Return what :meth:`note` has left in a run's folder; None for a run without."""
+        try:
+            given = json.loads((run.path / NOTE).read_text(encoding="utf-8"))
+            return cls(Path(given["folder"]), str(given["name"]), bool(given["best"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def note(self, run: RunFolder) -> None:
+        """Leave a note in a run's folder."""
+        given = {"folder": str(self.folder.absolute()), "name": self.name, "best": self.best}
+        write_whole(run.path / NOTE, json.dumps(given))
+
+    def existing(self) -> list[Path]:
+        """Return the weights of before that a run will replace, as Darknet does."""
+        endings = ("last", *(["best"] if self.best else []), "final")
+        files = [self.folder / f"{self.name}_{ending}.weights" for ending in endings]
+        return [file for file in files if file.is_file()]
+
     def place(self, ending: str | int) -> Path:
-        """Return a weights file that is going to be written in the folder, which is made if it is not there."""
+        """Return a weights file in the folder, which is made if it is not there."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.written.add(str(ending))
         return self.folder / f"{self.name}_{ending}.weights"
 
-    def finish(self, weights: Path, whole: bool) -> None:
-        """Copy what a run has left, and say so.
+    def finish(self, run: RunFolder, whole: bool) -> None:
+        """Copy the last weights that a run has left, and say what is there.
 
         Args:
-            weights: The run's folder of weights.
+            run: The run.
             whole: It has come to its end, so that its last weights are the final ones.
 
         Raises:
             SettingsError: If they cannot be written.
         """
-        made = {"last": "last", **({"best": "best"} if self.best else {}), **({"final": "last"} if whole else {})}
+        file, step = run.weights / "last.weights", last_event(run.events, Step)
+        started = last_event(run.events, RunStarted)
+        if not file.is_file() or step is None or started is None:
+            return  # it ended before its first weights
         try:
-            for ending, source in made.items():
-                file = weights / f"{source}.weights"
-                if file.is_file():
-                    own = ending in self.written
-                    place = self.place(ending)
-                    replaced = copy_weights(file, place) and not own
-                    print(f"{place} {'replaced' if replaced else 'written'}")
+            for ending in ("last", *(["final"] if whole else [])):
+                place = self.place(ending)
+                copy_weights(file, place, step.step * started.batch)
+                print(f"{place} written")
         except OSError as error:
             raise SettingsError(
-                f"backup={self.folder}: cannot be written ({error.strerror}); the weights are in {weights}"
+                f"backup={self.folder}: cannot be written ({error.strerror}); the weights are in {run.weights}"
             ) from error
+        best = self.folder / f"{self.name}_best.weights"
+        if self.best and best.is_file():
+            print(f"{best} written")
 
 
 def backup_folder(data: str, backup: str) -> Path:
@@ -81,16 +114,16 @@ def backup_folder(data: str, backup: str) -> Path:
     return beside if not Path(backup).is_dir() and beside.is_dir() else Path(backup)
 
 
-def copy_weights(file: Path, place: Path) -> bool:
-    """Copy a weights file, whole or not at all; tell whether another one was there.
+def copy_weights(file: Path, place: Path, seen: int) -> None:
+    """Copy a weights file, whole or not at all, with another number of images seen.
 
     A link would save the room, but Darknet writes into a file that is there, and so into the run's.
     """
-    replaced = place.is_file()
+    data = bytearray(file.read_bytes())
+    data[SEEN] = struct.pack("<Q", seen)
     draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        shutil.copyfile(file, draft)
+        draft.write_bytes(data)
         os.replace(draft, place)
     finally:
         draft.unlink(missing_ok=True)
-    return replaced

@@ -6,6 +6,7 @@ Source: darknet ``find_arg``, ``find_int_arg`` and their like in src/utils.c; ``
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -154,7 +155,10 @@ def _value(flag: Flag, rest: Iterator[str]) -> Any:
     if text is None:
         raise SettingsError(f"{flag.name}: has no value; write {flag.name} {flag.value}")
     try:
-        return convert(flag.name, text, flag.kind)
+        value = convert(flag.name, text, flag.kind)
+        if flag.kind is float and not math.isfinite(value):
+            raise SettingsError(f"{flag.name} {text}: not a finite number")
+        return value
     except SettingsError as error:
         wanted = "a whole number" if flag.kind is int else "a number"
         raise SettingsError(f"{flag.name} {text}: give {wanted}, as in {flag.name} {flag.value}") from error

@@ -43,10 +43,9 @@ def check_data(data: str | None, splits: Sequence[str] = ("train", "val"), label
 
 def _check_darknet(path: Path, splits: Sequence[str], labels: bool, problems: list[Problem]) -> None:
     file = read_data(path)
-    if file.unused:
-        theirs = [key for key in file.unused if key in OF_DETECTOR]
-        more = f" (only yolo-subbatch detector uses {', '.join(theirs)})" if theirs else ""
-        problems.append(warning("data", f"{path}: not used: {', '.join(file.unused)}{more}"))
+    unused = [key for key in file.unused if key not in OF_DETECTOR]
+    if unused:
+        problems.append(warning("data", f"{path}: not used: {', '.join(unused)}"))
     for split in splits:
         if split not in KEYS:
             problems.append(error("split", f"split={split}: unknown; use one of {', '.join(KEYS)}"))

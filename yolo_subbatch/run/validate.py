@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from yolo_subbatch.darknet.parser import read_cfg
-from yolo_subbatch.darknet.sections import Cfg, Convolutional
+from yolo_subbatch.darknet.sections import Cfg, Connected, Convolutional
 from yolo_subbatch.darknet.shapes import check_detector, largest_stride, layer_table
 from yolo_subbatch.run import host
 from yolo_subbatch.run.checks import (
@@ -161,6 +161,7 @@ def _check_network(settings: TrainSettings, cfg: Cfg) -> Iterator[Problem]:
     if fault:
         yield error("imgsz", fault)
         return
+    yield from _check_one_size(settings, cfg, (width, height))
     found: list[Problem] = []
     table = attempt("imgsz", found, lambda: layer_table(cfg, width, height)) or []
     yield from found
@@ -168,6 +169,19 @@ def _check_network(settings: TrainSettings, cfg: Cfg) -> Iterator[Problem]:
     if shared is not None and settings.bn == "cross":
         place = f"{cfg.path}:{shared.section.line}: share_index"
         yield error("bn", f"bn=cross: {place}: the layers that share a normalisation would mix; use bn=sub-batch")
+
+
+def _check_one_size(settings: TrainSettings, cfg: Cfg, size: tuple[int, int]) -> Iterator[Problem]:
+    """Check that a network with a ``[connected]`` layer, whose weights belong to one size, gets that one."""
+    connected = next((each for each in cfg.sections if isinstance(each, Connected)), None)
+    if connected is None:
+        return
+    place, (width, height) = f"{cfg.path}:{connected.line}", (cfg.net.width, cfg.net.height)
+    if size != (width, height):
+        found = f"imgsz={size[0]}x{size[1]}: the [connected] layer of {place} takes inputs of {width}x{height} alone"
+        yield error("imgsz", f"{found}; leave imgsz out")
+    if settings.random if settings.random is not None else cfg.heads and cfg.heads[-1].random:
+        yield error("random", f"random: {place}: a [connected] layer cannot be resized; give random=0")
 
 
 def _check_freeze(freeze: object, cfg: Cfg) -> Iterator[Problem]:
