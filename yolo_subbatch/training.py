@@ -80,7 +80,7 @@ def train(settings: TrainSettings, backup: Backup | None = None) -> int:
             backup.note(folder)
         status = _in_folder(folder, lambda: _train_in(task, folder, ready, progress, backup), keep=False)
         if backup is not None:
-            backup.finish(folder, whole=status == DONE)
+            backup.finish(folder)
         return status
     folder = task.folder
     backup = Backup.noted(folder)
@@ -90,7 +90,7 @@ def train(settings: TrainSettings, backup: Backup | None = None) -> int:
         folder.begin_again(0, clear=False)
     status = _in_folder(folder, lambda: _train_in(task, folder, ready, progress, backup), keep=True)
     if backup is not None:
-        backup.finish(folder, whole=status == DONE)
+        backup.finish(folder)
     return status
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from yolo_subbatch.darknet.datafile import read_options
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.events import RunStarted, Step, last_event
+from yolo_subbatch.run.events import RunFinished, RunStarted, Step, last_event
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.process import write_whole
 
@@ -77,20 +77,17 @@ class Backup:
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder / f"{self.name}_{ending}.weights"
 
-    def finish(self, run: RunFolder, whole: bool) -> None:
-        """Copy the last weights that a run has left, and say what is there.
-
-        Args:
-            run: The run.
-            whole: It has come to its end, so that its last weights are the final ones.
+    def finish(self, run: RunFolder) -> None:
+        """Copy the last weights that a run has left, which are the final ones if it has come to its end; say so.
 
         Raises:
             SettingsError: If they cannot be written.
         """
         file, step = run.weights / "last.weights", last_event(run.events, Step)
-        started = last_event(run.events, RunStarted)
+        started, finished = last_event(run.events, RunStarted), last_event(run.events, RunFinished)
         if not file.is_file() or step is None or started is None:
             return  # it ended before its first weights
+        whole = finished is not None and finished.status == "completed"
         try:
             for ending in ("last", *(["final"] if whole else [])):
                 place = self.place(ending)
