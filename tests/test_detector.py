@@ -21,10 +21,13 @@ from tests.engine.conftest import cfg_text
 from yolo_subbatch import cli
 from yolo_subbatch.darknet import Network, load_weights, read_cfg, save_weights
 from yolo_subbatch.darknet.datafile import check_labels
+from yolo_subbatch.darknet.parser import write_cfg
+from yolo_subbatch.darknet.shapes import with_classes
 from yolo_subbatch.darknet.weights import read_header
 from yolo_subbatch.engine.backup import KeepsBackup
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.run import backup
+from yolo_subbatch.run.events import EventWriter, Val
 from yolo_subbatch.shapes import Numbers, write_shapes
 
 ROOT = Path(__file__).parent.parent
@@ -94,12 +97,13 @@ def trained(place: Path) -> subprocess.CompletedProcess[str]:
 def test_training_leaves_its_weights_where_darknet_does(place: Path, trained: subprocess.CompletedProcess[str]) -> None:
     assert trained.returncode == 0, trained.stdout + trained.stderr
     run = place / "runs" / "train" / "weights"
-    for ending, source in (("last", "last"), ("best", "best"), ("final", "last")):
+    for ending in ("last", "best", "final"):
         file = place / "backup" / f"tiny_{ending}.weights"
-        assert file.read_bytes()[20:] == (run / f"{source}.weights").read_bytes()[20:]
-        assert seen(file) == 24, "six iterations of four images"
-        assert not file.samefile(run / f"{source}.weights"), "Darknet writes into a file that is there"
         assert f"{file.relative_to(place)} written" in trained.stdout
+        if ending != "best":
+            assert file.read_bytes()[20:] == (run / "last.weights").read_bytes()[20:]
+            assert seen(file) == 24, "six iterations of four images"
+            assert not file.samefile(run / "last.weights"), "Darknet writes into a file that is there"
     assert len(list((place / "backup").iterdir())) == 3
 
 
@@ -191,6 +195,35 @@ def test_a_run_that_is_taken_up_goes_on_with_its_backup(
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("before", "kept"), [([], [0.2, 0.3, 0.3]), ([0.25], [0.3, 0.3]), ([0.4, None], [])])
+def test_the_best_weights_are_those_of_the_best_map_at_a_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: list[float | None], kept: list[float]
+) -> None:
+    """AlexeyAB's measure, over everything that the run has measured, whatever Ultralytics takes for the best."""
+    writer = EventWriter(tmp_path / "events.jsonl")
+    for number, map50 in enumerate(before, 1):
+        writer.write(Val(step=number, epoch=number, map50=map50, map=0.9))
+    writer.close()
+    saved: list[float] = []
+    monkeypatch.setattr("yolo_subbatch.engine.backup.save_weights", lambda *_: saved.append(found))
+    keeper = KeepsBackup(backup.Backup(tmp_path / "kept", Path("tiny.cfg"), best=True))
+    for found in (0.2, 0.1, 0.3, 0.3, 0.29):
+        keeper.on_model_save(SimpleNamespace(
+            metrics={"metrics/mAP50(B)": found, "metrics/mAP50-95(B)": 1 - found}, save_dir=tmp_path, update_index=3,
+            args=SimpleNamespace(batch=4), ema=SimpleNamespace(ema=SimpleNamespace(network=None)),
+        ))  # fmt: skip
+    assert saved == kept
+
+
+def test_rebuilt_heads_come_with_their_cfg(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = with_classes(read_cfg("tiny.cfg"), 5)
+    Path("five.cfg").write_text(write_cfg(cfg))
+    Path("shapes/five.data").write_text(Path("shapes/shapes.data").read_text().replace("= backup", "= fives"))
+    assert run("detector", "train", "shapes/five.data", "five.cfg", "name=fives", "plots=False") == 0
+    assert "fives/five_rebuilt.cfg written: the cfg that fits these weights" in capsys.readouterr().out
+    load_weights(Network(read_cfg("fives/five_rebuilt.cfg")), "fives/five_final.weights")
+
+
 def test_a_backup_that_is_no_folder_is_refused_before_the_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("taken").write_text("mine")
     Path("shapes/taken.data").write_text(Path("shapes/shapes.data").read_text().replace("= backup", "= taken"))
@@ -203,14 +236,19 @@ def test_a_backup_that_is_no_folder_is_refused_before_the_run(here: Path, capsys
 def test_a_full_disk_does_not_end_the_training(
     here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keeper = KeepsBackup(backup.Backup(Path("nowhere"), "tiny", best=True))
+    keeper = KeepsBackup(backup.Backup(Path("nowhere"), Path("tiny.cfg"), best=True))
 
     def full(*_: object) -> Path:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(backup.Backup, "place", full)
+    figures = {"metrics/mAP50(B)": 0.5}
     trainer = SimpleNamespace(
-        update_index=100, args=SimpleNamespace(batch=4), fitness=1, best_fitness=1, wdir=Path("x")
+        update_index=100,
+        args=SimpleNamespace(batch=4),
+        metrics=figures,
+        save_dir=here,
+        ema=SimpleNamespace(ema=SimpleNamespace(network=None)),
     )
     with caplog.at_level("WARNING", "yolo_subbatch"):
         keeper.on_optimizer_step(trainer)
@@ -276,7 +314,7 @@ def test_names_of_images_may_be_piped_in(place: Path) -> None:
     done = command(place, "detector", "test", *NET, "-nogpu", "-out", "two.json", text=names)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Enter Image Path: ") == 5
-    assert "none.jpg: cannot be read" in done.stderr
+    assert "none.jpg: no such file" in done.stderr
     assert [each["frame_id"] for each in json.loads((place / "two.json").read_text())] == [1, 2]
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from yolo_subbatch.darknet.datafile import find_labels
-from yolo_subbatch.errors import DataError, SettingsError
+from yolo_subbatch.errors import DataError, SettingsError, YoloSubbatchError
 from yolo_subbatch.lazy import load
 from yolo_subbatch.run.backup import Backup
 from yolo_subbatch.run.commands import AnchorsSettings, MapSettings, PartialSettings, PredictSettings, ValSettings
 from yolo_subbatch.run.darknet_args import Call, parse_detector
 from yolo_subbatch.run.darknet_flags import ANCHORS, MAP, TEST, TRAIN, VALID
 from yolo_subbatch.run.data import data_names, split_images
-from yolo_subbatch.run.find import YAML
+from yolo_subbatch.run.find import YAML, find_cfg
 from yolo_subbatch.run.inputs import check_anchors, check_map, check_test, check_val
 from yolo_subbatch.run.settings import TrainSettings
 
@@ -46,7 +46,7 @@ def run_detector(arguments: Sequence[str]) -> int:
 def _train(call: Call) -> int:
     settings = cast(TrainSettings, call.settings)
     there = Path(call.data).is_file()  # otherwise it is named together with whatever else is wrong
-    backup = Backup.of(call.data, settings.cfg or "", best="-map" in call.given) if there else None
+    backup = Backup.of(call.data, _cfg_path(settings.cfg), best="-map" in call.given) if there else None
     if there and backup is None:
         print(f"note: {call.data} names no backup folder; the weights stay in the run's own")
     for file in backup.existing() if backup is not None else ():
@@ -59,6 +59,14 @@ def _train(call: Call) -> int:
         reason = str(error).partition(": ")[2].partition(";")[0]
         raise SettingsError(f"{settings.weights}: {reason}; add -clear to start at iteration 0") from error
     return status
+
+
+def _cfg_path(name: str | None) -> str:
+    """Return where a cfg is; one that is not there is named together with whatever else is wrong."""
+    try:
+        return str(find_cfg(name))
+    except YoloSubbatchError:
+        return name or ""
 
 
 def _use(call: Call) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
+import threading
 from copy import deepcopy
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from ultralytics import YOLO
 from yolo_subbatch import Darknet
 from yolo_subbatch.darknet import Network, load_weights, parse_cfg, read_cfg, save_weights
 from yolo_subbatch.darknet.shapes import with_classes
+from yolo_subbatch.engine.inference import DarknetValidator
 from yolo_subbatch.engine.model import DarknetModel
 from yolo_subbatch.errors import CfgError, SettingsError, WeightsError
 
@@ -298,3 +301,17 @@ def test_classes_can_only_change_behind_a_convolution():
     )
     with pytest.raises(CfgError, match="does not follow a convolution"):
         with_classes(parse_cfg(text), 7)
+
+
+def test_a_picture_of_boxes_without_end_is_drawn(tmp_path):
+    """A diverged network's: Pillow would draw a frame of 1e30 pixels for hours, and no signal would end it."""
+    validator = DarknetValidator(save_dir=tmp_path, args={"imgsz": 64})
+    validator.names = {0: "a"}
+    boxes = torch.tensor([[math.nan] * 4, [-1e30, -1e30, 1e30, 1e30], [-math.inf, 0, math.inf, 9], [5, 5, 20, 30]])
+    pred = {"bboxes": boxes, "conf": torch.ones(4), "cls": torch.zeros(4)}
+    validator.plot_predictions({"img": torch.zeros(1, 3, 64, 64), "im_file": ["x.jpg"]}, [pred], 0)
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(30)
+    assert (tmp_path / "val_batch0_pred.jpg").is_file()
+    assert pred["bboxes"] is boxes, "what is counted stays as it is"

@@ -170,7 +170,9 @@ def read_image_list(path: str | Path) -> list[Path]:
         entry = raw.strip()
         if not entry:
             continue
-        found = next((place for place in (file.parent / entry, Path(entry)) if place.is_file()), None)
+        slashes = entry.replace("\\", "/")  # a list that was made on Windows
+        places = (file.parent / entry, Path(entry), file.parent / slashes, Path(slashes))
+        found = next((place for place in places if place.is_file()), None)
         if found is None:
             missing.append((number, entry))
         else:

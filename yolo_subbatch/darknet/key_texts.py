@@ -52,7 +52,7 @@ TEXTS: dict[str, str] = {
     "net.blur": "training images are blurred with a kernel of about so many pixels",
     "net.gaussian_noise": "noise on half of the training images, its standard deviation",
     "net.resize_step": "random sizes are multiples of it",
-    "net.dynamic_minibatch": "no effect: an update is `batch` images at every size",
+    "net.dynamic_minibatch": "1: with `random`, small inputs make larger sub-batches, the batch stays",
     "net.ema_alpha": "share of the old average in the average of the weights, from the middle of a run on",
     # layers
     "activation": "activation; an unknown one is an error",

@@ -91,7 +91,7 @@ class Net(Section):
     blur: int = 0
     gaussian_noise: int = 0
     resize_step: int = 32
-    dynamic_minibatch: int = 0  # has no effect: the batch, and with it the update, stays the same
+    dynamic_minibatch: int = 0  # 1: smaller inputs make larger sub-batches, never a larger batch
     ema_alpha: float = 0.0
 
     @property

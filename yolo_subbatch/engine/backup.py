@@ -14,6 +14,7 @@ from yolo_subbatch.darknet.weights import save_weights
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.errors import WeightsError
 from yolo_subbatch.run.backup import Backup, copy_weights
+from yolo_subbatch.run.events import Val, read_events
 
 LAST, NUMBERED = 100, 1000  # iterations after which NAME_last is written anew, and a file that stays
 
@@ -26,6 +27,7 @@ class KeepsBackup:
 
     def __init__(self, backup: Backup) -> None:
         self.backup = backup
+        self.most: float | None = None  # mAP at an IoU of 0.5
 
     def register(self, add: Callable[[str, Callable[[Any], None]], object]) -> None:
         """Have a training call these; ``add`` gets an event's name and a function."""
@@ -49,11 +51,17 @@ class KeepsBackup:
             LOGGER.warning(f"iteration {iteration}: the weights are not in {self.backup.folder}: {error}")
 
     def on_model_save(self, trainer: Any) -> None:
-        """Copy the best weights when they are new."""
-        if RANK not in {-1, 0} or trainer.fitness is None or trainer.best_fitness != trainer.fitness:
+        """Write the weights that were validated if their mAP at an IoU of 0.5, as Darknet measures, is the best."""
+        found = trainer.metrics.get("metrics/mAP50(B)")
+        if RANK not in {-1, 0} or found is None:
             return
+        if self.most is None:  # of what a run that goes on has measured before
+            before = (each for each in read_events(trainer.save_dir / "events.jsonl") if isinstance(each, Val))
+            self.most = max((each.map50 or 0.0 for each in before), default=-1.0)
+        if found < self.most:
+            return
+        self.most = found
         try:
-            images = trainer.update_index * trainer.args.batch
-            copy_weights(trainer.wdir / "best.weights", self.backup.place("best"), images)
-        except OSError as error:
-            LOGGER.warning(f"{self.backup.folder}: the best weights cannot be copied ({error.strerror})")
+            save_weights(trainer.ema.ema.network, self.backup.place("best"), trainer.update_index * trainer.args.batch)
+        except (OSError, WeightsError) as error:
+            LOGGER.warning(f"the best weights are not in {self.backup.folder}: {error}")

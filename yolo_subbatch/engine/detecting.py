@@ -6,6 +6,7 @@ Source: darknet ``resize_image`` and ``letterbox_image`` in src/image.c, ``get_n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -104,6 +105,8 @@ class Detector:
         except ValueError:  # no possible name of a file
             image = None
         if image is None:
+            if not os.path.exists(str(path).partition("\0")[0]):
+                raise DataError(f"{shorten(str(path), 300)}: no such file; check the path of the image")
             raise DataError(f"{shorten(str(path), 300)}: cannot be read as an image; give a picture file")
         return image, *network_input(image, self.size, letter=self.fit == "darknet")
 

@@ -161,7 +161,7 @@ def _draw(found: Found, names: Sequence[str]) -> None:
     height, width = found.image.shape[:2]
     shown = _shown(found.scores, names)
     box, index = shown.nonzero(as_tuple=True)
-    corners = box_convert(found.boxes[box], "cxcywh", "xyxy") * found.boxes.new_tensor([width, height] * 2)
+    corners = box_convert(found.boxes[box], "cxcywh", "xyxy").clamp(0, 1) * found.boxes.new_tensor([width, height] * 2)
     rows = torch.cat((corners, shown[box, index][:, None], index[:, None].float()), 1)
     picture = Results(found.image, str(found.path), dict(enumerate(names)), boxes=rows).plot()
     if not cv2.imwrite(PICTURE, picture):

@@ -58,6 +58,17 @@ class DarknetValidator(DetectionValidator):
         use_all_cores(self.device)
         super().init_metrics(model)
 
+    def plot_predictions(
+        self, batch: dict[str, Any], preds: list[dict[str, Tensor]], ni: int, max_det: int | None = None
+    ) -> None:
+        """Draw boxes as far as they lie in the image: drawing those of a diverged network would take for ever."""
+        height, width = batch["img"].shape[2:]
+        drawn = []
+        for pred in preds:
+            boxes = torch.nan_to_num(pred["bboxes"], 0.0, width + height, -width - height)
+            drawn.append({**pred, "bboxes": ops.clip_boxes(boxes, (height, width))})
+        super().plot_predictions(batch, drawn, ni, max_det)
+
     def build_dataset(self, img_path: str, mode: str = "val", batch: int | None = None) -> DarknetDataset:
         """Build the data set of a split."""
         return build_dataset(

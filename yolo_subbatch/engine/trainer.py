@@ -157,7 +157,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
                 f"filters before [{self.source.heads[0].title}] {_filters(self.source)} -> {_filters(model.cfg)}"
             )
         if weights is not None:
-            model.load(weights, verbose=verbose and RANK in {-1, 0})
+            model.load(weights, verbose=verbose and not self.args.weights and RANK in {-1, 0})
             self.seen_before = getattr(weights, "seen", 0), getattr(weights, "iteration", None)
         model.names = names
         return model

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolo_subbatch.darknet.datafile import read_options
-from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.darknet.parser import read_cfg
+from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.events import RunFinished, RunStarted, Step, last_event
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.process import write_whole
@@ -31,8 +32,13 @@ class Backup:
     """
 
     folder: Path
-    name: str
+    cfg: Path
     best: bool
+
+    @property
+    def name(self) -> str:
+        """How the files' names begin."""
+        return self.cfg.name.partition(".")[0]
 
     @classmethod
     def of(cls, data: str, cfg: str, best: bool) -> Backup | None:
@@ -50,20 +56,20 @@ class Backup:
             raise SettingsError(f"{data}: backup={given}: {there} is not a folder; correct the path")
         if not os.access(there, os.W_OK | os.X_OK):
             raise SettingsError(f"{data}: backup={given}: {there} cannot be written to; choose another folder")
-        return cls(folder, Path(cfg).name.partition(".")[0], best)
+        return cls(folder, Path(cfg), best)
 
     @classmethod
     def noted(cls, run: RunFolder) -> Backup | None:
         """Return what :meth:`note` has left in a run's folder; None for a run without."""
         try:
             given = json.loads((run.path / NOTE).read_text(encoding="utf-8"))
-            return cls(Path(given["folder"]), str(given["name"]), bool(given["best"]))
+            return cls(Path(given["folder"]), Path(given["cfg"]), bool(given["best"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def note(self, run: RunFolder) -> None:
         """Leave a note in a run's folder."""
-        given = {"folder": str(self.folder.absolute()), "name": self.name, "best": self.best}
+        given = {"folder": str(self.folder.absolute()), "cfg": str(self.cfg.absolute()), "best": self.best}
         write_whole(run.path / NOTE, json.dumps(given))
 
     def existing(self) -> list[Path]:
@@ -93,6 +99,7 @@ class Backup:
                 place = self.place(ending)
                 copy_weights(file, place, step.step * started.batch)
                 print(f"{place} written")
+            rebuilt = self._rebuilt(run.weights / "model.cfg")
         except OSError as error:
             raise SettingsError(
                 f"backup={self.folder}: cannot be written ({error.strerror}); the weights are in {run.weights}"
@@ -100,6 +107,20 @@ class Backup:
         best = self.folder / f"{self.name}_best.weights"
         if self.best and best.is_file():
             print(f"{best} written")
+        if rebuilt is not None:
+            print(f"{rebuilt} written: the cfg that fits these weights, with heads for the classes of the data")
+
+    def _rebuilt(self, trained: Path) -> Path | None:
+        """Copy the cfg of a run whose heads were rebuilt, which the one that the user gave does not fit."""
+        try:
+            own, other = (read_cfg(each).heads for each in (self.cfg, trained))
+        except YoloSubbatchError:  # it was moved meanwhile
+            return None
+        if [head.classes for head in own] == [head.classes for head in other]:
+            return None
+        place = self.folder / f"{self.name}_rebuilt.cfg"
+        place.write_bytes(trained.read_bytes())
+        return place
 
 
 def backup_folder(data: str, backup: str) -> Path:
