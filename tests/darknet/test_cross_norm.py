@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tests.conftest import relative
 from yolo_subbatch.darknet.cross_norm import CrossBatchNorm2d, begin_batch, gather_over_batch, plain_norm
+from yolo_subbatch.darknet.layers import PointBatchNorm
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -452,3 +453,16 @@ def test_a_gpu_computes_the_same(dtype: torch.dtype, layout: torch.memory_format
         assert (cpu - gpu).abs().max() < 20 * torch.finfo(dtype).eps
     for cpu, gpu in zip(*(norm.buffers() for norm in norms), strict=True):
         assert relative(gpu.cpu(), cpu) < 1e-5
+
+
+def test_a_layer_of_one_place_is_gathered_too():
+    """There a sub-batch of one image has a single number a channel, and gathering tells the most."""
+    model = torch.nn.Sequential(PointBatchNorm(3), torch.nn.BatchNorm2d(3))
+    assert gather_over_batch(model) == 2
+    first, second = torch.randn(1, 3, 1, 1), torch.randn(1, 3, 1, 1)
+    gathered = model[0].train()
+    gathered(first)
+    found = gathered(second)
+    both = torch.cat((first, second))
+    wanted = (second - both.mean(0)) / (both.var(0, correction=0) + gathered.eps).sqrt()
+    assert torch.allclose(found, wanted, atol=1e-5)

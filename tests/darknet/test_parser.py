@@ -498,7 +498,7 @@ def test_a_mistyped_section_is_refused_with_its_neighbour(name, meant):
 
 @pytest.mark.parametrize(
     "name",
-    "gru lstm crnn rnn conv_lstm history contrastive local detection normalization deconvolutional implicit".split(),
+    "yolo_bdp gru lstm crnn rnn conv_lstm history contrastive local detection normalization deconvolutional implicit".split(),
 )
 def test_darknets_other_layers_are_refused_as_not_built(name):
     """These are no typing mistakes, so that no other layer may be proposed instead."""

@@ -35,6 +35,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from yolo_subbatch.darknet.layers import PointBatchNorm
+
 
 class Gathered(NamedTuple):
     """Statistics of a number of values for each channel, float32 (float64 for float64 maps), without a graph."""
@@ -133,14 +135,14 @@ class _Normalize(torch.autograd.Function):
 
 
 def gather_over_batch(model: nn.Module) -> int:
-    """Turn every ``nn.BatchNorm2d`` (no subclasses) into :class:`CrossBatchNorm2d` in place.
+    """Turn every ``nn.BatchNorm2d`` (no subclasses but ``PointBatchNorm``) into :class:`CrossBatchNorm2d` in place.
 
     Only the class changes: parameters, buffers, hooks and whoever refers to them stay.
 
     Returns:
         How many were turned.
     """
-    return _change_class(model, nn.BatchNorm2d, CrossBatchNorm2d)
+    return sum(_change_class(model, kind, CrossBatchNorm2d) for kind in (nn.BatchNorm2d, PointBatchNorm))
 
 
 def plain_norm(model: nn.Module) -> None:

@@ -234,7 +234,7 @@ SHORT_NAMES = {
 #: Darknet's other sections: no typing mistakes, so that no other name is proposed.
 NOT_BUILT = frozenset(
     "contrastive conv_lstm crnn deconv deconvolutional detection gru history implicit iseg local logistic lrn "
-    "lstm normalization rnn".split()
+    "lstm normalization rnn yolo_bdp".split()
 )
 
 # Sections that only AlexeyAB's Darknet (or hank-ai's, its heir) reads.
