@@ -247,7 +247,7 @@ def plain(made: Made) -> None:
     if made.one(True, False):
         made.add("activation", made.now, activation=made.one(*ACTIVATIONS))
     else:
-        made.add("empty", made.now)
+        made.add(made.one("empty", "cost"), made.now)
 
 
 def head(made: Made) -> None:
@@ -366,7 +366,7 @@ def test_no_kind_of_layer_is_left_out():
     """A new section needs a line in ``LAYERS``."""
     built = {
         "convolutional", "maxpool", "local_avgpool", "avgpool", "dropout", "softmax", "route", "shortcut", "scale_channels",
-        "sam", "upsample", "reorg", "reorg3d", "connected", "crop", "batchnorm", "activation", "l2norm", "empty", "yolo",
+        "sam", "upsample", "reorg", "reorg3d", "connected", "crop", "batchnorm", "activation", "l2norm", "empty", "cost", "yolo",
         "Gaussian_yolo", "region",
     }  # fmt: skip
     assert built == set(SECTION_TYPES) - {Net.title}

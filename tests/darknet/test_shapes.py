@@ -516,7 +516,7 @@ def test_what_does_not_fit_is_refused(body, line, part):
 @pytest.mark.parametrize(
     ("body", "stride"),
     [("[conv]\nstride=2\nantialiasing=1\nsize=3\npad=1\n", 2), ("[local_avgpool]\nstride=2\n", 2), ("[reorg3d]\nstride=2\n", 2),
-     ("[maxpool]\nmaxpool_depth=1\nout_channels=2\nstride=2\n", 1), ("[connected]\n", 1),
+     ("[maxpool]\nmaxpool_depth=1\nout_channels=2\nstride=2\n", 1), ("[connected]\n", 32),
      ("[conv]\nstride=4\n[avgpool]\n[conv]\n[scale_channels]\nfrom=0\n[conv]\nstride=2\n", 8)],
 )  # fmt: skip
 def test_the_largest_stride_of_alexeyabs_layers(body, stride):
