@@ -384,3 +384,9 @@ def test_subbatch_wraps_any_trainer():
     assert issubclass(made, SegmentationTrainer)
     assert subbatch(made) is made
     assert "Trainer" in made.__name__
+
+
+@pytest.mark.parametrize("devices", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 2, 12, 17, 36, 64, 97, 360])
+def test_every_number_of_parts_is_found(batch, devices):
+    assert numbers_of_parts(batch, devices) == [each for each in range(1, batch + 1) if batch % (each * devices) == 0]

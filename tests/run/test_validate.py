@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,14 @@ def test_a_connected_layer_takes_one_size(good: dict[str, object], tmp_path: Pat
     assert "takes inputs of 64x64 alone" in problems(given, imgsz=128)["imgsz"]
     assert "cannot be resized; give random=0" in problems(given, random=1.4)["random"]
     assert largest_stride(read_cfg(tmp_path / "x.cfg")) == 64, "so that validation pads to the whole size"
+
+
+@pytest.mark.parametrize(("batch", "parts", "near"), [
+    (64, 5, "2, 4, 8"), (64, 100, "16, 32, 64"), (10**18, 7, "4, 5, 8"), (7 * 10**17, 10**17 - 1, "1, .*"),
+    (2**60 + 7, 2**59, "1, "),
+])  # fmt: skip
+def test_better_subdivisions_are_found_at_once(good: dict[str, object], batch: int, parts: int, near: str) -> None:
+    """Also for a number that someone has mistyped by many digits."""
+    assert re.search(rf"does not divide batch={batch}; use one of {near}", problems(
+        {**good, "batch": batch, "subdivisions": parts}
+    )["subdivisions"])  # fmt: skip

@@ -49,7 +49,8 @@ def check_arguments(args: Any) -> None:
 
 def numbers_of_parts(batch: int, devices: int = 1) -> list[int]:
     """Return every number of subdivisions into which a batch can be cut, on so many devices."""
-    return [parts for parts in range(1, batch + 1) if batch % (parts * devices) == 0]
+    small = [each for each in range(1, math.isqrt(batch) + 1) if batch % each == 0]
+    return [parts for parts in sorted({*small, *(batch // each for each in small)}) if batch % (parts * devices) == 0]
 
 
 def sub_batch_size(args: Any, devices: int) -> int:

@@ -47,6 +47,7 @@ HOST_AUGMENTATION = (
 #: Keys of both: a probability for Ultralytics, on or off for Darknet, which mixes every second image.
 ON_OR_OFF = ("mosaic", "mixup", "cutmix")
 OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
+REACH = 1000  # how far from a number of subdivisions better ones are looked for
 DEFAULT_BATCH = 16  # of a model that no cfg describes, as in Ultralytics
 
 
@@ -145,7 +146,9 @@ def _check_batch(settings: TrainSettings, cfg: Cfg | None, batch: int, parts: in
     parts = settings.subdivisions if isinstance(settings.subdivisions, int) else parts
     if batch < 1 or parts < 1 or batch % parts == 0:
         return
-    near = sorted((each for each in range(1, batch + 1) if batch % each == 0), key=lambda each: abs(each - parts))[:3]
+    # Not all the divisors of a batch that someone has mistyped by many digits.
+    tried = {1, batch, *range(max(1, parts - REACH), min(batch, parts + REACH) + 1)}
+    near = sorted((each for each in tried if batch % each == 0), key=lambda each: abs(each - parts))[:3]
     where = "" if settings.subdivisions else f"{cfg.path if cfg else ''}: "
     advice = f"use one of {', '.join(map(str, sorted(near)))}"
     yield error("subdivisions", f"{where}subdivisions={parts}: does not divide batch={batch}; {advice}")
