@@ -16,6 +16,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from tests.engine.conftest import V8_YAML
 from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer, subbatch
 from yolo_subbatch.darknet import darknet_sgd, learning_rate, set_rate, train_batch
+from yolo_subbatch.engine.arguments import numbers_of_parts
 from yolo_subbatch.errors import SettingsError, TrainingError
 from yolo_subbatch.run.events import RunFinished, Step, Val, Warned, read_events
 
