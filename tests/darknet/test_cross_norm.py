@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tests.conftest import relative
 from yolo_subbatch.darknet.cross_norm import CrossBatchNorm2d, begin_batch, gather_over_batch, plain_norm
-from yolo_subbatch.darknet.layers import PointBatchNorm
+from yolo_subbatch.darknet.norm import PointBatchNorm
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

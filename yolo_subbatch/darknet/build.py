@@ -22,11 +22,9 @@ from yolo_subbatch.darknet.layers import (
     GlobalAveragePool,
     L2Norm,
     MaxPool,
-    PointBatchNorm,
     ReorgLayer,
     SharedConvolutionalLayer,
     SoftmaxLayer,
-    UntrainedBatchNorm,
     UpsampleLayer,
     activation,
 )
@@ -41,6 +39,7 @@ from yolo_subbatch.darknet.layers_alexeyab import (
 )
 from yolo_subbatch.darknet.loss import YoloHead
 from yolo_subbatch.darknet.loss_alexeyab import AlexeyabHead
+from yolo_subbatch.darknet.norm import PointBatchNorm, UntrainedBatchNorm
 from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.darknet.sections import (
     Activation,

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from yolo_subbatch.darknet.layers import PointBatchNorm
+from yolo_subbatch.darknet.norm import PointBatchNorm
 
 
 class Gathered(NamedTuple):
