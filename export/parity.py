@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import cv2
@@ -177,12 +177,12 @@ def _compare_half(found: Array, wanted: Array, place: str, figures: Figures) -> 
             raise ParityError(f"{place}: confidences differ by up to {score:.3f}; half precision may by {HALF_SCORE}")
 
 
-def torch_reference(network: Any) -> Reference:
-    """Return the reference that a torch network is; it computes in float32, in evaluation mode, on the CPU."""
+def torch_reference(network: Any, dtype: torch.dtype = torch.float32) -> Reference:
+    """Return the reference that a torch network of a type of numbers is, in evaluation mode, on the CPU."""
 
     def boxes(images: Array) -> Array:
         with torch.inference_mode():
-            maps = network(torch.from_numpy(rgb(images)))
+            maps = network(torch.from_numpy(rgb(images)).to(dtype))
             return np.asarray(network.predictions(maps))
 
     return boxes
@@ -190,16 +190,12 @@ def torch_reference(network: Any) -> Reference:
 
 def double_reference(network: Any) -> Reference:
     """Return the network in double precision as a reference; it is copied when it is first asked."""
-    copies: list[Any] = []
 
-    def boxes(images: Array) -> Array:
-        if not copies:
-            copies.append(copy.deepcopy(network).double())
-        with torch.inference_mode():
-            maps = copies[0](torch.from_numpy(rgb(images)).double())
-            return np.asarray(copies[0].predictions(maps))
+    @cache
+    def reference() -> Reference:
+        return torch_reference(copy.deepcopy(network).double(), torch.float64)
 
-    return boxes
+    return lambda images: reference()(images)
 
 
 def file_reference(model: ModelProto) -> Reference:

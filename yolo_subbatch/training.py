@@ -78,17 +78,15 @@ def train(settings: TrainSettings, backup: Backup | None = None) -> int:
         folder = _new_folder(settings)
         if backup is not None:
             backup.note(folder)
-        status = _in_folder(folder, lambda: _train_in(task, folder, ready, progress, backup), keep=False)
-        if backup is not None:
-            backup.finish(folder)
-        return status
-    folder = task.folder
-    backup = Backup.noted(folder)
-    if LAUNCHED not in os.environ:
-        folder.clear_request()  # of before; one that comes while torch is loaded is obeyed
-    if ready is not None:
-        folder.begin_again(0, clear=False)
-    status = _in_folder(folder, lambda: _train_in(task, folder, ready, progress, backup), keep=True)
+    else:
+        folder = task.folder
+        backup = Backup.noted(folder)
+        if LAUNCHED not in os.environ:
+            folder.clear_request()  # of before; one that comes while torch is loaded is obeyed
+        if ready is not None:
+            folder.begin_again(0, clear=False)
+    keep = task.folder is not None
+    status = _in_folder(folder, lambda: _train_in(task, folder, ready, progress, backup), keep)
     if backup is not None:
         backup.finish(folder)
     return status

@@ -258,11 +258,17 @@ def _visible(corners: np.ndarray, size: tuple[int, int], flavour: str) -> tuple[
     return kept, np.concatenate((centres, sides), 1)[kept].astype(np.float32)
 
 
+def letterboxed(width: int, height: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Return width and height of an image that fills one side of ``size`` (width, height), keeping its proportions."""
+    if size[0] * height < size[1] * width:
+        return size[0], max(1, height * size[0] // width)
+    return max(1, width * size[1] // height), size[1]
+
+
 def letterbox(image: np.ndarray, size: tuple[int, int], fill: int = GREY) -> tuple[np.ndarray, Fit]:
     """Fit an image ``(H, W, 3)`` into the middle of a canvas of ``size`` (width, height), keeping its proportions."""
     height, width = image.shape[:2]
-    wide = size[0] * height < size[1] * width
-    new = (size[0], max(1, height * size[0] // width)) if wide else (max(1, width * size[1] // height), size[1])
+    new = letterboxed(width, height, size)
     left, top = (size[0] - new[0]) // 2, (size[1] - new[1]) // 2
     canvas = np.full((size[1], size[0], 3), fill, np.uint8)
     canvas[top : top + new[1], left : left + new[0]] = cv2.resize(image, new, interpolation=cv2.INTER_LINEAR)

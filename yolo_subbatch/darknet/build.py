@@ -23,7 +23,6 @@ from yolo_subbatch.darknet.layers import (
     L2Norm,
     MaxPool,
     ReorgLayer,
-    SharedConvolutionalLayer,
     SoftmaxLayer,
     UpsampleLayer,
     activation,
@@ -35,6 +34,7 @@ from yolo_subbatch.darknet.layers_alexeyab import (
     LocalAveragePool,
     Multiply,
     Reorg3dLayer,
+    SharedConvolutionalLayer,
     WeightedAdd,
 )
 from yolo_subbatch.darknet.loss import YoloHead

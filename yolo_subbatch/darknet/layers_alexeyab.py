@@ -10,7 +10,43 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from yolo_subbatch.darknet.layers import ConvolutionalLayer, depth_to_space
+
 NORMALIZATION_FLOOR = 1e-4  # Darknet adds it to the sum that weights are divided by
+
+
+class SharedConvolutionalLayer(nn.Module):
+    """Convolution with the weights and the batch normalisation of an earlier layer (``share_index``).
+
+    Stride, padding, dilation and activation are its own. It holds no parameter, so that an optimizer, a moving average
+    or a file meets each of them once.
+
+    Args:
+        owner: The layer with the weights.
+        stride: Vertical and horizontal stride.
+        padding: Pixels on each side.
+        dilation: Distance of the kernel's places.
+        act: What follows.
+    """
+
+    def __init__(
+        self, owner: ConvolutionalLayer, stride: tuple[int, int], padding: int, dilation: int, act: nn.Module
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding, self.dilation, self.act = stride, padding, dilation, act
+        self._owner = (owner,)  # in a tuple it does not count as a part of this layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to ``(B, filters, H', W')``."""
+        (owner,) = self._owner
+        conv = owner.conv
+        mapped = F.conv2d(x, conv.weight, conv.bias, self.stride, self.padding, self.dilation, conv.groups)
+        result: Tensor = self.act(owner.bn(mapped))
+        return result
+
+    def extra_repr(self) -> str:
+        """Tell the geometry."""
+        return f"shared, stride={self.stride}, padding={self.padding}, dilation={self.dilation}"
 
 
 class Blur(nn.Module):
@@ -143,9 +179,7 @@ class Reorg3dLayer(nn.Module):
         batch, channels, height, width = x.shape
         s = self.stride
         if self.reverse:
-            grid = x.reshape(batch, s, s, channels // s**2, height, width)  # offset y, offset x, channel
-            spread = grid.permute(0, 3, 4, 1, 5, 2)  # (B, C / s^2, H, s, W, s)
-            return spread.reshape(batch, channels // s**2, height * s, width * s)
+            return depth_to_space(x, s)
         cells = x.reshape(batch, channels, height // s, s, width // s, s)
         return cells.permute(0, 3, 5, 1, 2, 4).reshape(batch, channels * s**2, height // s, width // s)
 

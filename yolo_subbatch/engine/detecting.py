@@ -20,7 +20,7 @@ from torchvision.ops import box_convert, nms
 from ultralytics.utils.patches import imread
 from ultralytics.utils.torch_utils import select_device
 
-from yolo_subbatch.darknet.augment import Fit
+from yolo_subbatch.darknet.augment import Fit, letterboxed
 from yolo_subbatch.darknet.boxes import GREEDY_BETA, box_metric
 from yolo_subbatch.darknet.section_checks import shorten
 from yolo_subbatch.engine import use_all_cores
@@ -140,11 +140,7 @@ def network_input(image: np.ndarray, size: tuple[int, int], letter: bool) -> tup
         when it takes boxes back.
     """
     height, width = image.shape[:2]
-    new_width, new_height = size
-    if letter and size[0] * height < size[1] * width:
-        new_height = max(1, height * size[0] // width)
-    elif letter:
-        new_width = max(1, width * size[1] // height)
+    new_width, new_height = letterboxed(width, height, size) if letter else size
     pixels = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None].float() / 255
     if (new_height, new_width) != (height, width):
         pixels = F.interpolate(pixels, (new_height, new_width), mode="bilinear", align_corners=True)

@@ -72,16 +72,19 @@ class Backup:
         given = {"folder": str(self.folder.absolute()), "cfg": str(self.cfg.absolute()), "best": self.best}
         write_whole(run.path / NOTE, json.dumps(given))
 
+    def file(self, ending: str | int) -> Path:
+        """Return a weights file in the folder."""
+        return self.folder / f"{self.name}_{ending}.weights"
+
     def existing(self) -> list[Path]:
         """Return the weights of before that a run will replace, as Darknet does."""
         endings = ("last", *(["best"] if self.best else []), "final")
-        files = [self.folder / f"{self.name}_{ending}.weights" for ending in endings]
-        return [file for file in files if file.is_file()]
+        return [file for file in map(self.file, endings) if file.is_file()]
 
     def place(self, ending: str | int) -> Path:
         """Return a weights file in the folder, which is made if it is not there."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder / f"{self.name}_{ending}.weights"
+        return self.file(ending)
 
     def finish(self, run: RunFolder) -> None:
         """Copy the last weights that a run has left, which are the final ones if it has come to its end; say so.
@@ -104,7 +107,7 @@ class Backup:
             raise SettingsError(
                 f"backup={self.folder}: cannot be written ({error.strerror}); the weights are in {run.weights}"
             ) from error
-        best = self.folder / f"{self.name}_best.weights"
+        best = self.file("best")
         if self.best and best.is_file():
             print(f"{best} written")
         if rebuilt is not None:
@@ -139,9 +142,4 @@ def copy_weights(file: Path, place: Path, seen: int) -> None:
     """
     data = bytearray(file.read_bytes())
     data[SEEN] = struct.pack("<Q", seen)
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        draft.write_bytes(data)
-        os.replace(draft, place)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(place, bytes(data))

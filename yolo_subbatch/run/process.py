@@ -206,11 +206,15 @@ class RunProcess(RunFiles):
         return True
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part."""
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     part = path.with_name(f"{path.name}.part{os.getpid()}")
-    part.write_text(text, encoding="utf-8", errors="backslashreplace")
-    os.replace(part, path)
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _version(name: str) -> str:
