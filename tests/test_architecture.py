@@ -41,7 +41,7 @@ FORBIDDEN = {
     "gui": {"torch", "ultralytics"},
     "export": {"PySide6", "pyqtgraph"},
 }
-WITHOUT_TORCH = ("sections", "parser", "schedule", "datafile", "shapes", "plan", "report")
+WITHOUT_TORCH = ("label_faults", "sections", "parser", "schedule", "datafile", "shapes", "plan", "report")
 
 
 def modules(package: str) -> list[Path]:
