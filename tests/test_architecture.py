@@ -27,6 +27,7 @@ ALLOWED = {
         "darknet.shapes",
         "darknet.plan",
         "darknet.report",
+        "darknet.weights_kinds",
     },
     "engine": {"darknet", "run", "shapes"},
     "cfg": set(),
@@ -41,7 +42,17 @@ FORBIDDEN = {
     "gui": {"torch", "ultralytics"},
     "export": {"PySide6", "pyqtgraph"},
 }
-WITHOUT_TORCH = ("label_faults", "sections", "parser", "schedule", "datafile", "shapes", "plan", "report")
+WITHOUT_TORCH = (
+    "label_faults",
+    "weights_kinds",
+    "sections",
+    "parser",
+    "schedule",
+    "datafile",
+    "shapes",
+    "plan",
+    "report",
+)
 
 
 def modules(package: str) -> list[Path]:

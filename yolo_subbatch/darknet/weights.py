@@ -27,6 +27,7 @@ from yolo_subbatch.darknet.layers_alexeyab import WeightedAdd
 from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.section_checks import shorten
 from yolo_subbatch.darknet.sections import Convolutional
+from yolo_subbatch.darknet.weights_kinds import explain_size, foreign_file
 from yolo_subbatch.errors import WeightsError
 
 WeightsFile = str | Path | BinaryIO
@@ -125,7 +126,9 @@ def load_weights(network: Network, file: WeightsFile, partial: bool = False) -> 
             whole = found == 0 and (len(data) - header.size) % 4 == 0 and position > 0
             if partial and whole:
                 break
-            raise WeightsError(_too_short(network, name, index, found, needed, whole))
+            known = None if whole else explain_size(network.cfg, len(data) - header.size)
+            text = f"{name}: {known}" if known else _too_short(network, name, index, found, needed, whole)
+            raise WeightsError(text)
         for array in arrays:
             part = torch.from_numpy(floats[position : position + array.numel()].copy())
             transposed = header.transposed and array.dim() == 2  # only [connected] has matrices
@@ -136,8 +139,11 @@ def load_weights(network: Network, file: WeightsFile, partial: bool = False) -> 
     else:
         covered = len(network.layers)
         if header.size + 4 * position != size:
+            known = explain_size(network.cfg, size - header.size)
             raise WeightsError(
-                f"{name}: {size} bytes, but {network.cfg.path} describes {header.size + 4 * position}; "
+                f"{name}: {known}"
+                if known
+                else f"{name}: {size} bytes, but {network.cfg.path} describes {header.size + 4 * position}; "
                 "give the cfg that the weights were trained with (check classes and filters)"
             )
     with torch.no_grad():
@@ -168,12 +174,17 @@ def read_header(data: bytes, name: str = "weights") -> Header:
     """
     if not data:
         raise WeightsError(f"{name}: the file is empty; give a Darknet .weights file")
+    known = foreign_file(data) if len(data) < 16 else None
+    if known:
+        raise WeightsError(f"{name}: this is {known}")
     if len(data) < 16:
         raise WeightsError(f"{name}: only {len(data)} bytes, less than a header; the file is cut off")
     major, minor, revision = struct.unpack("<3i", data[:12])
     header = Header(major, minor, revision, seen=0)
     if min(header.major, header.minor, header.revision) < 0 or header.major > 100_000 or header.minor > 100_000:
-        raise WeightsError(f"{name}: does not start with a Darknet version; give a Darknet .weights file")
+        known = foreign_file(data)
+        found = f"this is {known}" if known else "does not start with a Darknet version; give a Darknet .weights file"
+        raise WeightsError(f"{name}: {found}")
     if len(data) < header.size:
         raise WeightsError(f"{name}: only {len(data)} bytes, less than a header; the file is cut off")
     (seen,) = struct.unpack("<Q" if header.size == 20 else "<I", data[12 : header.size])
