@@ -27,6 +27,8 @@ ALLOWED = {
         "darknet.shapes",
         "darknet.plan",
         "darknet.report",
+        "darknet.textfile",
+        "darknet.pictures",
     },
     "engine": {"darknet", "run", "shapes"},
     "cfg": set(),
@@ -41,7 +43,7 @@ FORBIDDEN = {
     "gui": {"torch", "ultralytics"},
     "export": {"PySide6", "pyqtgraph"},
 }
-WITHOUT_TORCH = ("sections", "parser", "schedule", "datafile", "shapes", "plan", "report")
+WITHOUT_TORCH = ("sections", "parser", "schedule", "datafile", "shapes", "plan", "report", "textfile", "pictures")
 
 
 def modules(package: str) -> list[Path]:

@@ -6,6 +6,7 @@ Help and nearly every check come before torch is imported, so that a mistake is 
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 import traceback
@@ -49,6 +50,8 @@ class Command:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status: 0 done, 2 the user's input is at fault, 1 else, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name may hold bytes that are no letters
     try:
         return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except ParityError as error:

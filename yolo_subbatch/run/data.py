@@ -43,6 +43,7 @@ def check_data(data: str | None, splits: Sequence[str] = ("train", "val"), label
 
 def _check_darknet(path: Path, splits: Sequence[str], labels: bool, problems: list[Problem]) -> None:
     file = read_data(path)
+    problems += [warning("data", text) for text in file.warnings]
     unused = [key for key in file.unused if key not in OF_DETECTOR]
     if unused:
         problems.append(warning("data", f"{path}: not used: {', '.join(unused)}"))
