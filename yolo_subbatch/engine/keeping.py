@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from copy import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
-from ultralytics.utils import RANK
+from ultralytics.utils import DEFAULT_CFG_DICT, RANK
 
-from yolo_subbatch.engine import LOGGER, processes, state
+from yolo_subbatch import __version__
+from yolo_subbatch.engine import LOGGER, processes, state, trainers
 from yolo_subbatch.engine.arguments import check_arguments, sub_batch_size
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Warned
@@ -44,18 +46,27 @@ class KeepsState(Base):
             file = state.find_state(place)
             self._refuse_running(RunFolder(file.parent.parent))
             self.resumed = state.load(file)
-            if ("darknet" in self.resumed["yaml"]) != ("flavour" in self.own_defaults):
-                raise SettingsError(
-                    f"resume={place}: a run of {self.resumed['host'].partition(':')[2]}, this is a "
-                    f"{type(self).__name__}; go on with it by yolo-subbatch train resume={place}"
-                )
+            trainers.check_run(place, self.resumed, type(self), given)
+            self._tell_other_network(place, file.parent.parent, given.get("model"))
             given = state.merged(self.resumed, given, file.parent.parent)
             args = SimpleNamespace(**given)  # from here on, files of the run are written
             check_arguments(args)
             sub_batch_size(args, processes.launched() or 1)
+        elif not self.trains_darknet():
+            trainers.check_network(type(self), given.get("model"))
         if processes.launched() and not given.get("device") and torch.cuda.is_available():
             given["device"] = processes.local_devices()
         return given
+
+    def trains_darknet(self) -> bool:
+        """Tell whether this trainer is one of Darknet networks."""
+        return "flavour" in self.own_defaults
+
+    def _tell_other_network(self, place: str | Path, folder: Path, model: Any) -> None:
+        assert self.resumed is not None
+        text = trainers.tell_other_network(place, self.resumed, folder, model)
+        if text and RANK in {-1, 0}:
+            LOGGER.warning(text)
 
     def _refuse_running(self, folder: RunFolder) -> None:
         """Leave a run alone that another process goes on with; those that started this one are no other."""
@@ -69,6 +80,28 @@ class KeepsState(Base):
 
     def resume_training(self, ckpt: Any) -> None:
         """Leave the taking up to ``_setup_train``, when everything exists."""
+
+    def save_model(self) -> Any:
+        """Save Ultralytics' checkpoints with the keys that it knows; ours stand beside them, in ``model.subbatch``."""
+        own = {key: getattr(self.args, key) for key in self.own_defaults}
+        kept = {"trainer": trainers.host_class(type(self)), "version": __version__, "args": state.plain(own)}
+        self.ema.ema.subbatch = kept
+        everything, self.args = self.args, self.host_arguments()
+        if not self.trains_darknet():  # of those, YOLO() finds the trainer by itself
+            setattr(self.args, trainers.note_for_stock(type(self), Path(self.save_dir)), True)
+        try:
+            return super().save_model()
+        finally:
+            self.args = everything
+
+    def host_arguments(self) -> Any:
+        """Return a copy of the arguments with Ultralytics' own keys alone."""
+        args = copy(self.args)
+        for key in self.own_defaults:
+            delattr(args, key)
+            if key in DEFAULT_CFG_DICT:
+                setattr(args, key, DEFAULT_CFG_DICT[key])
+        return args
 
     @property
     def state_file(self) -> Path:

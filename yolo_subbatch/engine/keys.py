@@ -16,6 +16,7 @@ from yolo_subbatch.engine.arguments import AUTO, SUBBATCH_DEFAULTS
 from yolo_subbatch.engine.inference import size_of
 from yolo_subbatch.engine.model import DarknetModel, image_size
 from yolo_subbatch.errors import SettingsError, WeightsError
+from yolo_subbatch.run.find import YAML
 from yolo_subbatch.run.host import nearest
 from yolo_subbatch.run.values import ALIASES
 
@@ -105,6 +106,9 @@ def read_source(given: dict[str, Any]) -> Cfg:
         cfg = parse_cfg(model.yaml["darknet"], path)
         if given.get("flavour", AUTO) == AUTO:
             given["flavour"] = model.yaml["flavour"]
+    elif Path(path).suffix in YAML:
+        found = f"model={path}: a model of Ultralytics, not a Darknet network"
+        raise SettingsError(f"{found}; give trainer=SubbatchTrainer")
     else:
         cfg = read_cfg(path)
     for warning in cfg.warnings:

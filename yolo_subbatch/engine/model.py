@@ -28,6 +28,7 @@ from yolo_subbatch.darknet.weights import load_weights, save_weights
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
+from yolo_subbatch.engine.stock import DarknetDescription, share_task_map
 from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.lazy import load
 from yolo_subbatch.run.find import find_cfg
@@ -66,10 +67,18 @@ class DarknetModel(DetectionModel):
         self.nc = cfg.heads[0].classes
         self.names = names or {index: f"class{index}" for index in range(self.nc)}
         self.stride = torch.tensor([head.stride for head in network.heads] + [float(largest_stride(cfg))])
-        self.yaml: dict[str, Any] = {
+        self.yaml: dict[str, Any] = DarknetDescription({
             "darknet": write_cfg(cfg), "flavour": network.flavour, "yaml_file": cfg.path,
             "channels": cfg.net.channels, "nc": self.nc,
-        }  # fmt: skip
+        })  # fmt: skip
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a checkpoint holds: of plain types, where pickle's restrictions hold."""
+        return {**self.__dict__, "yaml": dict(self.yaml)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up what a checkpoint holds."""
+        super().__setstate__({**state, "yaml": DarknetDescription(state["yaml"])})
 
     @property
     def cfg(self) -> Cfg:
@@ -236,9 +245,11 @@ class Darknet(Model):
         """
         from yolo_subbatch.engine.keys import prepare_keywords
 
+        check_trainer(trainer)
         if keywords.get("resume"):
             place = self.ckpt_path if keywords["resume"] is True else keywords["resume"]
             before, folder = self.overrides, run_of(place or "").path
+            trainer = trainer or own_trainer(folder)
             self.overrides = {key: before[key] for key in ("model", "task")}  # the size is the run's
             try:
                 metrics = super().train(trainer, **{**keywords, "resume": str(folder)})
@@ -272,14 +283,43 @@ class Darknet(Model):
     @property
     def task_map(self) -> dict[str, dict[str, Any]]:
         """Which classes do what for this kind of model."""
-        from yolo_subbatch.engine.trainer import DarknetTrainer
+        return darknet_task_map()
 
-        return {
-            "detect": {
-                "model": DarknetModel, "trainer": DarknetTrainer, "validator": DarknetValidator,
-                "predictor": DarknetPredictor,
-            }
-        }  # fmt: skip
+
+def check_trainer(trainer: Any) -> None:
+    """Refuse a trainer of Ultralytics' own models for a Darknet network.
+
+    Raises:
+        SettingsError: If it is one.
+    """
+    from yolo_subbatch.engine.trainer import DarknetTrainer
+
+    if isinstance(trainer, type) and not issubclass(trainer, DarknetTrainer):
+        raise SettingsError(
+            f"trainer={trainer.__name__}: trains Ultralytics' own models, not Darknet networks; leave trainer= out, or "
+            "give a subclass of yolo_subbatch.DarknetTrainer"
+        )
+
+
+def own_trainer(folder: Path) -> Any:
+    """Return the trainer of a run that goes on, where it is one of Darknet networks."""
+    from yolo_subbatch.engine import state
+    from yolo_subbatch.engine.trainers import trainer_class
+
+    kept = state.load(state.find_state(folder), peek=True)
+    return trainer_class(kept["host"]) if "darknet" in kept["yaml"] else None
+
+
+def darknet_task_map() -> dict[str, dict[str, Any]]:
+    """Return which classes do what for a Darknet network, as Ultralytics' models ask for it."""
+    from yolo_subbatch.engine.trainer import DarknetTrainer
+
+    return {
+        "detect": {
+            "model": DarknetModel, "trainer": DarknetTrainer, "validator": DarknetValidator,
+            "predictor": DarknetPredictor,
+        }
+    }  # fmt: skip
 
 
 def image_size(cfg: Cfg) -> int | list[int]:
@@ -294,3 +334,4 @@ torch.serialization.add_safe_globals([
     *(each for module in (layers, layers_alexeyab) for each in vars(module).values()
       if isinstance(each, type) and issubclass(each, nn.Module)),
 ])  # fmt: skip
+share_task_map(DarknetModel, darknet_task_map)

@@ -291,6 +291,12 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         write_atomically(self.wdir / "model.cfg", write_cfg(network.cfg).encode())
         return saved
 
+    def host_arguments(self) -> Any:
+        """Return the arguments that Ultralytics knows, with height and width of the network's input."""
+        args = super().host_arguments()
+        args.imgsz = image_size(self.cfg)
+        return args
+
     def save_last_weights(self) -> None:
         """Write the weights of the last update."""
         save_weights(self.plain_model.network, self.wdir / "last.weights", self.seen)
