@@ -428,7 +428,7 @@ def test_good_labels_pass(tmp_path, text):
         ("0.5 .5 .5 .1 .1", "class 0.5, but"),
         ("nan .5 .5 .1 .1", "class nan, but"),
         ("inf .5 .5 .1 .1", "class inf, but"),
-        ("0 .5 .5 .1 .１", "is not all numbers"),
+        ("0 .5 .5 .1 .\uff11", "is not all numbers"),
         ("0 .5 .5 .1 .1_1", "is not all numbers"),
         ("0 .5 .5\u00a0.1 .1", "4 columns"),
         ("0 nan .5 .1 .1", "coordinates nan .5 .1 .1; give them as fractions"),

@@ -54,7 +54,7 @@ def test_a_map_is_a_number_a_line(tmp_path):
     file.write_bytes(b"5\0")
     with pytest.raises(CfgError, match="binary file"):
         read_map(file)
-    file.write_text("５\n", encoding="utf-8")
+    file.write_text("\uff15\n", encoding="utf-8")
     with pytest.raises(CfgError, match=r":1: no whole number"):
         read_map(file)
 

@@ -1,7 +1,7 @@
 """The lines of a text file as Darknet reads them: by bytes.
 
-A line ends at ``\\n`` or ``\\r`` and nowhere else, and blanks are the ASCII ones. Python's own ``splitlines`` and
-``strip`` know more of both, which would cut names and paths that hold such a character.
+A line ends at a line feed or a carriage return and nowhere else, and blanks are the ASCII ones. Python's own
+``splitlines`` and ``strip`` know more of both, which would cut names and paths that hold such a character.
 
 Source: darknet ``fgetl`` and ``strip`` in src/utils.c.
 """

@@ -6,6 +6,7 @@ transformation a training image gets.
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,10 @@ from ultralytics.utils.instance import Instances
 from ultralytics.utils.patches import imread
 
 from yolo_subbatch.darknet.augment import Augmentation, Sample, letterbox, sample, stretch
-from yolo_subbatch.darknet.datafile import check_labels, find_labels, label_path, read_data, read_image_list
+from yolo_subbatch.darknet.datafile import check_labels, find_labels, read_data, read_image_list
 from yolo_subbatch.darknet.mixing import CHANCE, PARTNERS, draw_cut, mixup, mosaic
+from yolo_subbatch.darknet.pictures import check_pictures
+from yolo_subbatch.engine.pictures import FROM_DATA, AnyPicture
 from yolo_subbatch.errors import DataError
 
 
@@ -45,7 +48,7 @@ def ultralytics_yaml(data: str | Path, folder: Path, only: str | None = None) ->
     file = read_data(data)
     folder.mkdir(parents=True, exist_ok=True)
     # Without a path, Ultralytics looks beside the YAML: the folder can be moved.
-    document: dict[str, Any] = {"names": dict(enumerate(file.names))}
+    document: dict[str, Any] = {"names": dict(enumerate(file.names)), FROM_DATA: str(data)}
     lists = {"train": file.train, "val": file.valid or file.test, "test": file.test}
     if only == "val":
         lists["val"] = file.valid
@@ -57,9 +60,10 @@ def ultralytics_yaml(data: str | Path, folder: Path, only: str | None = None) ->
         if source is None or only not in {None, split}:
             continue
         images = read_image_list(source)
+        check_pictures(images, source)
         check_labels(find_labels(images, "error"), len(file.names), str(data))
         target = folder / f"{split}.txt"
-        target.write_text("".join(f"{image.absolute()}\n" for image in images), encoding="utf-8")
+        target.write_bytes(b"".join(os.fsencode(image.absolute()) + b"\n" for image in images))
         document[split] = target.name
     if only:  # Ultralytics wants these two keys, used or not
         document = {"train": document[only], "val": document[only], **document}
@@ -165,7 +169,7 @@ class FullFrame:
         return labels
 
 
-class DarknetDataset(YOLODataset):
+class DarknetDataset(AnyPicture, YOLODataset):
     """Ultralytics' data set with Darknet's label places and, in training, Darknet's augmentation.
 
     Args:
@@ -194,23 +198,6 @@ class DarknetDataset(YOLODataset):
         if image is None:
             raise FileNotFoundError(self.im_files[i])
         return image, image.shape[:2], image.shape[:2]
-
-    def get_label_files(self) -> list[str]:
-        """Return the label file of each image: Ultralytics' place, pjreddie's, or beside the image."""
-        self.label_files = [str(label_path(Path(image))) for image in self.im_files]
-        return self.label_files
-
-    def get_labels(self) -> list[dict[str, Any]]:
-        """Read the labels of the images that can be read."""
-        try:
-            labels: list[dict[str, Any]] = super().get_labels()
-        except RuntimeError as error:
-            if "No valid images" not in str(error):
-                raise
-            raise DataError(
-                f"{self.img_path}: none of its images can be read; correct the list or the images"
-            ) from error
-        return labels
 
     def build_transforms(self, hyp: Any) -> Compose:
         """Build the transforms; without a Darknet augmentation they are Ultralytics' own."""

@@ -99,7 +99,8 @@ def run_test(
         print(f"{PICTURE} {'replaced' if replaced else 'written'}")
     if settings.json:
         there = Path(settings.json).is_file()
-        Path(settings.json).write_text(json.dumps(frames, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(frames, indent=1, ensure_ascii=False) + "\n"
+        Path(settings.json).write_bytes(text.encode("utf-8", "surrogateescape"))
         print(f"{settings.json} {'replaced' if there else 'written'}")
 
 
@@ -297,7 +298,7 @@ def _written(file: Path) -> Iterator[IO[str]]:
     """Open a result for writing, beside its place: the one of before is replaced when the new one is whole."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with draft.open("w", encoding="utf-8") as stream:
+        with draft.open("w", encoding="utf-8", errors="surrogateescape") as stream:
             yield stream
         if file.is_file():
             print(f"{file} is replaced")

@@ -14,6 +14,7 @@ from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.data import ultralytics_yaml
 from yolo_subbatch.engine.inference import DarknetValidator, size_of
 from yolo_subbatch.engine.model import Darknet, DarknetModel, load_darknet_weights
+from yolo_subbatch.engine.pictures import taking_any_picture
 from yolo_subbatch.engine.train import open_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.checks import size_fault
@@ -64,9 +65,10 @@ def run_validation(settings: ValSettings) -> dict[str, float]:
     except YoloSubbatchError:
         made.discard()
         raise
-    metrics = model.val(
-        data=str(data), project=str(folder.parent), name=folder.name, exist_ok=True, **_keywords(settings)
-    )
+    with taking_any_picture():
+        metrics = model.val(
+            data=str(data), project=str(folder.parent), name=folder.name, exist_ok=True, **_keywords(settings)
+        )
     box = metrics.box
     figures = {"map50": box.map50, "map": box.map, "precision": box.mp, "recall": box.mr}
     figures = {name: round(float(value), 6) for name, value in figures.items()}

@@ -39,6 +39,7 @@ from yolo_subbatch.engine.data import ultralytics_yaml
 from yolo_subbatch.engine.exact_norm import ExactNorm
 from yolo_subbatch.engine.fitting import fewest_subdivisions
 from yolo_subbatch.engine.keeping import KeepsState
+from yolo_subbatch.engine.pictures import taking_any_picture
 from yolo_subbatch.engine.running import EpochLosses
 from yolo_subbatch.engine.sharing import Shares
 from yolo_subbatch.engine.update import MEAN_LOSSES, Updates
@@ -257,7 +258,8 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
         """Build the data set; what hangs on the batch (mosaic, shapes of validation) must not on the sub-batch."""
-        return super().build_dataset(img_path, mode, self.args.batch)
+        with taking_any_picture():
+            return super().build_dataset(img_path, mode, self.args.batch)
 
     def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
         """Return the loader of one split; that of the training gives windows."""
