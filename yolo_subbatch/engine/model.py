@@ -14,8 +14,10 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
 
 from yolo_subbatch.darknet import layers, layers_alexeyab
+from yolo_subbatch.darknet.channels import COLOUR, network_order
 from yolo_subbatch.darknet.gaussian import GaussianHead
 from yolo_subbatch.darknet.hierarchy import Hierarchy
+from yolo_subbatch.darknet.input_weights import HOW, for_channels, load_other_channels
 from yolo_subbatch.darknet.layers import ConvolutionalLayer
 from yolo_subbatch.darknet.loss import Losses, YoloHead
 from yolo_subbatch.darknet.loss_alexeyab import AlexeyabHead
@@ -92,7 +94,7 @@ class DarknetModel(DetectionModel):
 
     def _predict_once(self, x: Tensor, profile: bool = False, embed: Any = None) -> Any:
         """Return raw maps in training, otherwise ``(B, 4 + classes, N)`` boxes in pixels with scores, and the maps."""
-        maps = self.network(x)
+        maps = self.network(network_order(x))
         if self.training:
             return maps
         return self.network.predictions(maps), maps
@@ -125,9 +127,15 @@ class DarknetModel(DetectionModel):
         return self
 
     def load(self, weights: nn.Module | dict[str, Any], verbose: bool = True) -> None:
-        """Copy every tensor that has the same name and shape."""
+        """Copy every tensor that has the same name and shape; the first layer is fitted to other channels."""
         source = weights["model"] if isinstance(weights, dict) else weights
-        theirs, own = source.float().state_dict(), self.state_dict()
+        theirs, own = dict(source.float().state_dict()), self.state_dict()
+        first = next(iter(own))
+        if first in theirs and theirs[first].shape[2:] == own[first].shape[2:] != ():
+            changed = for_channels(theirs[first], own[first].shape[1])
+            if changed is not None:
+                theirs[first] = changed
+                LOGGER.info(f"the first layer of the weights reads {COLOUR} channels; {HOW[own[first].shape[1]]}")
         fitting = {name: value for name, value in theirs.items() if name in own and value.shape == own[name].shape}
         self.load_state_dict(fitting, strict=False)
         if verbose:
@@ -142,7 +150,14 @@ def load_darknet_weights(cfg: Cfg, weights: str | Path, flavour: str = "auto", p
     """
     model = DarknetModel(cfg, flavour)
     network = model.network
-    header = load_weights(network, weights, partial)
+    try:
+        header = load_weights(network, weights, partial)
+    except WeightsError:
+        other = load_other_channels(network, weights, partial)
+        if other is None:
+            raise
+        header, note = other
+        LOGGER.info(f"{weights}: {note}")
     model.seen, model.iteration = header.seen, recorded_iteration(weights, header.seen)
     if header.layers < len(network.layers):
         LOGGER.info(

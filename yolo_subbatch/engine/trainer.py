@@ -24,8 +24,9 @@ from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.darknet.weights import save_weights, write_atomically
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.arguments import describe_batch, describe_clip
+from yolo_subbatch.engine.channels import colour_note, of_data
 from yolo_subbatch.engine.data import padded_truths
-from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, size_of
+from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, for_picture, size_of
 from yolo_subbatch.engine.keys import DARKNET_DEFAULTS, canonical, read_source, with_defaults, with_keys
 from yolo_subbatch.engine.model import DarknetModel, image_size, load_darknet_weights, rebuilt
 from yolo_subbatch.engine.subbatch import SubbatchMixin
@@ -77,6 +78,10 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
 
     # --- data -------------------------------------------------------------------------------------------------------
 
+    def get_dataset(self) -> dict[str, Any]:
+        """Return the data set, whose images are read as the network takes them."""
+        return of_data(super().get_dataset(), self.source.net.channels, self.source.path)
+
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
         """Build the data set of one split, with Darknet's augmentation for training."""
         training = mode == "train"
@@ -85,6 +90,10 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             fit=self.args.letterbox, stride=largest_stride(self.cfg), training=training,
             augmentation=self.augmentation() if training and self.args.augmentation == "darknet" else None,
         )  # fmt: skip
+
+    def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
+        """Draw a batch of training images with their truths."""
+        super().plot_training_samples(for_picture(batch), ni)
 
     def augmentation(self) -> Augmentation:
         """Return Darknet's augmentation as the cfg and the keys have it; jitter and max are the last head's."""
@@ -218,7 +227,9 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             *self.describe_norm(),
         ]  # fmt: skip
         flavour = self.source.flavour_line(self.args.flavour)
-        lines = ("; ".join(said), flavour, plan.note, self.average.note if self.average else "", self._dynamic_line())
+        average = self.average.note if self.average else ""
+        colours = colour_note(self.cfg.net, self.args.given) if self.args.augmentation == "darknet" else ""
+        lines = ("; ".join(said), flavour, plan.note, average, self._dynamic_line(), colours)
         return "\n".join(line for line in lines if line)
 
     def _dynamic_line(self) -> str:

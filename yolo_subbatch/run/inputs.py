@@ -16,6 +16,7 @@ from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.shapes import check_detector, layer_table
 from yolo_subbatch.errors import CfgError, DataError
 from yolo_subbatch.run import host
+from yolo_subbatch.run.channels import check_channels
 from yolo_subbatch.run.checks import (
     Problem,
     attempt,
@@ -60,6 +61,7 @@ def check_val(settings: ValSettings, labels: bool = True) -> ValSettings:
     """
     problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
     problems += check_data(settings.data, (settings.split,), labels)
+    problems += _check_channels(settings)
     _report(problems)
     found = find_data(settings.data)
     if found is None and settings.split == "test":
@@ -89,6 +91,7 @@ def check_map(settings: MapSettings) -> MapSettings:
     if settings.points == 1:
         problems.append(error("points", "points=1: one recall is no curve; use 0, 11 or 101"))
     problems += check_data(settings.data, (settings.split,))
+    problems += _check_channels(settings)
     _report(problems)
     found = find_data(settings.data)
     return replace(_with_cfg(settings), data=None if found is None else str(found))
@@ -280,6 +283,11 @@ def _check_cfg(name: str | None) -> None:
     cfg = read_cfg(find_cfg(name))
     check_detector(cfg)
     layer_table(cfg)
+
+
+def _check_channels(settings: ValSettings | MapSettings) -> Iterator[Problem]:
+    if settings.cfg:  # what a checkpoint takes is known when it is loaded
+        yield from check_channels(settings.cfg, settings.data)
 
 
 def _check_checkpoint(name: str) -> None:

@@ -10,6 +10,7 @@ from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.sections import Cfg, Connected, Convolutional
 from yolo_subbatch.darknet.shapes import check_detector, largest_stride, layer_table
 from yolo_subbatch.run import host
+from yolo_subbatch.run.channels import check_channels
 from yolo_subbatch.run.checks import (
     Problem,
     attempt,
@@ -78,6 +79,8 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
         problems += _check_batch(settings, None, settings.batch, 1)
     if darknet or str(settings.data).endswith(".data"):
         problems += check_data(settings.data, splits, labels)
+    if cfg is not None:
+        problems += check_channels(settings.cfg, settings.data)
     return problems
 
 
