@@ -12,7 +12,7 @@ import torch
 from ultralytics.utils import RANK
 
 from yolo_subbatch.engine import LOGGER, processes, state
-from yolo_subbatch.engine.arguments import check_arguments, sub_batch_size
+from yolo_subbatch.engine.arguments import check_arguments, read_keywords, sub_batch_size
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Warned
 from yolo_subbatch.run.folder import RunFolder
@@ -38,13 +38,14 @@ class KeepsState(Base):
 
     def begin(self, overrides: dict[str, Any] | None) -> dict[str, Any]:
         """Return the arguments to begin with; those of an earlier run where one is taken up again."""
-        given = dict(overrides or {})
+        darknet = "flavour" in self.own_defaults
+        given = dict(overrides or {}) if darknet else read_keywords(overrides or {}, darknet)
         place = given.pop("resume", None)
         if place:
             file = state.find_state(place)
             self._refuse_running(RunFolder(file.parent.parent))
             self.resumed = state.load(file)
-            if ("darknet" in self.resumed["yaml"]) != ("flavour" in self.own_defaults):
+            if ("darknet" in self.resumed["yaml"]) != darknet:
                 raise SettingsError(
                     f"resume={place}: a run of {self.resumed['host'].partition(':')[2]}, this is a "
                     f"{type(self).__name__}; go on with it by yolo-subbatch train resume={place}"
