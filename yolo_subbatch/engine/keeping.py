@@ -14,7 +14,7 @@ from ultralytics.utils import DEFAULT_CFG_DICT, RANK
 
 from yolo_subbatch import __version__
 from yolo_subbatch.engine import LOGGER, processes, state, trainers
-from yolo_subbatch.engine.arguments import check_arguments, sub_batch_size
+from yolo_subbatch.engine.arguments import check_arguments, read_keywords, sub_batch_size
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Warned
 from yolo_subbatch.run.folder import RunFolder
@@ -41,6 +41,8 @@ class KeepsState(Base):
     def begin(self, overrides: dict[str, Any] | None) -> dict[str, Any]:
         """Return the arguments to begin with; those of an earlier run where one is taken up again."""
         given = dict(overrides or {})
+        if not self.trains_darknet():
+            given = read_keywords(given, darknet=False)
         place = given.pop("resume", None)
         if place:
             file = state.find_state(place)

@@ -30,10 +30,11 @@ from yolo_subbatch.darknet.weights import load_weights, save_weights
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
+from yolo_subbatch.engine.opening import opened, rename
 from yolo_subbatch.engine.stock import DarknetDescription, share_task_map
 from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.lazy import load
-from yolo_subbatch.run.find import find_cfg
+from yolo_subbatch.run.find import find_cfg, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.listing import recorded_iteration
 from yolo_subbatch.run.resume import run_of
 
@@ -197,28 +198,23 @@ class Darknet(Model):
         verbose: bool = False,
     ) -> None:  # fmt: skip
         self._weights_file, self._flavour = weights, flavour
-        name = str(model)
-        super().__init__(name if name.endswith(".pt") else str(find_cfg(name)), task="detect", verbose=verbose)
+        self._file = Path(model)
+        super().__init__("", task="detect", verbose=verbose)  # which would change the name
 
     def _load(self, weights: str, task: str | None = None) -> None:
         """Load a checkpoint, or build the network of a cfg."""
-        if weights.endswith(".pt"):
-            if self._weights_file is not None:
-                raise SettingsError(f"weights={self._weights_file}: {weights} has its own weights; give one of the two")
-            self._load_checkpoint(weights)
-        else:
-            self._build(weights)
+        if not is_checkpoint(self._file):
+            self._build(str(find_cfg(self._file)))
+            return
+        file = find_checkpoint(self._file)
+        if self._weights_file is not None:
+            raise SettingsError(f"weights={self._weights_file}: {file} has its own weights; give one of the two")
+        self._load_checkpoint(file)
 
-    def _load_checkpoint(self, file: str) -> None:
-        if not Path(file).is_file():
-            raise WeightsError(f"{file}: no such file; give a checkpoint of yolo-subbatch or a .cfg")
-        try:
-            super()._load(file)
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0][:200]
-            raise WeightsError(
-                f"{file}: not a checkpoint that can be loaded ({reason}); give a .pt of a run"
-            ) from error
+    def _load_checkpoint(self, file: Path) -> None:
+        with opened(file) as name:
+            super()._load(name)
+        rename(self, file)
         if not isinstance(self.model, DarknetModel):
             raise WeightsError(
                 f"{file}: holds a {type(self.model).__name__}, not a Darknet network; use ultralytics.YOLO"

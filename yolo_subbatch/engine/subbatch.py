@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import BatchNorm2d
+from torch.nn import BatchNorm2d, Module
 from torch.utils.data import RandomSampler, SequentialSampler
 from ultralytics.cfg import cfg2dict
 from ultralytics.models.yolo.detect import DetectionTrainer
@@ -39,6 +39,7 @@ from yolo_subbatch.engine.data import ultralytics_yaml
 from yolo_subbatch.engine.exact_norm import ExactNorm
 from yolo_subbatch.engine.fitting import fewest_subdivisions
 from yolo_subbatch.engine.keeping import KeepsState
+from yolo_subbatch.engine.opening import under_plain_name
 from yolo_subbatch.engine.pictures import taking_any_picture
 from yolo_subbatch.engine.running import EpochLosses
 from yolo_subbatch.engine.sharing import Shares
@@ -46,6 +47,7 @@ from yolo_subbatch.engine.update import MEAN_LOSSES, Updates
 from yolo_subbatch.engine.validation import Validates
 from yolo_subbatch.engine.windows import EpochOrder, WindowLoader
 from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.find import is_checkpoint
 
 if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer
@@ -222,7 +224,12 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
         """Set the model up; channels-last memory is faster on the CPU too."""
         if self.resumed is not None:
             self.model = self.get_model(cfg=self.resumed["yaml"], weights=None, verbose=False)
-        checkpoint = super().setup_model()
+        file = Path(str(self.args.model))
+        if isinstance(self.model, Module) or not (file.is_file() and is_checkpoint(file)):
+            checkpoint = super().setup_model()
+        else:
+            with under_plain_name(file) as self.model:
+                checkpoint = super().setup_model()
         if self.args.channels_last is not False and self.device.type == "cpu":
             self.model = self.model.to(memory_format=torch.channels_last)
         return checkpoint

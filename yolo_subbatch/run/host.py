@@ -33,7 +33,12 @@ NOT_TRAINING = frozenset({
 #: Keys under those headings that validation during a training uses.
 USED_ALL_THE_SAME = frozenset({"agnostic_nms", "augment", "classes", "save_conf", "save_txt", "visualize"})
 #: Published checkpoints, which Ultralytics downloads by name.
-PUBLISHED = re.compile(r"(yolo|rtdetr|sam|mobile_sam|FastSAM)[\w.-]*\.pt", re.IGNORECASE)
+PUBLISHED = re.compile(
+    r"(yolov3(-spp|-tiny)?u|yolov5[nsmlx]6?u?|yolov8[nsmlx](-[\w-]+)?|yolov9[tsmce](-seg)?|yolov10[nsmblx]"
+    r"|yolo\d\d[nsmlx](-[\w-]+)?|yoloe-\w+(-[\w-]+)?|yolo_nas_[sml]|rtdetr-[lx]|sam[\d.]*_[blst]|mobile_sam"
+    r"|FastSAM-[sx])\.pt",
+    re.IGNORECASE,
+)
 #: Endings of a model's name whose labels hold more than boxes.
 OTHER_TASKS = ("-seg", "-pose", "-obb", "-cls", "-depth", "-sem")
 CLOSE = 0.6  # difflib ratio from which a known word is offered instead of an unknown one
@@ -63,6 +68,15 @@ def training_keys() -> dict[str, Any]:
     headed = zip(parts[1::2], parts[2::2], strict=True)
     others = {key for heading, keys in headed if heading in NOT_TRAINING for key in yaml.safe_load(keys)}
     return {key: value for key, value in yaml.safe_load(text).items() if key not in others - USED_ALL_THE_SAME}
+
+
+def limits(key: str) -> dict[str, float]:
+    """Return the bounds that Ultralytics sets to a number: ``min``, ``max``, ``above``."""
+    if key in ABOVE_ZERO:
+        return {"above": 0}
+    if key in LEAST:
+        return {"min": LEAST[key]}
+    return {"min": 0, "max": 1} if key in FRACTIONS else {}
 
 
 def find_model(name: str) -> Path | None:

@@ -43,7 +43,7 @@ from yolo_subbatch.run.commands import (
     ValSettings,
 )
 from yolo_subbatch.run.data import IMAGES, VIDEOS, check_data
-from yolo_subbatch.run.find import find_cfg, find_data
+from yolo_subbatch.run.find import find_cfg, find_checkpoint, find_data, is_checkpoint
 from yolo_subbatch.run.resume import run_of
 
 Named = TypeVar("Named", bound=Source)
@@ -275,7 +275,8 @@ def _check_network(settings: Source) -> list[Problem]:
         if not settings.weights and not settings.model:
             problems.append(error("weights", f"weights: not given; cfg={settings.cfg} needs its trained weights"))
     elif settings.model:
-        attempt("model", problems, lambda: _check_checkpoint(settings.model or ""))
+        may_come = isinstance(settings, (ValSettings, PredictSettings))
+        attempt("model", problems, lambda: _check_checkpoint(settings.model or "", may_come))
     return problems
 
 
@@ -290,20 +291,22 @@ def _check_channels(settings: ValSettings | MapSettings) -> Iterator[Problem]:
         yield from check_channels(settings.cfg, settings.data)
 
 
-def _check_checkpoint(name: str) -> None:
+def _check_checkpoint(name: str, may_come: bool) -> None:
+    """Check a checkpoint; ``may_come``: Ultralytics may download it, where it publishes a network of that name."""
     path = Path(name)
-    if path.is_dir():
-        raise DataError(f"model={name}: this is a folder; give the .pt file inside it")
-    if path.suffix == ".cfg":
+    if path.suffix == ".cfg" and not is_checkpoint(path):
         raise CfgError(f"model={name}: a Darknet cfg; give it as cfg= with weights=")
-    if path.is_file():
-        host.is_darknet_checkpoint(path)
-    elif path.parent != Path() or not host.PUBLISHED.fullmatch(path.name):
-        raise DataError(f"model={name}: no such file; give the checkpoint of a run, for example weights/best.pt in it")
+    if may_come and not path.exists() and path.parent == Path() and host.PUBLISHED.fullmatch(path.name):
+        return
+    host.is_darknet_checkpoint(find_checkpoint(name, "model="))
 
 
 def _with_cfg(settings: Named) -> Named:
-    return replace(settings, cfg=str(find_cfg(settings.cfg))) if settings.cfg else settings
+    """Return settings with the path of their cfg, and of their checkpoint where there is one."""
+    if settings.cfg:
+        return replace(settings, cfg=str(find_cfg(settings.cfg)))
+    may_come = isinstance(settings, (ValSettings, PredictSettings)) and not Path(settings.model or "").exists()
+    return settings if may_come else replace(settings, model=str(find_checkpoint(settings.model or "", "model=")))
 
 
 def _check_media(source: str | None) -> None:
