@@ -66,7 +66,9 @@ def read_keywords(given: Mapping[str, Any], darknet: bool) -> dict[str, Any]:
         return dict(given)
     names = {each.name for each in fields(Keywords)} - LEFT_ALONE
     own = names if darknet else names & (SHARED | set(SUBBATCH_DEFAULTS))
-    return read_given(Keywords, given, own, lambda key: darknet or key in own - HOSTS_BOUNDS)
+    to_read = {key: value for key, value in given.items() if key not in LEFT_ALONE}
+    read = read_given(Keywords, to_read, own, lambda key: darknet or key in own - HOSTS_BOUNDS)
+    return read | {key: value for key, value in given.items() if key in LEFT_ALONE}
 
 
 def check_arguments(args: Any) -> None:
