@@ -994,9 +994,9 @@ def _decoded(data: Array, path: str, channels: int) -> Array | None:
     if path.lower().endswith((".tif", ".tiff")):
         there, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED)
         if there and pages[0].ndim == 3:
-            return pages[0]
+            return np.asarray(pages[0])
         if there and len({page.shape for page in pages}) == 1:
-            return np.asarray(np.stack(pages, 2))
+            return np.stack(pages, 2)
     return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
 
 
