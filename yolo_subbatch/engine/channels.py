@@ -21,7 +21,7 @@ from yolo_subbatch.darknet.sections import Net
 from yolo_subbatch.errors import DataError, SettingsError
 from yolo_subbatch.run.channels import channels_fault
 
-JPEG = frozenset({".jpg", ".jpeg", ".jfif", ".jpe"})  # have no opacity, but are turned as their camera says
+JPEG = b"\xff\xd8"  # how its files begin
 MOST_NAMED = 5  # images in a message
 READERS = 8  # threads
 
@@ -32,9 +32,23 @@ def read_image(path: str | Path, channels: int = COLOUR) -> np.ndarray | None:
     Raises:
         DataError: If its channels cannot become those.
     """
-    opaque = channels == OPACITY and Path(path).suffix.lower() in JPEG
-    image = imread(str(path), flags=cv2.IMREAD_COLOR if opaque else read_flag(channels))
+    image = imread(str(path), flags=flag_of(path, channels))
     return None if image is None else brought_to(image, channels, str(path))
+
+
+def flag_of(path: str | Path, channels: int) -> int:
+    """Return how OpenCV has to read a file: a JPEG has no opacity, but is to be turned as its camera says."""
+    if channels == OPACITY and _is_jpeg(path):
+        return cv2.IMREAD_COLOR
+    return read_flag(channels)
+
+
+def _is_jpeg(path: str | Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(JPEG)) == JPEG
+    except (OSError, ValueError):
+        return False
 
 
 def brought_to(image: np.ndarray, channels: int, path: str) -> np.ndarray:
@@ -57,7 +71,7 @@ def upright(image: np.ndarray, path: str, channels: int) -> np.ndarray:
     """
     if image.shape[2] == channels:
         return image
-    again = read_image(path, channels) if channels == OPACITY and Path(path).suffix.lower() in JPEG else None
+    again = read_image(path, channels) if channels == OPACITY and _is_jpeg(path) else None
     return brought_to(image, channels, path) if again is None else again
 
 

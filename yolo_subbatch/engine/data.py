@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import yaml
@@ -27,7 +26,7 @@ from yolo_subbatch.darknet.channels import OPACITY
 from yolo_subbatch.darknet.datafile import check_labels, find_labels, read_data, read_image_list
 from yolo_subbatch.darknet.mixing import CHANCE, PARTNERS, draw_cut, mixup, mosaic
 from yolo_subbatch.darknet.pictures import check_pictures
-from yolo_subbatch.engine.channels import JPEG, brought_to, check_bands, read_image
+from yolo_subbatch.engine.channels import brought_to, check_bands, flag_of, read_image
 from yolo_subbatch.engine.pictures import FROM_DATA, AnyPicture
 from yolo_subbatch.errors import DataError
 
@@ -196,9 +195,10 @@ class DarknetDataset(AnyPicture, YOLODataset):
         """Read image ``i``, ``(H, W, C)``: unreduced for Darknet's augmentation, which crops and scales in one go."""
         if not self.augment or self.augmentation is None or self.cache:
             reader = self
-            if self.channels == OPACITY and Path(self.im_files[i]).suffix.lower() in JPEG:
+            flag = flag_of(self.im_files[i], self.channels)
+            if flag != self.cv2_flag:
                 reader = copy(self)  # other threads read other files
-                reader.cv2_flag = cv2.IMREAD_COLOR
+                reader.cv2_flag = flag
             image, *sizes = super(DarknetDataset, reader).load_image(i, *args, **kwargs)
             return brought_to(image, self.channels, self.im_files[i]), *sizes
         image = read_image(self.im_files[i], self.channels)
