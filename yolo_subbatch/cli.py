@@ -107,6 +107,8 @@ def _execute(name: str, pairs: list[str]) -> int:
     from yolo_subbatch.run.values import make, parse_pairs
 
     given = _named(name, command.positional, pairs) or parse_pairs(pairs)
+    if name == "train" and "resume" not in given:
+        given = load("run.args_file:expanded")(given)
     settings = make(load(command.settings), given)
     if getattr(settings, "resume", None) is not None:
         load("run.resume:refuse_given")(given)

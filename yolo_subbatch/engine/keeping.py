@@ -15,6 +15,7 @@ from ultralytics.utils import DEFAULT_CFG_DICT, RANK
 from yolo_subbatch import __version__
 from yolo_subbatch.engine import LOGGER, processes, state, trainers
 from yolo_subbatch.engine.arguments import check_arguments, read_keywords, sub_batch_size
+from yolo_subbatch.engine.asking_again import rewrite_arguments, with_args_file
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Warned
 from yolo_subbatch.run.folder import RunFolder
@@ -34,13 +35,14 @@ else:
 class KeepsState(Base):
     """The part of the trainer that keeps its state, and takes it up again."""
 
+    args: Any
     resumed: dict[str, Any] | None = None  # the state of the run that is taken up
     stop_asked = False  # by a signal to this process, which is not the first
     kept_at = keeping_took = 0.0  # when the state was kept last, and how long that took, in seconds
 
     def begin(self, overrides: dict[str, Any] | None) -> dict[str, Any]:
         """Return the arguments to begin with; those of an earlier run where one is taken up again."""
-        given = dict(overrides or {})
+        given = with_args_file(overrides or {})
         if not self.trains_darknet():
             given = read_keywords(given, darknet=False)
         place = given.pop("resume", None)
@@ -95,6 +97,15 @@ class KeepsState(Base):
             return super().save_model()
         finally:
             self.args = everything
+
+    def rewrite_arguments(self) -> None:
+        """Write the run's ``args.yaml`` so that it can be given with ``cfg=``, here and in stock Ultralytics."""
+        if RANK in {-1, 0}:
+            rewrite_arguments(Path(self.save_dir), self.own_defaults, self.derived_arguments())
+
+    def derived_arguments(self) -> dict[str, Any]:
+        """Return what follows from the network and is told in ``args.yaml`` all the same."""
+        return {}
 
     def host_arguments(self) -> Any:
         """Return a copy of the arguments with Ultralytics' own keys alone."""

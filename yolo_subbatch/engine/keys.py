@@ -17,7 +17,8 @@ from yolo_subbatch.engine.inference import size_of
 from yolo_subbatch.engine.model import DarknetModel, image_size
 from yolo_subbatch.engine.opening import load_network
 from yolo_subbatch.errors import SettingsError, WeightsError
-from yolo_subbatch.run.find import YAML, find_checkpoint, is_checkpoint
+from yolo_subbatch.run.args_file import DARKNET_HOST_DEFAULTS
+from yolo_subbatch.run.find import YAML, find_checkpoint, is_built_in, is_checkpoint
 from yolo_subbatch.run.host import nearest
 from yolo_subbatch.run.values import ALIASES
 
@@ -45,10 +46,6 @@ DARKNET_DEFAULTS: dict[str, Any] = {
     "letterbox": "ultralytics",
     "given": (),  # the keys that the user gave himself
 }
-#: What differs from Ultralytics' defaults for a Darknet network, unless the user says otherwise.
-HOST_DEFAULTS = {
-    "mosaic": 0.0, "close_mosaic": 0, "patience": 0, "amp": False, "optimizer": "SGD", "warmup_epochs": 0.0,
-}  # fmt: skip
 #: Keys that are only read with AlexeyAB's flavour: who gives one asks for it.
 TELLING = ALEXEYAB_KEYS & {*NET_KEYS, *HEAD_KEYS, *MIXING_KEYS} - {"learning_rate_min"}
 KNOWN = frozenset({*DARKNET_DEFAULTS, *DEFAULT_CFG_DICT, "save_dir", "augmentations", "session"})
@@ -57,11 +54,12 @@ KNOWN = frozenset({*DARKNET_DEFAULTS, *DEFAULT_CFG_DICT, "save_dir", "augmentati
 def prepare_keywords(keywords: dict[str, Any]) -> dict[str, Any]:
     """Complete the keywords of ``Darknet.train``: the data set, and a run folder below the working directory."""
     made = dict(keywords)
-    if made.get("data") is None:
+    if is_built_in(made.get("data")):
         from yolo_subbatch.shapes import shapes_data
 
+        said = "" if made.get("data") else "no data given: "
         made["data"] = str(shapes_data())
-        LOGGER.info(f"no data given: training on the built-in data set shapes ({made['data']})")
+        LOGGER.info(f"{said}training on the built-in data set shapes ({made['data']})")
         if not any(made.get(key) for key in ("epochs", "max_batches")):
             made["epochs"] = 10
             LOGGER.info("no length given: training for 10 epochs; epochs= or max_batches= changes that")
@@ -164,7 +162,7 @@ def with_defaults(given: dict[str, Any], cfg: Cfg) -> dict[str, Any]:
             f"{cfg.path}: batch=1, Darknet's lines for testing; every image will be an update: "
             "give batch=64 subdivisions=16"
         )
-    made = {**HOST_DEFAULTS, **given}
+    made = {**DARKNET_HOST_DEFAULTS, **given}
     made["given"] = sorted(key for key, value in given.items() if value is not None and key != "given")
     made["batch"] = cfg.net.batch
     made["subdivisions"] = AUTO if given.get("subdivisions") == AUTO else cfg.net.subdivisions

@@ -28,12 +28,14 @@ from yolo_subbatch.darknet.sections import SECTION_TYPES, Cfg, Net
 from yolo_subbatch.darknet.shapes import check_detector, largest_stride, with_classes
 from yolo_subbatch.darknet.weights import load_weights, save_weights
 from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine.asking_again import keys_of
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
 from yolo_subbatch.engine.opening import opened, rename
 from yolo_subbatch.engine.stock import DarknetDescription, share_task_map
 from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.lazy import load
+from yolo_subbatch.run.args_file import overridden
 from yolo_subbatch.run.find import find_cfg, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.listing import recorded_iteration
 from yolo_subbatch.run.resume import run_of
@@ -257,6 +259,9 @@ class Darknet(Model):
         from yolo_subbatch.engine.keys import prepare_keywords
 
         check_trainer(trainer)
+        if keywords.get("cfg"):
+            asked = {key: value for key, value in keys_of(keywords.pop("cfg")).items() if key != "model"}
+            keywords = overridden(asked, keywords)
         if keywords.get("resume"):
             place = self.ckpt_path if keywords["resume"] is True else keywords["resume"]
             before, folder = self.overrides, run_of(place or "").path
@@ -271,6 +276,8 @@ class Darknet(Model):
             return metrics
         if self._flavour != "auto":
             keywords = {"flavour": self._flavour, **keywords}
+        if self._weights_file is not None and self.ckpt_path is None:
+            keywords.setdefault("weights", str(Path(self._weights_file).absolute()))
         metrics = super().train(trainer, **prepare_keywords(keywords))
         self._use_own_size()
         return metrics

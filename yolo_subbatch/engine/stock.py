@@ -36,10 +36,10 @@ def share_task_map(kind: type[DetectionModel], own: Any) -> None:
         kind: The class of these networks.
         own: Returns the task map for them.
     """
-    original = YOLO.task_map.fget  # type: ignore[attr-defined]
+    original = YOLO.task_map.fget
 
     def task_map(self: YOLO) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = own() if isinstance(self.model, kind) else original(self)
         return found
 
-    YOLO.task_map = property(task_map, doc=YOLO.task_map.__doc__)  # type: ignore[assignment,method-assign]
+    YOLO.task_map = property(task_map, doc=YOLO.task_map.__doc__)

@@ -85,6 +85,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
         self.epoch_losses = EpochLosses()
         self.mean_loss = self.finishing = False
         super().__init__({**self.own_defaults, **cfg2dict(cfg)}, given, _callbacks)
+        self.rewrite_arguments()
         use_all_cores(self.device)
         self.processes = processes.launched() or 1
         if processes.launched():

@@ -24,6 +24,7 @@ from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.darknet.weights import save_weights, write_atomically
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.arguments import describe_batch, describe_clip
+from yolo_subbatch.engine.asking_again import with_args_file
 from yolo_subbatch.engine.channels import colour_note, of_data
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, for_picture, size_of
@@ -48,7 +49,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def __init__(
         self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: dict[str, Any] | None = None
     ) -> None:
-        given = self.begin(canonical(dict(overrides or {})))
+        given = self.begin(canonical(with_args_file(overrides or {})))
         # A run that is taken up, or a process of one on several devices, gets complete arguments.
         complete = bool(given.get("complete"))
         self.source = read_source(given) if self.resumed is None else self._own_source(given)
@@ -301,6 +302,10 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             save_weights(self.ema.ema.network, self.wdir / "best.weights", self.seen)
         write_atomically(self.wdir / "model.cfg", write_cfg(network.cfg).encode())
         return saved
+
+    def derived_arguments(self) -> dict[str, Any]:
+        """Return what the cfg says and Ultralytics has another name for."""
+        return {"learning_rate": self.source.net.learning_rate, "decay": self.source.net.decay}
 
     def host_arguments(self) -> Any:
         """Return the arguments that Ultralytics knows, with height and width of the network's input."""
