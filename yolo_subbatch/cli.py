@@ -161,6 +161,7 @@ def _with_engine(check: str, entry: str) -> Callable[[Any], int]:
     def run(settings: Any) -> int:
         from yolo_subbatch.training import check_device, prepare_host, with_built_in_data
 
+        load("run.host:check_version")()
         settings = load(check)(settings)
         check_device(getattr(settings, "device", None))
         if hasattr(settings, "data") and getattr(settings, "int8", True):

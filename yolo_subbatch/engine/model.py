@@ -27,7 +27,7 @@ from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.darknet.sections import SECTION_TYPES, Cfg, Net
 from yolo_subbatch.darknet.shapes import check_detector, largest_stride, with_classes
 from yolo_subbatch.darknet.weights import load_weights, save_weights
-from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine import LOGGER, host
 from yolo_subbatch.engine.asking_again import keys_of
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
@@ -41,6 +41,7 @@ from yolo_subbatch.run.listing import recorded_iteration
 from yolo_subbatch.run.resume import run_of
 
 LOSS_NAMES = ("box_loss", "obj_loss", "cls_loss")
+SHOWN_LOSSES = (*LOSS_NAMES, "darknet_loss")
 
 
 class DarknetModel(DetectionModel):
@@ -95,14 +96,14 @@ class DarknetModel(DetectionModel):
         self.network.cfg = replace(self.cfg, net=net)
         self.yaml["darknet"] = write_cfg(self.cfg)
 
-    def _predict_once(self, x: Tensor, profile: bool = False, embed: Any = None) -> Any:
+    def _predict_once(self, x: Tensor, *_: Any, **__: Any) -> Any:
         """Return raw maps in training, otherwise ``(B, 4 + classes, N)`` boxes in pixels with scores, and the maps."""
         maps = self.network(network_order(x))
         if self.training:
             return maps
         return self.network.predictions(maps), maps
 
-    def loss(self, batch: dict[str, Any], preds: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: dict[str, Any], preds: Any = None) -> tuple[Tensor, host.Items]:
         """Return the loss parts as sums over the images, ``(3,)``, and their means per image by name."""
         maps = self.forward(batch["img"]) if preds is None else preds
         maps = maps[1] if isinstance(maps, tuple) else maps
@@ -110,7 +111,7 @@ class DarknetModel(DetectionModel):
         losses: Losses = self.network.loss(maps, truths)
         parts = torch.stack((losses.box, losses.objectness, losses.classes))
         means = torch.cat((parts.detach(), losses.cost.detach()[None])) / len(batch["img"])
-        return parts, dict(zip((*LOSS_NAMES, "darknet_loss"), means.unbind(), strict=True))
+        return parts, host.as_host_wants(dict(zip(SHOWN_LOSSES, means.unbind(), strict=True)))
 
     def init_criterion(self) -> None:
         """Return no criterion: the heads compute the loss."""

@@ -24,7 +24,7 @@ from ultralytics.utils import DEFAULT_CFG, LOCAL_RANK, RANK
 from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
 from yolo_subbatch.darknet.cross_norm import gather_over_batch
-from yolo_subbatch.engine import LOGGER, processes, state, use_all_cores
+from yolo_subbatch.engine import LOGGER, host, processes, state, use_all_cores
 from yolo_subbatch.engine.adding_up import AddsUp
 from yolo_subbatch.engine.arguments import (
     AUTO,
@@ -77,6 +77,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
         overrides: dict[str, Any] | None = None,
         _callbacks: dict[str, list[Callable[..., None]]] | None = None,
     ) -> None:
+        host.check_hooks()
         given = self.begin(overrides)
         self.reset_counts()
         self.input_shape: list[int] = []
@@ -84,6 +85,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
         self.validated: int | None = None  # the last epoch that was validated, from 0
         self.epoch_losses = EpochLosses()
         self.mean_loss = self.finishing = False
+        self.warmup = host.HiddenWarmup()
         super().__init__({**self.own_defaults, **cfg2dict(cfg)}, given, _callbacks)
         self.rewrite_arguments()
         use_all_cores(self.device)
@@ -121,9 +123,9 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
         self.args.lr0 *= devices
 
     @property
-    def tloss(self) -> EpochLosses:
+    def tloss(self) -> Any:
         """Ultralytics' running means of the epoch, which can be shown without waiting for a GPU."""
-        return self.epoch_losses
+        return host.shown(self.epoch_losses, self.loss_names)
 
     @tloss.setter
     def tloss(self, losses: Any) -> None:
@@ -231,7 +233,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
         else:
             with under_plain_name(file) as self.model:
                 checkpoint = super().setup_model()
-        if self.args.channels_last is not False and self.device.type == "cpu":
+        if getattr(self.args, "channels_last", None) is not False and self.device.type == "cpu":
             self.model = self.model.to(memory_format=torch.channels_last)
         return checkpoint
 
@@ -246,6 +248,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
             self.shortage = "in Ultralytics' loop"
             self.args.batch, self.stepped = self.args.nbs, self.begun
             self.give_up_window(finer_parts=True)
+            self.warmup.hide(self.args)
             return
         try:
             super()._build_train_pipeline()
@@ -255,6 +258,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
             raise SettingsError(f"subdivisions={self.args.subdivisions}: {error}") from error
         # Always: where a window is done again, the loop's count of passes no longer says where it is in the epoch.
         self.accumulate = -math.inf
+        self.warmup.hide(self.args)
         self.updates_per_epoch = self.train_loader.windows
         for group in self.optimizer.param_groups:
             if group.get("param_group") in {"weight", "muon"}:
@@ -318,6 +322,8 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
 
     def run_callbacks(self, event: str) -> None:
         """Run callbacks; what has to happen at the start and the end of epochs and sub-batches happens here."""
+        if event in {"on_train_start", "on_train_epoch_start"}:
+            self.warmup.show(self.args)
         if event == "on_train_epoch_start":
             self._before_epoch = self.update_index, self.seen
             self._find_place()
@@ -355,7 +361,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
             torch.set_autocast_enabled("cpu", True)
         batch = super().preprocess_batch(batch)
         self.input_shape = list(batch["img"].shape[:1:-1])
-        if self.args.channels_last is not False and self.device.type == "cpu":
+        if getattr(self.args, "channels_last", None) is not False and self.device.type == "cpu":
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch
 

@@ -22,14 +22,14 @@ from yolo_subbatch.darknet.schedule import learning_rate
 from yolo_subbatch.darknet.sections import Cfg, most_truths
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.darknet.weights import save_weights, write_atomically
-from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine import LOGGER, host
 from yolo_subbatch.engine.arguments import describe_batch, describe_clip
 from yolo_subbatch.engine.asking_again import with_args_file
 from yolo_subbatch.engine.channels import colour_note, of_data
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, for_picture, size_of
 from yolo_subbatch.engine.keys import DARKNET_DEFAULTS, canonical, read_source, with_defaults, with_keys
-from yolo_subbatch.engine.model import DarknetModel, image_size, load_darknet_weights, rebuilt
+from yolo_subbatch.engine.model import SHOWN_LOSSES, DarknetModel, image_size, load_darknet_weights, rebuilt
 from yolo_subbatch.engine.subbatch import SubbatchMixin
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.checks import size_fault
@@ -174,7 +174,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
 
     def get_validator(self) -> DarknetValidator:
         """Return the validator of the epochs and of the best weights at the end."""
-        self.loss_names = ()
+        self.loss_names = () if host.losses_have_names() else SHOWN_LOSSES
         known = {key: value for key, value in vars(self.args).items() if key not in DARKNET_DEFAULTS}
         own = {"imgsz": image_size(self.cfg), "letterbox": self.args.letterbox}
         return DarknetValidator(

@@ -58,6 +58,7 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
         labels: Read every label file too; a form that checks while one types may leave that to the run.
     """
     problems = [*check_ranges(settings), *check_either(settings), *check_weights(settings), *check_place(settings)]
+    attempt("model", problems, host.check_version)
     darknet = not settings.model
     cfg: Cfg | None = None
     if settings.cfg:
