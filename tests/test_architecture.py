@@ -43,7 +43,9 @@ FORBIDDEN = {
     "gui": {"torch", "ultralytics"},
     "export": {"PySide6", "pyqtgraph"},
 }
-WITHOUT_TORCH = ("sections", "parser", "schedule", "datafile", "shapes", "plan", "report", "textfile", "pictures")
+WITHOUT_TORCH = (
+    "sections", "parser", "schedule", "datafile", "shapes", "plan", "report", "textfile", "pictures", "label_faults",
+)  # fmt: skip
 
 
 def modules(package: str) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -508,6 +509,29 @@ def test_anchors_are_written_as_darknet_writes_them(here: Path, capsys: pytest.C
     assert f"num = 4\nanchors = {anchors}\n{counters}" in capsys.readouterr().out
     assert cli.main(line) == 0
     assert "anchors.txt replaced" in capsys.readouterr().out
+
+
+def test_images_without_labels_are_told_and_counted_as_alexeyabs_darknet_counts_them(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(here / "shapes", tmp_path / "shapes")
+    for name in NET[1:]:
+        shutil.copy(here / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        sorted(Path(f"shapes/labels/{split}").glob("*.txt"))[0].unlink()
+    for words in (["recall"], ["map", "coco=False"]):
+        assert run("detector", *words, *NET) == 2
+        assert "give missing_labels=skip or background" in capfd.readouterr().err
+        assert run("detector", *words, *NET, "flavour=alexeyab") == 0
+        said = capfd.readouterr()
+        assert "1 of 4 images have no label file and count as images without objects" in said.out + said.err
+        assert run("detector", *words, *NET, "missing_labels=skip") == 0
+        said = capfd.readouterr()
+        assert "1 of 4 images have no label file and are left out" in said.out + said.err
+    assert Path("bad_labels.list").read_text().splitlines()[1].endswith("images/val/00000.jpg")
+    assert run("detector", "calc_anchors", NET[0], "-width", "64", "-height", "64") == 0
+    assert "1 of 10 images have no label file and are left out" in capfd.readouterr().out
 
 
 def test_the_printed_anchors_can_be_pasted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

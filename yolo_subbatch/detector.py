@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from yolo_subbatch.darknet.datafile import find_labels
 from yolo_subbatch.errors import DataError, SettingsError, YoloSubbatchError
 from yolo_subbatch.lazy import load
 from yolo_subbatch.run.backup import Backup
@@ -16,9 +15,10 @@ from yolo_subbatch.run.commands import AnchorsSettings, MapSettings, PartialSett
 from yolo_subbatch.run.darknet_args import Call, parse_detector
 from yolo_subbatch.run.darknet_flags import ANCHORS, MAP, TEST, TRAIN, VALID
 from yolo_subbatch.run.data import data_names, split_images
-from yolo_subbatch.run.find import YAML, find_cfg
+from yolo_subbatch.run.find import find_cfg
 from yolo_subbatch.run.host import check_version
-from yolo_subbatch.run.inputs import check_anchors, check_map, check_test, check_val
+from yolo_subbatch.run.inputs import check_anchors, check_map, check_test, check_val, missing_of_anchors
+from yolo_subbatch.run.label_lists import labelled, write_list
 from yolo_subbatch.run.settings import TrainSettings
 
 DONE = 0
@@ -131,8 +131,13 @@ def run_anchors(settings: AnchorsSettings) -> str:
         raise DataError(f"{data}: its images are where only Ultralytics looks; give a Darknet .data")
     print(f"\n num_of_clusters = {settings.num}, width = {width}, height = {height} ")
     print(f" read labels from {len(images)} images ", flush=True)
-    boxes = read_all_boxes(find_labels(images, "background" if data.suffix in YAML else "error"))
+    missing = missing_of_anchors(settings, data)
+    found = labelled(images, missing, measuring=False)
+    boxes = read_all_boxes(found.labels)
     counts = np.bincount(boxes[:, 0].astype(int), minlength=len(data_names(data)))
+    if found.absent:
+        line = found.line(str(data), missing, measuring=False)
+        print(f" {line}; {write_list(list(map(str, found.absent)))}")
     sizes = boxes[:, 3:] * (width, height)
     whole = sizes.min(1) > 0
     print(f" loaded \t box: {len(boxes)}" + ("" if whole.all() else f", {(~whole).sum()} of them without area"))

@@ -26,7 +26,6 @@ from ultralytics.engine.results import Results
 
 from yolo_subbatch.darknet.boxes import box_iou
 from yolo_subbatch.darknet.datafile import (
-    find_labels,
     label_path,
     read_data,
     read_data_names,
@@ -38,8 +37,10 @@ from yolo_subbatch.darknet.labels import read_boxes
 from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.darknet.textfile import bare, find_file, find_folder, without_comment
 from yolo_subbatch.engine.detecting import Detector, Found, check_classes, suppress_by_objectness
+from yolo_subbatch.engine.evaluate import missing_for
 from yolo_subbatch.errors import DataError, SettingsError
 from yolo_subbatch.run.commands import PredictSettings, ValSettings
+from yolo_subbatch.run.label_lists import labelled, write_list
 
 SUPPRESS = 0.45  # overlap
 VALID = 0.005  # threshold of `valid`
@@ -232,7 +233,7 @@ def run_valid(settings: ValSettings, out: str | None = None) -> list[Path]:
 
 
 def _valid_images(data: str) -> list[Path]:
-    source = read_data(data).valid
+    source = read_data(data, needed=("valid",)).valid
     if source is None:
         raise DataError(f"{data}: no 'valid' list; add a line valid = valid.txt")
     return read_image_list(source)
@@ -322,12 +323,17 @@ def run_recall(settings: ValSettings, say: Callable[[str], None] | None = None) 
     Raises:
         YoloSubbatchError: If something that the user gave turns out to be unusable.
     """
-    detector, images = Detector(settings), _valid_images(settings.data or "")
+    detector, data = Detector(settings), settings.data or ""
+    missing = missing_for(settings, detector.model)
+    known = labelled(_valid_images(data), missing, measuring=True)
+    if known.absent:
+        listed = write_list(list(map(str, known.absent)))
+        print(f"{known.line(data, missing, measuring=True)}; {listed}", file=sys.stderr)
     say = say or (lambda text: print(text, file=sys.stderr))
     proposals = correct = total = 0
     overlap = 0.0
-    labels = find_labels(images, "error")
-    for number, (found, label) in enumerate(zip(detector.find(images, RECALL, settings.batch), labels, strict=True)):
+    every = zip(detector.find(known.images, RECALL, settings.batch), known.labels, strict=True)
+    for number, (found, label) in enumerate(every):
         found = suppress_by_objectness(found, RECALL_SUPPRESS)
         truths = torch.from_numpy(read_boxes(label))[:, 1:]
         best = torch.zeros(len(truths))

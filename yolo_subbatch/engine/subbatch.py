@@ -35,7 +35,7 @@ from yolo_subbatch.engine.arguments import (
     sub_batch_size,
 )
 from yolo_subbatch.engine.callbacks import RunRecorder
-from yolo_subbatch.engine.data import ultralytics_yaml
+from yolo_subbatch.engine.describe_data import described
 from yolo_subbatch.engine.exact_norm import ExactNorm
 from yolo_subbatch.engine.fitting import fewest_subdivisions
 from yolo_subbatch.engine.keeping import KeepsState
@@ -144,12 +144,15 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
 
     # --- preparing --------------------------------------------------------------------------------------------------
 
+    @property
+    def flavour(self) -> str:
+        """Whose Darknet decides what an image without a label file is."""
+        return "pjreddie"
+
     def get_dataset(self) -> dict[str, Any]:
         """Read the data description; a Darknet ``.data`` file is written as a YAML into the run folder first."""
-        if str(self.args.data).endswith(".data"):
-            self.args.data = str(ultralytics_yaml(self.args.data, self.save_dir / "data"))
-        elif Path(str(self.args.data)).exists():
-            self.args.data = str(Path(str(self.args.data)).absolute())  # a run may go on from another working directory
+        if self.args.data:
+            self.args.data = described(self.args, self.save_dir, self.flavour)
         data: dict[str, Any] = super().get_dataset()
         return data
 

@@ -77,6 +77,11 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         self.args.learning_rate, self.args.lr0 = rate, min(1.0, rate)
         self.source = with_keys(self.source, {"learning_rate": rate, "batch": self.args.batch})
 
+    @property
+    def flavour(self) -> str:
+        """Whose Darknet decides where they differ."""
+        return self.source.flavour(self.args.flavour)
+
     # --- data -------------------------------------------------------------------------------------------------------
 
     def get_dataset(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ KINDS: dict[str, type] = {
 #: Keys of our own that are used where Darknet's command is not just another name of ours.
 USED = {
     TEST: ("imgsz", "flavour", "device", "iou"), VALID: ("imgsz", "flavour", "device", "batch"),
-    RECALL: ("imgsz", "flavour", "device", "batch"),
+    RECALL: ("imgsz", "flavour", "device", "batch", "missing_labels"),
 }  # fmt: skip
 ELSEWHERE = {
     "demo": "use yolo-subbatch predict source=video.mp4, or source=0 for a camera",
@@ -218,7 +218,7 @@ def _train(arguments: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, 
     made |= {"schedule": "exact", "max_norm": 0.0}
     if "WEIGHTS" in arguments and "-clear" not in given:
         made["seen"] = "keep"
-    return made if "-map" in given else {**made, "val": False}
+    return {**made, "val": "-map" in given}
 
 
 def _test(arguments: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:

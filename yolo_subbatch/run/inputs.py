@@ -43,7 +43,8 @@ from yolo_subbatch.run.commands import (
     ValSettings,
 )
 from yolo_subbatch.run.data import IMAGES, VIDEOS, check_data
-from yolo_subbatch.run.find import find_cfg, find_checkpoint, find_data, is_checkpoint
+from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, find_data, is_checkpoint
+from yolo_subbatch.run.label_lists import MissingLabels
 from yolo_subbatch.run.resume import run_of
 
 Named = TypeVar("Named", bound=Source)
@@ -60,7 +61,7 @@ def check_val(settings: ValSettings, labels: bool = True) -> ValSettings:
         YoloSubbatchError: With everything that is wrong.
     """
     problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
-    problems += check_data(settings.data, (settings.split,), labels)
+    problems += check_data(settings.data, (settings.split,), labels, _missing(settings))
     problems += _check_channels(settings)
     _report(problems)
     found = find_data(settings.data)
@@ -90,7 +91,7 @@ def check_map(settings: MapSettings) -> MapSettings:
     problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
     if settings.points == 1:
         problems.append(error("points", "points=1: one recall is no curve; use 0, 11 or 101"))
-    problems += check_data(settings.data, (settings.split,))
+    problems += check_data(settings.data, (settings.split,), missing=_missing(settings))
     problems += _check_channels(settings)
     _report(problems)
     found = find_data(settings.data)
@@ -107,10 +108,29 @@ def check_anchors(settings: AnchorsSettings) -> AnchorsSettings:
     if settings.picture and Path(settings.picture).suffix.lower() not in {".png", ".jpg"}:
         text = f"picture={settings.picture}: only PNG and JPEG are written; give a name that ends in .png"
         problems.append(error("picture", text))
-    problems += check_data(settings.data, (settings.split,))
+    path = attempt("data", [], lambda: find_data(settings.data))
+    missing = None if path is None else missing_of_anchors(settings, path)
+    problems += check_data(settings.data, (settings.split,), missing=missing)
     _report(problems)
     found = find_data(settings.data)
     return replace(settings, data=None if found is None else str(found))
+
+
+def missing_of_anchors(settings: AnchorsSettings, data: Path) -> MissingLabels:
+    """Return what an image without a label file is: AlexeyAB's Darknet alone computes anchors, and passes it over."""
+    return MissingLabels(settings.missing_labels or ("background" if data.suffix in YAML else None), "alexeyab")
+
+
+def _missing(settings: ValSettings | MapSettings) -> MissingLabels | None:
+    """Return what an image without a label file is where the user or the cfg tells; None for a YAML.
+
+    The flavour of a checkpoint is not known before torch is loaded: the engine refuses what is to be refused then.
+    """
+    if settings.missing_labels is None and Path(settings.data or "").suffix in YAML:
+        return None
+    cfg = attempt("cfg", [], lambda: read_cfg(find_cfg(settings.cfg))) if settings.cfg else None
+    asked = settings.flavour if settings.flavour != "auto" else None
+    return MissingLabels(settings.missing_labels, cfg.flavour(settings.flavour) if cfg is not None else asked)
 
 
 def check_partial(settings: PartialSettings) -> PartialSettings:
@@ -214,7 +234,7 @@ def _check_precision(settings: ExportSettings) -> Iterator[Problem]:
             "data", "int8=True: data is not given; give the data set to calibrate and measure on, data=obj.data"
         )
     elif int8:
-        yield from check_data(settings.data, ("train", "val"))
+        yield from check_data(settings.data, ("train", "val"), missing=MissingLabels("background"))
     elif settings.data is not None:
         yield warning("data", f"data={settings.data}: has no effect without int8=True")
 

@@ -24,9 +24,9 @@ from yolo_subbatch.run.checks import (
     warning,
 )
 from yolo_subbatch.run.conversion import ON_OR_OFF, range_fault
-from yolo_subbatch.run.data import check_data
 from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, is_built_in, is_checkpoint
 from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.run.training_data import check_training_data
 
 #: Settings that mean something for a Darknet network only.
 DARKNET_ONLY = (
@@ -69,7 +69,6 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
     if settings.exact_norm and darknet:
         text = "exact_norm: has no effect on a Darknet network, whose loss is a sum over images"
         problems.append(warning("exact_norm", text))
-    splits = ("train", str(settings.extra.get("split", "val")))
     if cfg is not None:
         problems += [*_check_network(settings, cfg), *_check_batch(settings, cfg, cfg.net.batch, cfg.net.subdivisions)]
     elif not darknet:
@@ -77,7 +76,7 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
     elif settings.batch is not None:  # the batch that a checkpoint's cfg holds is not known here
         problems += _check_batch(settings, None, settings.batch, 1)
     if darknet or str(settings.data).endswith(".data"):
-        problems += check_data(settings.data, splits, labels)
+        problems += check_training_data(settings, cfg, darknet, labels)
     if cfg is not None:
         problems += check_channels(settings.cfg, settings.data)
     return problems
