@@ -28,6 +28,8 @@ ALLOWED = {
         "darknet.plan",
         "darknet.report",
         "darknet.weights_kinds",
+        "darknet.textfile",
+        "darknet.pictures",
     },
     "engine": {"darknet", "run", "shapes"},
     "cfg": set(),
@@ -43,16 +45,9 @@ FORBIDDEN = {
     "export": {"PySide6", "pyqtgraph"},
 }
 WITHOUT_TORCH = (
-    "label_faults",
+    "sections", "parser", "schedule", "datafile", "shapes", "plan", "report", "textfile", "pictures", "label_faults",
     "weights_kinds",
-    "sections",
-    "parser",
-    "schedule",
-    "datafile",
-    "shapes",
-    "plan",
-    "report",
-)
+)  # fmt: skip
 
 
 def modules(package: str) -> list[Path]:

@@ -6,6 +6,7 @@ Help and nearly every check come before torch is imported, so that a mistake is 
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 import traceback
@@ -50,6 +51,8 @@ class Command:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status: 0 done, 2 the user's input is at fault, 1 else, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name may hold bytes that are no letters
     try:
         return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except ParityError as error:
@@ -107,6 +110,8 @@ def _execute(name: str, pairs: list[str]) -> int:
     from yolo_subbatch.run.values import make, parse_pairs
 
     given = _named(name, command.positional, pairs) or parse_pairs(pairs)
+    if name == "train" and "resume" not in given:
+        given = load("run.args_file:expanded")(given)
     settings = make(load(command.settings), given)
     if getattr(settings, "resume", None) is not None:
         load("run.resume:refuse_given")(given)
@@ -160,6 +165,7 @@ def _with_engine(check: str, entry: str) -> Callable[[Any], int]:
     def run(settings: Any) -> int:
         from yolo_subbatch.training import check_device, prepare_host, with_built_in_data
 
+        load("run.host:check_version")()
         settings = load(check)(settings)
         check_device(getattr(settings, "device", None))
         if hasattr(settings, "data") and getattr(settings, "int8", True):

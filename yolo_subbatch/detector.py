@@ -17,6 +17,7 @@ from yolo_subbatch.run.darknet_args import Call, parse_detector
 from yolo_subbatch.run.darknet_flags import ANCHORS, DEMO, MAP, TEST, TRAIN, VALID
 from yolo_subbatch.run.data import data_names, split_images
 from yolo_subbatch.run.find import find_cfg
+from yolo_subbatch.run.host import check_version
 from yolo_subbatch.run.inputs import check_anchors, check_map, check_test, check_val, check_video, missing_of_anchors
 from yolo_subbatch.run.label_lists import labelled, write_list
 from yolo_subbatch.run.settings import TrainSettings
@@ -79,6 +80,7 @@ def _use(call: Call) -> int:
     """Run a command that needs a trained network."""
     from yolo_subbatch.training import check_device, prepare_host
 
+    check_version()
     settings: Any = call.settings
     if call.command == TEST:
         settings = check_test(cast(PredictSettings, settings), call.data)

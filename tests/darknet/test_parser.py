@@ -221,9 +221,37 @@ def test_comments_stand_on_lines_of_their_own(comment):
     assert parse(f"{NET}[convolutional]\n{comment}\nfilters=4\n") == plain
 
 
-@pytest.mark.parametrize("line", ["filters=4 ; four", "filters=4 // four", "filters=# four", "filters=#4"])
+@pytest.mark.parametrize("line", ["filters=# four", "filters=#4", "filters=4;5", "filters=4x", "filters=; 4"])
 def test_what_is_no_comment_after_a_number_is_part_of_it(line):
     assert "filters takes a whole number" in refusal(f"{NET}[convolutional]\n{line}\n", 6)
+
+
+@pytest.mark.parametrize(
+    "behind", [" ; four", "; four", " // four", "//four", "# four", "\t#4", " four", " (four)", ";", " ;4"]
+)
+def test_words_behind_a_number_are_left_out_and_named(behind):
+    cfg = parse(f"{NET}[convolutional]\nfilters = 4{behind}\n")
+    assert cfg.sections[0].filters == 4
+    (told,) = [each for each in cfg.warnings if ":6: filters=4" in each]
+    assert told.endswith("read as filters=4, as Darknet does")
+
+
+def test_blanks_are_darknets_and_no_others():
+    assert parse(f"{NET}[convolutional]\n f i l t e r s\t=\t4 \n").sections[0].filters == 4
+    for blank in ("\u00a0", "\u3000", "\u2003"):
+        assert "filters takes" in refusal(f"{NET}[convolutional]\nfilters=4{blank}\n", 6)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("YOLO", "yolo"), ("Convolutional", "convolutional"), ("MaxPool", "maxpool")]
+)
+def test_a_section_in_capitals_is_a_mistake(typed, meant):
+    assert refusal(f"{NET}{CONV}[{typed}]\n", 7).endswith(f"unknown section [{typed}]; did you mean [{meant}]?")
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("FILTERS", "filters"), ("Batch_Normalize", "batch_normalize")])
+def test_a_key_in_capitals_is_a_mistake(typed, meant):
+    assert refusal(f"{NET}[convolutional]\n{typed}=4\n", 6).endswith(f"did you mean {meant}?")
 
 
 def test_darknet_reads_a_number_up_to_a_comment():
@@ -776,7 +804,8 @@ def test_messages_start_with_the_path_as_given(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "found"),
-    [(b"", "no [section]"), (b"\0\0\0\0\2\0\0\0" * 9, "binary"), ((NET + CONV).encode("utf-16"), "binary"),
+    [(b"", "no [section]"), (b"\0\0\0\0\2\0\0\0" * 9, "binary"), ((NET + CONV).encode("utf-16"), "is UTF-16: save it as UTF-8"),
+     ((NET + CONV).encode("utf-16-le"), "is UTF-16: save it as UTF-8"),
      (b"\xff\xfe\xfd" * 50, "before any section"), (b"\x89PNG\r\n\x1a\n\0\0", "binary")],
 )  # fmt: skip
 def test_a_file_that_is_no_cfg_is_refused(tmp_path, content, found):

@@ -11,6 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolo_subbatch.darknet.label_faults import label_fault, summary
+from yolo_subbatch.darknet.textfile import (
+    bare,
+    find_file,
+    lines_of,
+    read_text,
+    without_comment,
+)
 from yolo_subbatch.errors import DataError, LabelsError
 
 KNOWN_KEYS = ("classes", "train", "valid", "test", "names")
@@ -31,6 +38,7 @@ class DataFile:
     test: Path | None
     names: tuple[str, ...]
     unused: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def read_data(path: str | Path, needed: Sequence[str] = LISTS) -> DataFile:
@@ -49,13 +57,14 @@ def read_data(path: str | Path, needed: Sequence[str] = LISTS) -> DataFile:
     entries = _entries(file)
     unused = tuple(key for key in entries if key not in KNOWN_KEYS)
     for key in unused:
-        near = difflib.get_close_matches(key, KNOWN_KEYS, 1, CLOSE)
+        near = difflib.get_close_matches(key.lower(), (*KNOWN_KEYS, *OTHER_KEYS), 1, CLOSE)
         if near and key not in OTHER_KEYS:
             raise DataError(f"{file}:{entries[key][1]}: unknown key {key}; did you mean {near[0]}?")
-    classes = _classes(file, entries)
-    lists = {key: _existing(file, key, entries, key in needed) for key in LISTS}
-    names = _names(file, entries, classes)
-    return DataFile(file, classes, lists["train"], lists["valid"], lists["test"], names, unused)
+    warnings: list[str] = []
+    classes = _classes(file, entries, warnings)
+    lists = {key: _existing(file, key, entries, warnings, key in needed) for key in LISTS}
+    names = _names(file, entries, classes, warnings)
+    return DataFile(file, classes, lists["train"], lists["valid"], lists["test"], names, unused, tuple(warnings))
 
 
 def read_options(path: str | Path) -> dict[str, str]:
@@ -73,18 +82,19 @@ def read_data_names(path: str | Path) -> tuple[str, ...]:
     Raises:
         DataError: If it or the names are missing or malformed.
     """
-    entries = _entries(Path(path))
-    return _names(Path(path), entries, _classes(Path(path), entries))
+    file, unsaid = Path(path), list[str]()
+    entries = _entries(file)
+    return _names(file, entries, _classes(file, entries, unsaid), unsaid)
 
 
 def _entries(file: Path) -> dict[str, tuple[str, int]]:
     """Return each key with its value and line; the first of duplicates counts, as in Darknet."""
     entries: dict[str, tuple[str, int]] = {}
-    for number, raw in enumerate(_text(file, "the data file").splitlines(), 1):
-        line = raw.strip()
+    for number, raw in enumerate(lines_of(read_text(file, "the data file", paths=True)), 1):
+        line = bare(raw)
         if not line or line[0] in "#;":
             continue
-        key, equals, value = (part.strip() for part in line.partition("="))
+        key, equals, value = (bare(part) for part in line.partition("="))
         if not equals or not key:
             raise DataError(
                 f"{file}:{number}: '{line[:60]}' is no key = value line; write for example train = train.txt"
@@ -93,50 +103,42 @@ def _entries(file: Path) -> dict[str, tuple[str, int]]:
     return entries
 
 
-def _text(file: Path, what: str) -> str:
-    """Read a text file of any encoding that holds no zero byte."""
-    if file.is_dir():
-        raise DataError(f"{file}: this is a folder; give the file of {what}")
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}); check the path of {what}") from error
-    if b"\0" in data:
-        raise DataError(f"{file}: this is a binary file; give the text file of {what}")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
-def _classes(file: Path, entries: dict[str, tuple[str, int]]) -> int | None:
+def _classes(file: Path, entries: dict[str, tuple[str, int]], warnings: list[str]) -> int | None:
     if "classes" not in entries:
         return None
-    value, line = entries["classes"]
-    if not value.isdecimal() or int(value) < 1:
+    given, line = entries["classes"]
+    value = without_comment(given)
+    if value != given:
+        warnings.append(f"{file}:{line}: classes={given}: read as {value}; comments have lines of their own in Darknet")
+    if not (value.isascii() and value.isdigit()) or int(value) < 1:
         raise DataError(f"{file}:{line}: classes={value}; give a whole number of at least 1")
     if len(value) > 6:  # what no file of names holds, but would be a list in memory
         raise DataError(f"{file}:{line}: classes={value[:20]}: more than a million; correct the number")
     return int(value)
 
 
-def _existing(file: Path, key: str, entries: dict[str, tuple[str, int]], needed: bool = True) -> Path | None:
+def _existing(
+    file: Path, key: str, entries: dict[str, tuple[str, int]], warnings: list[str], needed: bool = True
+) -> Path | None:
     """Return the file that a key names, or None without the key."""
     if key not in entries:
         return None
     value, line = entries[key]
-    places = [file.parent / value, Path(value)]
-    for place in places:
-        if place.is_file():
-            return place
-    if not needed:
-        return None
-    tried = " and ".join(dict.fromkeys(map(str, places)))
+    found, name = find_file(value, file.parent), without_comment(value)
+    if found is None and name not in ("", value):
+        found = find_file(name, file.parent)
+        if found is not None:
+            warnings.append(f"{file}:{line}: {key}={value}: read as {name}; Darknet takes the comment for a name")
+    if found is not None or not needed:
+        return found
+    tried = " and ".join(dict.fromkeys(map(str, (file.parent / value, Path(value)))))
     raise DataError(f"{file}:{line}: {key}={value}: no such file (tried {tried}); correct the path")
 
 
-def _names(file: Path, entries: dict[str, tuple[str, int]], classes: int | None) -> tuple[str, ...]:
-    source = _existing(file, "names", entries)
+def _names(
+    file: Path, entries: dict[str, tuple[str, int]], classes: int | None, warnings: list[str]
+) -> tuple[str, ...]:
+    source = _existing(file, "names", entries, warnings)
     if source is None:
         if classes is None:
             raise DataError(f"{file}: neither names nor classes; add a line names = obj.names")
@@ -155,7 +157,7 @@ def read_names(path: str | Path) -> tuple[str, ...]:
     Raises:
         DataError: If the file cannot be read or holds no name.
     """
-    lines = [line.strip() for line in _text(Path(path), "the class names").splitlines()]
+    lines = [bare(line) for line in lines_of(read_text(Path(path), "the class names"))]
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
@@ -172,15 +174,12 @@ def read_image_list(path: str | Path) -> list[Path]:
     file = Path(path)
     images: list[Path] = []
     missing: list[tuple[int, str]] = []
-    for number, raw in enumerate(_text(file, "the image list").splitlines(), 1):
-        entry = raw.strip()
-        if not entry:
+    for number, raw in enumerate(lines_of(read_text(file, "the image list", paths=True)), 1):
+        if not bare(raw):
             continue
-        slashes = entry.replace("\\", "/")  # a list that was made on Windows
-        places = (file.parent / entry, Path(entry), file.parent / slashes, Path(slashes))
-        found = next((place for place in places if place.is_file()), None)
+        found = find_file(raw, file.parent)
         if found is None:
-            missing.append((number, entry))
+            missing.append((number, bare(raw)))
         else:
             images.append(found)
     if missing:
@@ -254,7 +253,7 @@ def check_labels(labels: Iterable[Path], classes: int, names_source: str) -> Non
         if mark in _CHECKED:
             continue
         before = len(faults)
-        for number, line in enumerate(_text(label, "the labels").splitlines(), 1):
+        for number, line in enumerate(lines_of(read_text(label, "the labels")), 1):
             fault = label_fault(line, classes, names_source)
             if fault is not None:
                 faults.append((f"{label}:{number}", *fault))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from yolo_subbatch.darknet.section_checks import shorten
+from yolo_subbatch.darknet.textfile import columns_of, number_of
 
 TOLERANCE = 1e-3  # labels written with few digits may pass 1 by a little
 A_LITTLE = 2.0  # where all values are above this, they are in another unit
@@ -27,7 +28,7 @@ def label_fault(line: str, classes: int, names_source: str) -> tuple[str, str] |
         classes: How many there are.
         names_source: What says so.
     """
-    columns = line.split()
+    columns = columns_of(line)
     if not columns:
         return None
     shown = f"'{shorten(' '.join(columns))}'"
@@ -45,7 +46,7 @@ def label_fault(line: str, classes: int, names_source: str) -> tuple[str, str] |
 
 def _number_fault(columns: Sequence[str], shown: str, classes: int, names_source: str) -> tuple[str, str] | None:
     try:
-        number, *values = map(float, columns)
+        number, *values = map(number_of, columns)
     except ValueError:
         named = not _is_number(columns[0]) and all(map(_is_number, columns[1:]))
         advice = f"give the number of the class instead of its name, from 0 to {classes - 1}" if named else COLUMNS
@@ -63,7 +64,7 @@ def _number_fault(columns: Sequence[str], shown: str, classes: int, names_source
 
 def _is_number(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return math.isfinite(number_of(text))
     except ValueError:
         return False
 

@@ -190,7 +190,8 @@ def run_map(settings: MapSettings) -> dict[str, Any]:
         mean, strict = document["coco"]["map50"], document["coco"]["map"]
         print(f"\n COCO's method (Ultralytics): mAP50 = {mean:.6f}, mAP50-95 = {strict:.6f}")
     if settings.json:
-        Path(settings.json).write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+        text = json.dumps(document, indent=1, ensure_ascii=False)
+        Path(settings.json).write_bytes(text.encode("utf-8", "surrogateescape"))
     return document
 
 

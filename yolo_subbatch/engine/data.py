@@ -7,8 +7,8 @@ transformation a training image gets.
 from __future__ import annotations
 
 import random
+from copy import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ from torch import Tensor
 from ultralytics.data.augment import Compose, CutMix, Format, LetterBox
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils.instance import Instances
-from ultralytics.utils.patches import imread
 
 from yolo_subbatch.darknet.augment import Augmentation, Sample, letterbox, sample, stretch
-from yolo_subbatch.darknet.datafile import label_path
+from yolo_subbatch.darknet.channels import OPACITY
 from yolo_subbatch.darknet.mixing import CHANCE, PARTNERS, draw_cut, mixup, mosaic
-from yolo_subbatch.errors import DataError
+from yolo_subbatch.engine.channels import brought_to, check_bands, flag_of, read_image
+from yolo_subbatch.engine.pictures import AnyPicture
 
 
 class DarknetTransform:
@@ -97,7 +97,7 @@ class FullFrame:
         self.size, self.mode = size, mode
 
     def image(self, image: np.ndarray) -> tuple[np.ndarray, tuple[float, float], tuple[float, float]]:
-        """Return the image ``(height, width, 3)``, the scales and the pads, each as x, y."""
+        """Return the image ``(height, width, C)``, the scales and the pads, each as x, y."""
         fit = letterbox(image, self.size, 127) if self.mode == "darknet" else stretch(image, self.size)
         result, (scale_x, scale_y, pad_x, pad_y) = fit
         return result, (scale_x, scale_y), (pad_x, pad_y)
@@ -122,7 +122,7 @@ class FullFrame:
         return labels
 
 
-class DarknetDataset(YOLODataset):
+class DarknetDataset(AnyPicture, YOLODataset):
     """Ultralytics' data set with Darknet's label places and, in training, Darknet's augmentation.
 
     Args:
@@ -143,30 +143,33 @@ class DarknetDataset(YOLODataset):
         super().__init__(*args, **kwargs)
 
     def load_image(self, i: int, *args: Any, **kwargs: Any) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]]:
-        """Read image ``i``, ``(H, W, 3)``: unreduced for Darknet's augmentation, which crops and scales in one go."""
+        """Read image ``i``, ``(H, W, C)``: unreduced for Darknet's augmentation, which crops and scales in one go."""
         if not self.augment or self.augmentation is None or self.cache:
-            loaded: tuple[np.ndarray, tuple[int, int], tuple[int, int]] = super().load_image(i, *args, **kwargs)
-            return loaded
-        image = imread(self.im_files[i], flags=self.cv2_flag)
+            reader = self
+            flag = flag_of(self.im_files[i], self.channels)
+            if flag != self.cv2_flag:
+                reader = copy(self)  # other threads read other files
+                reader.cv2_flag = flag
+            image, *sizes = super(DarknetDataset, reader).load_image(i, *args, **kwargs)
+            return brought_to(image, self.channels, self.im_files[i]), *sizes
+        image = read_image(self.im_files[i], self.channels)
         if image is None:
             raise FileNotFoundError(self.im_files[i])
         return image, image.shape[:2], image.shape[:2]
 
-    def get_label_files(self) -> list[str]:
-        """Return the label file of each image: Ultralytics' place, pjreddie's, or beside the image."""
-        self.label_files = [str(label_path(Path(image))) for image in self.im_files]
-        return self.label_files
+    def cache_images_to_disk(self, i: int) -> None:
+        """Keep image ``i`` beside its file, with the network's channels."""
+        if self.channels != OPACITY:
+            super().cache_images_to_disk(i)
+            return
+        image = read_image(self.im_files[i], self.channels)
+        if image is not None and not self.npy_files[i].exists():
+            np.save(self.npy_files[i], image, allow_pickle=False)
 
     def get_labels(self) -> list[dict[str, Any]]:
-        """Read the labels of the images that can be read."""
-        try:
-            labels: list[dict[str, Any]] = super().get_labels()
-        except RuntimeError as error:
-            if "No valid images" not in str(error):
-                raise
-            raise DataError(
-                f"{self.img_path}: none of its images can be read; correct the list or the images"
-            ) from error
+        """Read the labels of the images, which must have the network's channels."""
+        labels = super().get_labels()
+        check_bands(self.im_files, self.channels, str(self.img_path))
         return labels
 
     def build_transforms(self, hyp: Any) -> Compose:

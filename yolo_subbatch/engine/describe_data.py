@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from ultralytics.utils import RANK
 
 from yolo_subbatch.darknet.datafile import check_labels, read_data_names
 from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine.pictures import FROM_DATA
 from yolo_subbatch.errors import DataError, LabelsError, SettingsError, YoloSubbatchError
 from yolo_subbatch.run.data import read_yaml, split_images
 from yolo_subbatch.run.find import YAML
@@ -84,7 +86,7 @@ def _say_unmeasured(fault: str) -> None:
 def _names(source: Path) -> dict[str, Any]:
     """Return the classes, and of a YAML what else is not about images."""
     if source.suffix not in YAML:
-        return {"names": dict(enumerate(read_data_names(source)))}
+        return {"names": dict(enumerate(read_data_names(source))), FROM_DATA: str(source)}
     return {key: value for key, value in read_yaml(source).items() if key not in LEFT_OUT}
 
 
@@ -107,7 +109,7 @@ class _Lists:
             listed = write_names(self.folder.parent, found.absent)
             LOGGER.info(f"{found.line(f'{self.source}: {split}', self.missing, measuring)}; {listed}")
         target = self.folder / f"{split}.txt"
-        target.write_text("".join(f"{image.absolute()}\n" for image in found.images), encoding="utf-8")
+        target.write_bytes(b"".join(os.fsencode(image.absolute()) + b"\n" for image in found.images))
         return target.name
 
 

@@ -6,6 +6,7 @@ Source: darknet ``test_detector``, ``validate_detector``, ``validate_detector_re
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -35,6 +36,7 @@ from yolo_subbatch.darknet.datafile import (
 from yolo_subbatch.darknet.hierarchy import TREE_THRESH
 from yolo_subbatch.darknet.labels import read_boxes
 from yolo_subbatch.darknet.region import RegionHead
+from yolo_subbatch.darknet.textfile import bare, find_file, find_folder, without_comment
 from yolo_subbatch.engine.detecting import Detector, Found, suppress_by_objectness
 from yolo_subbatch.engine.evaluate import missing_for
 from yolo_subbatch.errors import DataError, SettingsError
@@ -102,7 +104,8 @@ def run_test(
         print(f"{PICTURE} {'replaced' if replaced else 'written'}")
     if settings.json:
         there = Path(settings.json).is_file()
-        Path(settings.json).write_text(json.dumps(frames, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(frames, indent=1, ensure_ascii=False) + "\n"
+        Path(settings.json).write_bytes(text.encode("utf-8", "surrogateescape"))
         print(f"{settings.json} {'replaced' if there else 'written'}")
 
 
@@ -126,14 +129,16 @@ def names_for(detector: Detector, data: str) -> tuple[str, ...]:
 
 def _asked() -> Iterator[Path]:
     """Yield the images whose names are typed or piped in."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # a name may hold any byte
     while True:
         print("Enter Image Path: ", end="", flush=True)
         line = sys.stdin.readline()
         if not line:
             print()
             return
-        if line.strip():
-            yield Path(line.strip())
+        if bare(line):
+            yield find_file(line.rstrip("\r\n"), Path()) or Path(bare(line))
 
 
 def lines(found: Found, names: Sequence[str], threshold: float, ext_output: bool) -> Iterator[str]:
@@ -235,12 +240,12 @@ def run_valid(settings: ValSettings, out: str | None = None) -> list[Path]:
     options, names = read_options(data), read_data_names(data)
     detector, images = Detector(settings), _valid_images(data)
     class_names(data, detector.classes)
-    form = options.get("eval", "voc")
+    form = without_comment(options.get("eval", "voc"))
     if form == "coco" and len(names) > len(COCO_IDS):
         raise SettingsError(f"{data}: eval=coco has 80 classes, not {len(names)}; use eval=voc")
     if form == "imagenet" and len(names) > IMAGENET:
         raise SettingsError(f"{data}: eval=imagenet has {IMAGENET} classes, not {len(names)}; use eval=voc")
-    folder = Path(options.get("results", "results"))
+    folder = find_folder(options.get("results", "results"), Path())
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -321,7 +326,7 @@ def _written(file: Path) -> Iterator[IO[str]]:
     """Open a result for writing, beside its place: the one of before is replaced when the new one is whole."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with draft.open("w", encoding="utf-8") as stream:
+        with draft.open("w", encoding="utf-8", errors="surrogateescape") as stream:
             yield stream
         if file.is_file():
             print(f"{file} is replaced")

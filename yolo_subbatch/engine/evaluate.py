@@ -11,9 +11,11 @@ from ultralytics.engine.model import Model
 
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine.channels import check_network_data
 from yolo_subbatch.engine.describe_data import ultralytics_yaml
 from yolo_subbatch.engine.inference import DarknetValidator, size_of
 from yolo_subbatch.engine.model import Darknet, DarknetModel, load_darknet_weights
+from yolo_subbatch.engine.pictures import taking_any_picture
 from yolo_subbatch.engine.train import open_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.checks import size_fault
@@ -59,6 +61,9 @@ def run_validation(settings: ValSettings) -> dict[str, float]:
         YoloSubbatchError: If something that the user gave turns out to be unusable.
     """
     model = open_model(settings)
+    if isinstance(model.model, DarknetModel):
+        net = model.model.cfg
+        check_network_data(net.net.channels, settings.model or net.path, settings.data)
     made = RunFolder.create(settings.project, settings.name)
     folder = made.path
     try:
@@ -66,9 +71,10 @@ def run_validation(settings: ValSettings) -> dict[str, float]:
     except YoloSubbatchError:
         made.discard()
         raise
-    metrics = model.val(
-        data=str(data), project=str(folder.parent), name=folder.name, exist_ok=True, **_keywords(settings)
-    )
+    with taking_any_picture():
+        metrics = model.val(
+            data=str(data), project=str(folder.parent), name=folder.name, exist_ok=True, **_keywords(settings)
+        )
     box = metrics.box
     figures = {"map50": box.map50, "map": box.map, "precision": box.mp, "recall": box.mr}
     figures = {name: round(float(value), 6) for name, value in figures.items()}
@@ -86,13 +92,14 @@ def run_validation(settings: ValSettings) -> dict[str, float]:
     return figures
 
 
-def measure_file(file: str, data: str, size: tuple[int, int]) -> tuple[float, float]:
+def measure_file(file: str, data: str, size: tuple[int, int], channels: int = 3) -> tuple[float, float]:
     """Measure an exported file on a data set's validation images, with Ultralytics' own validator.
 
     Args:
         file: The ONNX file.
         data: Darknet ``.data`` or Ultralytics ``.yaml``.
         size: Width and height of its input in pixels.
+        channels: Of its input.
 
     Returns:
         mAP50 and mAP50-95.
@@ -107,6 +114,7 @@ def measure_file(file: str, data: str, size: tuple[int, int]) -> tuple[float, fl
             "verbose": False, "device": "cpu", "workers": 0, "project": folder, "name": "val", "task": "detect",
             "mode": "val", "conf": 0.001,
         })  # fmt: skip
+        validator.channels, validator.network_file = channels, file
         figures = validator(model=file)
     return float(figures["metrics/mAP50(B)"]), float(figures["metrics/mAP50-95(B)"])
 

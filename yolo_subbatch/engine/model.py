@@ -14,8 +14,10 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
 
 from yolo_subbatch.darknet import layers, layers_alexeyab
+from yolo_subbatch.darknet.channels import COLOUR, network_order
 from yolo_subbatch.darknet.gaussian import GaussianHead
 from yolo_subbatch.darknet.hierarchy import Hierarchy
+from yolo_subbatch.darknet.input_weights import HOW, for_channels, load_other_channels
 from yolo_subbatch.darknet.layers import ConvolutionalLayer
 from yolo_subbatch.darknet.loss import Losses, YoloHead
 from yolo_subbatch.darknet.loss_alexeyab import AlexeyabHead
@@ -25,16 +27,21 @@ from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.darknet.sections import SECTION_TYPES, Cfg, Net
 from yolo_subbatch.darknet.shapes import check_detector, largest_stride, with_classes
 from yolo_subbatch.darknet.weights import load_weights, save_weights
-from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine import LOGGER, host
+from yolo_subbatch.engine.asking_again import keys_of
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
+from yolo_subbatch.engine.opening import opened, rename
+from yolo_subbatch.engine.stock import DarknetDescription, share_task_map
 from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.lazy import load
-from yolo_subbatch.run.find import find_cfg
+from yolo_subbatch.run.args_file import overridden
+from yolo_subbatch.run.find import find_cfg, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.listing import recorded_iteration
 from yolo_subbatch.run.resume import run_of
 
 LOSS_NAMES = ("box_loss", "obj_loss", "cls_loss")
+SHOWN_LOSSES = (*LOSS_NAMES, "darknet_loss")
 
 
 class DarknetModel(DetectionModel):
@@ -66,10 +73,18 @@ class DarknetModel(DetectionModel):
         self.nc = cfg.heads[0].classes
         self.names = names or {index: f"class{index}" for index in range(self.nc)}
         self.stride = torch.tensor([head.stride for head in network.heads] + [float(largest_stride(cfg))])
-        self.yaml: dict[str, Any] = {
+        self.yaml: dict[str, Any] = DarknetDescription({
             "darknet": write_cfg(cfg), "flavour": network.flavour, "yaml_file": cfg.path,
             "channels": cfg.net.channels, "nc": self.nc,
-        }  # fmt: skip
+        })  # fmt: skip
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a checkpoint holds: of plain types, where pickle's restrictions hold."""
+        return {**self.__dict__, "yaml": dict(self.yaml)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up what a checkpoint holds."""
+        super().__setstate__({**state, "yaml": DarknetDescription(state["yaml"])})
 
     @property
     def cfg(self) -> Cfg:
@@ -81,14 +96,14 @@ class DarknetModel(DetectionModel):
         self.network.cfg = replace(self.cfg, net=net)
         self.yaml["darknet"] = write_cfg(self.cfg)
 
-    def _predict_once(self, x: Tensor, profile: bool = False, embed: Any = None) -> Any:
+    def _predict_once(self, x: Tensor, *_: Any, **__: Any) -> Any:
         """Return raw maps in training, otherwise ``(B, 4 + classes, N)`` boxes in pixels with scores, and the maps."""
-        maps = self.network(x)
+        maps = self.network(network_order(x))
         if self.training:
             return maps
         return self.network.predictions(maps), maps
 
-    def loss(self, batch: dict[str, Any], preds: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: dict[str, Any], preds: Any = None) -> tuple[Tensor, host.Items]:
         """Return the loss parts as sums over the images, ``(3,)``, and their means per image by name."""
         maps = self.forward(batch["img"]) if preds is None else preds
         maps = maps[1] if isinstance(maps, tuple) else maps
@@ -96,7 +111,7 @@ class DarknetModel(DetectionModel):
         losses: Losses = self.network.loss(maps, truths)
         parts = torch.stack((losses.box, losses.objectness, losses.classes))
         means = torch.cat((parts.detach(), losses.cost.detach()[None])) / len(batch["img"])
-        return parts, dict(zip((*LOSS_NAMES, "darknet_loss"), means.unbind(), strict=True))
+        return parts, host.as_host_wants(dict(zip(SHOWN_LOSSES, means.unbind(), strict=True)))
 
     def init_criterion(self) -> None:
         """Return no criterion: the heads compute the loss."""
@@ -116,9 +131,15 @@ class DarknetModel(DetectionModel):
         return self
 
     def load(self, weights: nn.Module | dict[str, Any], verbose: bool = True) -> None:
-        """Copy every tensor that has the same name and shape."""
+        """Copy every tensor that has the same name and shape; the first layer is fitted to other channels."""
         source = weights["model"] if isinstance(weights, dict) else weights
-        theirs, own = source.float().state_dict(), self.state_dict()
+        theirs, own = dict(source.float().state_dict()), self.state_dict()
+        first = next(iter(own))
+        if first in theirs and theirs[first].shape[2:] == own[first].shape[2:] != ():
+            changed = for_channels(theirs[first], own[first].shape[1])
+            if changed is not None:
+                theirs[first] = changed
+                LOGGER.info(f"the first layer of the weights reads {COLOUR} channels; {HOW[own[first].shape[1]]}")
         fitting = {name: value for name, value in theirs.items() if name in own and value.shape == own[name].shape}
         self.load_state_dict(fitting, strict=False)
         if verbose:
@@ -133,7 +154,14 @@ def load_darknet_weights(cfg: Cfg, weights: str | Path, flavour: str = "auto", p
     """
     model = DarknetModel(cfg, flavour)
     network = model.network
-    header = load_weights(network, weights, partial)
+    try:
+        header = load_weights(network, weights, partial)
+    except WeightsError:
+        other = load_other_channels(network, weights, partial)
+        if other is None:
+            raise
+        header, note = other
+        LOGGER.info(f"{weights}: {note}")
     model.seen, model.iteration = header.seen, recorded_iteration(weights, header.seen)
     if header.layers < len(network.layers):
         LOGGER.info(
@@ -173,28 +201,23 @@ class Darknet(Model):
         verbose: bool = False,
     ) -> None:  # fmt: skip
         self._weights_file, self._flavour = weights, flavour
-        name = str(model)
-        super().__init__(name if name.endswith(".pt") else str(find_cfg(name)), task="detect", verbose=verbose)
+        self._file = Path(model)
+        super().__init__("", task="detect", verbose=verbose)  # which would change the name
 
     def _load(self, weights: str, task: str | None = None) -> None:
         """Load a checkpoint, or build the network of a cfg."""
-        if weights.endswith(".pt"):
-            if self._weights_file is not None:
-                raise SettingsError(f"weights={self._weights_file}: {weights} has its own weights; give one of the two")
-            self._load_checkpoint(weights)
-        else:
-            self._build(weights)
+        if not is_checkpoint(self._file):
+            self._build(str(find_cfg(self._file)))
+            return
+        file = find_checkpoint(self._file)
+        if self._weights_file is not None:
+            raise SettingsError(f"weights={self._weights_file}: {file} has its own weights; give one of the two")
+        self._load_checkpoint(file)
 
-    def _load_checkpoint(self, file: str) -> None:
-        if not Path(file).is_file():
-            raise WeightsError(f"{file}: no such file; give a checkpoint of yolo-subbatch or a .cfg")
-        try:
-            super()._load(file)
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0][:200]
-            raise WeightsError(
-                f"{file}: not a checkpoint that can be loaded ({reason}); give a .pt of a run"
-            ) from error
+    def _load_checkpoint(self, file: Path) -> None:
+        with opened(file) as name:
+            super()._load(name)
+        rename(self, file)
         if not isinstance(self.model, DarknetModel):
             raise WeightsError(
                 f"{file}: holds a {type(self.model).__name__}, not a Darknet network; use ultralytics.YOLO"
@@ -236,9 +259,14 @@ class Darknet(Model):
         """
         from yolo_subbatch.engine.keys import prepare_keywords
 
+        check_trainer(trainer)
+        if keywords.get("cfg"):
+            asked = {key: value for key, value in keys_of(keywords.pop("cfg")).items() if key != "model"}
+            keywords = overridden(asked, keywords)
         if keywords.get("resume"):
             place = self.ckpt_path if keywords["resume"] is True else keywords["resume"]
             before, folder = self.overrides, run_of(place or "").path
+            trainer = trainer or own_trainer(folder)
             self.overrides = {key: before[key] for key in ("model", "task")}  # the size is the run's
             try:
                 metrics = super().train(trainer, **{**keywords, "resume": str(folder)})
@@ -249,6 +277,8 @@ class Darknet(Model):
             return metrics
         if self._flavour != "auto":
             keywords = {"flavour": self._flavour, **keywords}
+        if self._weights_file is not None and self.ckpt_path is None:
+            keywords.setdefault("weights", str(Path(self._weights_file).absolute()))
         metrics = super().train(trainer, **prepare_keywords(keywords))
         self._use_own_size()
         return metrics
@@ -272,14 +302,43 @@ class Darknet(Model):
     @property
     def task_map(self) -> dict[str, dict[str, Any]]:
         """Which classes do what for this kind of model."""
-        from yolo_subbatch.engine.trainer import DarknetTrainer
+        return darknet_task_map()
 
-        return {
-            "detect": {
-                "model": DarknetModel, "trainer": DarknetTrainer, "validator": DarknetValidator,
-                "predictor": DarknetPredictor,
-            }
-        }  # fmt: skip
+
+def check_trainer(trainer: Any) -> None:
+    """Refuse a trainer of Ultralytics' own models for a Darknet network.
+
+    Raises:
+        SettingsError: If it is one.
+    """
+    from yolo_subbatch.engine.trainer import DarknetTrainer
+
+    if isinstance(trainer, type) and not issubclass(trainer, DarknetTrainer):
+        raise SettingsError(
+            f"trainer={trainer.__name__}: trains Ultralytics' own models, not Darknet networks; leave trainer= out, or "
+            "give a subclass of yolo_subbatch.DarknetTrainer"
+        )
+
+
+def own_trainer(folder: Path) -> Any:
+    """Return the trainer of a run that goes on, where it is one of Darknet networks."""
+    from yolo_subbatch.engine import state
+    from yolo_subbatch.engine.trainers import trainer_class
+
+    kept = state.load(state.find_state(folder), peek=True)
+    return trainer_class(kept["host"]) if "darknet" in kept["yaml"] else None
+
+
+def darknet_task_map() -> dict[str, dict[str, Any]]:
+    """Return which classes do what for a Darknet network, as Ultralytics' models ask for it."""
+    from yolo_subbatch.engine.trainer import DarknetTrainer
+
+    return {
+        "detect": {
+            "model": DarknetModel, "trainer": DarknetTrainer, "validator": DarknetValidator,
+            "predictor": DarknetPredictor,
+        }
+    }  # fmt: skip
 
 
 def image_size(cfg: Cfg) -> int | list[int]:
@@ -294,3 +353,4 @@ torch.serialization.add_safe_globals([
     *(each for module in (layers, layers_alexeyab) for each in vars(module).values()
       if isinstance(each, type) and issubclass(each, nn.Module)),
 ])  # fmt: skip
+share_task_map(DarknetModel, darknet_task_map)

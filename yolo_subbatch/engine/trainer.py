@@ -22,12 +22,14 @@ from yolo_subbatch.darknet.schedule import learning_rate
 from yolo_subbatch.darknet.sections import Cfg, most_truths
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.darknet.weights import save_weights, write_atomically
-from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine import LOGGER, host
 from yolo_subbatch.engine.arguments import describe_batch, describe_clip
+from yolo_subbatch.engine.asking_again import with_args_file
+from yolo_subbatch.engine.channels import colour_note, of_data
 from yolo_subbatch.engine.data import padded_truths
-from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, size_of
+from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, for_picture, size_of
 from yolo_subbatch.engine.keys import DARKNET_DEFAULTS, canonical, read_source, with_defaults, with_keys
-from yolo_subbatch.engine.model import DarknetModel, image_size, load_darknet_weights, rebuilt
+from yolo_subbatch.engine.model import SHOWN_LOSSES, DarknetModel, image_size, load_darknet_weights, rebuilt
 from yolo_subbatch.engine.subbatch import SubbatchMixin
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.checks import size_fault
@@ -47,7 +49,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def __init__(
         self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: dict[str, Any] | None = None
     ) -> None:
-        given = self.begin(canonical(dict(overrides or {})))
+        given = self.begin(canonical(with_args_file(overrides or {})))
         # A run that is taken up, or a process of one on several devices, gets complete arguments.
         complete = bool(given.get("complete"))
         self.source = read_source(given) if self.resumed is None else self._own_source(given)
@@ -82,6 +84,10 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
 
     # --- data -------------------------------------------------------------------------------------------------------
 
+    def get_dataset(self) -> dict[str, Any]:
+        """Return the data set, whose images are read as the network takes them."""
+        return of_data(super().get_dataset(), self.source.net.channels, self.source.path)
+
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
         """Build the data set of one split, with Darknet's augmentation for training."""
         training = mode == "train"
@@ -90,6 +96,10 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             fit=self.args.letterbox, stride=largest_stride(self.cfg), training=training,
             augmentation=self.augmentation() if training and self.args.augmentation == "darknet" else None,
         )  # fmt: skip
+
+    def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
+        """Draw a batch of training images with their truths."""
+        super().plot_training_samples(for_picture(batch), ni)
 
     def augmentation(self) -> Augmentation:
         """Return Darknet's augmentation as the cfg and the keys have it; jitter and max are the last head's."""
@@ -169,7 +179,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
 
     def get_validator(self) -> DarknetValidator:
         """Return the validator of the epochs and of the best weights at the end."""
-        self.loss_names = ()
+        self.loss_names = () if host.losses_have_names() else SHOWN_LOSSES
         known = {key: value for key, value in vars(self.args).items() if key not in DARKNET_DEFAULTS}
         own = {"imgsz": image_size(self.cfg), "letterbox": self.args.letterbox}
         return DarknetValidator(
@@ -223,7 +233,9 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             *self.describe_norm(),
         ]  # fmt: skip
         flavour = self.source.flavour_line(self.args.flavour)
-        lines = ("; ".join(said), flavour, plan.note, self.average.note if self.average else "", self._dynamic_line())
+        average = self.average.note if self.average else ""
+        colours = colour_note(self.cfg.net, self.args.given) if self.args.augmentation == "darknet" else ""
+        lines = ("; ".join(said), flavour, plan.note, average, self._dynamic_line(), colours)
         return "\n".join(line for line in lines if line)
 
     def _dynamic_line(self) -> str:
@@ -295,6 +307,16 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             save_weights(self.ema.ema.network, self.wdir / "best.weights", self.seen)
         write_atomically(self.wdir / "model.cfg", write_cfg(network.cfg).encode())
         return saved
+
+    def derived_arguments(self) -> dict[str, Any]:
+        """Return what the cfg says and Ultralytics has another name for."""
+        return {"learning_rate": self.source.net.learning_rate, "decay": self.source.net.decay}
+
+    def host_arguments(self) -> Any:
+        """Return the arguments that Ultralytics knows, with height and width of the network's input."""
+        args = super().host_arguments()
+        args.imgsz = image_size(self.cfg)
+        return args
 
     def save_last_weights(self) -> None:
         """Write the weights of the last update."""

@@ -16,7 +16,7 @@ from ultralytics.utils.torch_utils import strip_optimizer
 
 from yolo_subbatch.darknet.cross_norm import plain_norm
 from yolo_subbatch.darknet.weights import write_atomically
-from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine import LOGGER, host
 from yolo_subbatch.engine.describe_data import MEASURED
 from yolo_subbatch.engine.processes import share
 from yolo_subbatch.engine.shortage import is_shortage, reason_of
@@ -124,9 +124,9 @@ class Validates(Base):
         model, loader = self.ema.ema, self.test_loader
         original, each = model.loss, len(loader) / max(1, len(loader.sampler))
 
-        def loss(batch: dict[str, Any], preds: Any = None) -> tuple[Any, dict[str, Any]]:
+        def loss(batch: dict[str, Any], preds: Any = None) -> tuple[Any, host.Items]:
             total, items = original(batch, preds)
-            return total, {name: value * (len(batch["img"]) * each) for name, value in items.items()}
+            return total, host.scaled(items, len(batch["img"]) * each)
 
         model.loss = loss
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from yolo_subbatch.darknet.datafile import read_options
 from yolo_subbatch.darknet.parser import read_cfg
+from yolo_subbatch.darknet.textfile import find_folder
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.events import RunFinished, RunStarted, Step, last_event
 from yolo_subbatch.run.folder import RunFolder
@@ -131,8 +132,7 @@ def backup_folder(data: str, backup: str) -> Path:
 
     A folder that is nowhere yet is made here, where Darknet would fail.
     """
-    beside = Path(data).parent / backup
-    return beside if not Path(backup).is_dir() and beside.is_dir() else Path(backup)
+    return find_folder(backup, Path(), Path(data).parent)
 
 
 def copy_weights(file: Path, place: Path, seen: int) -> None:

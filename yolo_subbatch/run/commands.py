@@ -31,7 +31,7 @@ class Source:
 class Place:
     """Where a command works and keeps its results."""
 
-    device: str | None = setting(None, "Run", "Device", "cpu or 0; the first GPU if not given.")
+    device: str | None = setting(None, "Run", "Device", "cpu or 0; the first GPU if not given.", compact=True)
     project: str = setting("runs", "Run", "Project", "Folder that holds the results.", kind="folder")
 
 

@@ -16,9 +16,10 @@ from typing import Any
 
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.commands import AnchorsSettings, MapSettings, PredictSettings, ValSettings
+from yolo_subbatch.run.conversion import convert
 from yolo_subbatch.run.darknet_flags import ALL, ANCHORS, DEMO, FLAGS, MAP, RECALL, TEST, TRAIN, VALID, Flag
 from yolo_subbatch.run.settings import TrainSettings
-from yolo_subbatch.run.values import convert, defaults, make, parse_pairs
+from yolo_subbatch.run.values import defaults, make, parse_pairs
 
 Settings = TrainSettings | PredictSettings | ValSettings | MapSettings | AnchorsSettings
 PROGRAM = "yolo-subbatch"
@@ -185,8 +186,8 @@ def _value(flag: Flag, rest: _Words) -> Any:
     if text is None:
         raise SettingsError(f"{flag.name}: has no value; write {flag.name} {flag.value}")
     try:
-        value = convert(flag.name, text, flag.kind)
-        if flag.kind is float and not math.isfinite(value):
+        value: Any = text if flag.kind is str else convert(flag.name, text, flag.kind)
+        if value is None or (flag.kind is float and not math.isfinite(value)):
             raise SettingsError(f"{flag.name} {text}: not a finite number")
         return value
     except SettingsError as error:

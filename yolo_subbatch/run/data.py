@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from yolo_subbatch.darknet.datafile import DataFile, check_labels, read_data, read_data_names, read_image_list
+from yolo_subbatch.darknet.pictures import check_pictures, is_picture
 from yolo_subbatch.errors import DataError, LabelsError, SettingsError
 from yolo_subbatch.run.checks import Problem, attempt, error, warning
 from yolo_subbatch.run.find import YAML, find_data
@@ -23,6 +24,8 @@ IMAGES = frozenset({
 VIDEOS = frozenset({
     ".asf", ".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv",
 })  # fmt: skip
+#: Endings of what stands beside pictures and is none.
+OTHERS = frozenset({".txt", ".json", ".xml", ".csv", ".yaml", ".yml", ".npy", ".cache", ".data", ".names", ".md"})
 OF_DETECTOR = frozenset({"backup", "eval", "results"})  # keys of a .data file that Darknet's own commands use
 KEYS = {"train": "train", "val": "valid", "test": "test"}  # a split's key in a .data file
 
@@ -91,14 +94,19 @@ def _check_description(path: Path, problems: list[Problem]) -> None:
     if path.suffix in YAML:
         class_count(path, read_yaml(path))
         return
-    unused = [key for key in read_data(path, needed=()).unused if key not in OF_DETECTOR]
+    file = read_data(path, needed=())
+    problems += [warning("data", text) for text in file.warnings]
+    unused = [key for key in file.unused if key not in OF_DETECTOR]
     if unused:
         problems.append(warning("data", f"{path}: not used: {', '.join(unused)}"))
 
 
 def _check_darknet(path: Path, split: str, look: LabelCheck) -> None:
     file = read_data(path, needed=(KEYS[split],))
-    look(read_image_list(_list_of(file, KEYS[split])), split, len(file.names), path)
+    source = _list_of(file, KEYS[split])
+    images = read_image_list(source)
+    check_pictures(images, source)
+    look(images, split, len(file.names), path)
 
 
 def _check_yaml(path: Path, split: str, look: LabelCheck) -> None:
@@ -205,7 +213,26 @@ def _images_of(path: Path, split: str, place: Path) -> list[Path]:
         return read_image_list(place)
     if not place.is_dir():
         raise DataError(f"{path}: {split}: {place} does not exist; correct the path")
-    images = sorted(each for each in place.rglob("*") if each.suffix.lower() in IMAGES)
+    images = pictures_in(place, deep=True)
     if not images:
         raise DataError(f"{path}: {split}: no image in {place}; correct the path")
     return images
+
+
+def pictures_in(folder: Path, deep: bool = False, also: frozenset[str] = frozenset()) -> list[Path]:
+    """Return the pictures in a folder, sorted: files whose name says so, and others whose content does.
+
+    Args:
+        folder: The folder; names that begin with a dot are left out.
+        deep: Folders in it too.
+        also: Endings of other files that are wanted.
+    """
+    files = folder.rglob("*") if deep else folder.iterdir()
+    return sorted(file for file in files if _is_wanted(file, folder, also))
+
+
+def _is_wanted(file: Path, folder: Path, also: frozenset[str]) -> bool:
+    ending = file.suffix.lower()
+    if any(part.startswith(".") for part in file.relative_to(folder).parts) or ending in OTHERS:
+        return False
+    return (ending in IMAGES | also or is_picture(file)) and file.is_file()

@@ -16,6 +16,10 @@ from typing import Any
 
 from yolo_subbatch.errors import SettingsError, WeightsError
 
+#: The oldest release that the tests pass with, and the first that they say nothing about; pyproject.toml has the same.
+OLDEST, BEYOND = (8, 4, 13), (8, 5)
+REQUIREMENT = "ultralytics>=8.4.13,<8.5"
+INSTALL = f'pip install "{REQUIREMENT}"'
 #: Ultralytics' own rule: keys that are a share or a probability, from 0 to 1.
 FRACTIONS = frozenset({
     "bgr", "cls_pw", "conf", "copy_paste", "cutmix", "dlam", "dropout", "erasing", "fliplr", "flipud", "hsv_h", "hsv_s",
@@ -33,7 +37,12 @@ NOT_TRAINING = frozenset({
 #: Keys under those headings that validation during a training uses.
 USED_ALL_THE_SAME = frozenset({"agnostic_nms", "augment", "classes", "save_conf", "save_txt", "visualize"})
 #: Published checkpoints, which Ultralytics downloads by name.
-PUBLISHED = re.compile(r"(yolo|rtdetr|sam|mobile_sam|FastSAM)[\w.-]*\.pt", re.IGNORECASE)
+PUBLISHED = re.compile(
+    r"(yolov3(-spp|-tiny)?u|yolov5[nsmlx]6?u?|yolov8[nsmlx](-[\w-]+)?|yolov9[tsmce](-seg)?|yolov10[nsmblx]"
+    r"|yolo\d\d[nsmlx](-[\w-]+)?|yoloe-\w+(-[\w-]+)?|yolo_nas_[sml]|rtdetr-[lx]|sam[\d.]*_[blst]|mobile_sam"
+    r"|FastSAM-[sx])\.pt",
+    re.IGNORECASE,
+)
 #: Endings of a model's name whose labels hold more than boxes.
 OTHER_TASKS = ("-seg", "-pose", "-obb", "-cls", "-depth", "-sem")
 CLOSE = 0.6  # difflib ratio from which a known word is offered instead of an unknown one
@@ -49,8 +58,37 @@ def folder() -> Path:
     """
     found = importlib.util.find_spec("ultralytics")
     if found is None or not found.submodule_search_locations:
-        raise SettingsError("ultralytics: not installed; install it with pip install 'ultralytics>=8.4,<8.5'")
+        raise SettingsError(f"ultralytics: not installed; {INSTALL}")
     return Path(found.submodule_search_locations[0])
+
+
+@cache
+def release() -> str:
+    """Return the number of the installed release as it is written, such as ``8.4.190``."""
+    found = re.search(r"""^__version__ = ["']([^"']+)""", (folder() / "__init__.py").read_text("utf-8"), re.MULTILINE)
+    return found[1] if found else "0"
+
+
+def version() -> tuple[int, ...]:
+    """Return the number of the installed release, to be compared."""
+    return tuple(int(each) for each in re.findall(r"\d+", release())[:3])
+
+
+def check_version() -> str | None:
+    """Look whether the installed release is one that this program works with.
+
+    Returns:
+        A warning where it is newer than those that were tried, else None.
+
+    Raises:
+        SettingsError: If it is missing or too old.
+    """
+    if version() < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise SettingsError(f"ultralytics {release()}: too old, {oldest} is the oldest that works; {INSTALL}")
+    if version() < BEYOND:
+        return None
+    return f"ultralytics {release()}: newer than what this program was tried with; if something fails, {INSTALL}"
 
 
 @cache
@@ -63,6 +101,15 @@ def training_keys() -> dict[str, Any]:
     headed = zip(parts[1::2], parts[2::2], strict=True)
     others = {key for heading, keys in headed if heading in NOT_TRAINING for key in yaml.safe_load(keys)}
     return {key: value for key, value in yaml.safe_load(text).items() if key not in others - USED_ALL_THE_SAME}
+
+
+def limits(key: str) -> dict[str, float]:
+    """Return the bounds that Ultralytics sets to a number: ``min``, ``max``, ``above``."""
+    if key in ABOVE_ZERO:
+        return {"above": 0}
+    if key in LEAST:
+        return {"min": LEAST[key]}
+    return {"min": 0, "max": 1} if key in FRACTIONS else {}
 
 
 def find_model(name: str) -> Path | None:

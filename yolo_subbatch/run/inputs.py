@@ -16,6 +16,7 @@ from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.shapes import check_detector, layer_table
 from yolo_subbatch.errors import CfgError, DataError
 from yolo_subbatch.run import host
+from yolo_subbatch.run.channels import check_channels
 from yolo_subbatch.run.checks import (
     Problem,
     attempt,
@@ -42,7 +43,7 @@ from yolo_subbatch.run.commands import (
     ValSettings,
 )
 from yolo_subbatch.run.data import IMAGES, VIDEOS, check_data, data_names
-from yolo_subbatch.run.find import YAML, find_cfg, find_data
+from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, find_data, is_checkpoint
 from yolo_subbatch.run.label_lists import MissingLabels
 from yolo_subbatch.run.resume import run_of
 
@@ -62,6 +63,7 @@ def check_val(settings: ValSettings, labels: bool = True) -> ValSettings:
     """
     problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
     problems += check_data(settings.data, (settings.split,), labels, _missing(settings))
+    problems += _check_channels(settings)
     _report(problems)
     found = find_data(settings.data)
     if found is None and settings.split == "test":
@@ -91,6 +93,7 @@ def check_map(settings: MapSettings) -> MapSettings:
     if settings.points == 1:
         problems.append(error("points", "points=1: one recall is no curve; use 0, 11 or 101"))
     problems += check_data(settings.data, (settings.split,), missing=_missing(settings))
+    problems += _check_channels(settings)
     _report(problems)
     found = find_data(settings.data)
     return replace(_with_cfg(settings), data=None if found is None else str(found))
@@ -320,7 +323,8 @@ def _check_network(settings: Source) -> list[Problem]:
         if not settings.weights and not settings.model:
             problems.append(error("weights", f"weights: not given; cfg={settings.cfg} needs its trained weights"))
     elif settings.model:
-        attempt("model", problems, lambda: _check_checkpoint(settings.model or ""))
+        may_come = isinstance(settings, (ValSettings, PredictSettings))
+        attempt("model", problems, lambda: _check_checkpoint(settings.model or "", may_come))
     return problems
 
 
@@ -330,20 +334,27 @@ def _check_cfg(name: str | None) -> None:
     layer_table(cfg)
 
 
-def _check_checkpoint(name: str) -> None:
+def _check_channels(settings: ValSettings | MapSettings) -> Iterator[Problem]:
+    if settings.cfg:  # what a checkpoint takes is known when it is loaded
+        yield from check_channels(settings.cfg, settings.data)
+
+
+def _check_checkpoint(name: str, may_come: bool) -> None:
+    """Check a checkpoint; ``may_come``: Ultralytics may download it, where it publishes a network of that name."""
     path = Path(name)
-    if path.is_dir():
-        raise DataError(f"model={name}: this is a folder; give the .pt file inside it")
-    if path.suffix == ".cfg":
+    if path.suffix == ".cfg" and not is_checkpoint(path):
         raise CfgError(f"model={name}: a Darknet cfg; give it as cfg= with weights=")
-    if path.is_file():
-        host.is_darknet_checkpoint(path)
-    elif path.parent != Path() or not host.PUBLISHED.fullmatch(path.name):
-        raise DataError(f"model={name}: no such file; give the checkpoint of a run, for example weights/best.pt in it")
+    if may_come and not path.exists() and path.parent == Path() and host.PUBLISHED.fullmatch(path.name):
+        return
+    host.is_darknet_checkpoint(find_checkpoint(name, "model="))
 
 
 def _with_cfg(settings: Named) -> Named:
-    return replace(settings, cfg=str(find_cfg(settings.cfg))) if settings.cfg else settings
+    """Return settings with the path of their cfg, and of their checkpoint where there is one."""
+    if settings.cfg:
+        return replace(settings, cfg=str(find_cfg(settings.cfg)))
+    may_come = isinstance(settings, (ValSettings, PredictSettings)) and not Path(settings.model or "").exists()
+    return settings if may_come else replace(settings, model=str(find_checkpoint(settings.model or "", "model=")))
 
 
 def _check_media(source: str | None) -> None:

@@ -6,11 +6,13 @@ Source: AlexeyAB/darknet ``read_boxes`` and ``fill_truth_detection`` in src/data
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from yolo_subbatch.darknet.datafile import find_labels
+from yolo_subbatch.darknet.textfile import lines_of, read_text
 from yolo_subbatch.errors import DataError, LabelsError
 from yolo_subbatch.run.find import short_path
 
@@ -79,10 +81,9 @@ def labelled(images: Sequence[Path], missing: MissingLabels, measuring: bool) ->
 def write_names(place: Path, images: Iterable[Path]) -> str:
     """Add the names of images without label files to the list in a run's folder; return what to say of it."""
     file = place / LIST
-    before = set(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else set()
-    names = [str(image) for image in images if str(image) not in before]
-    with file.open("a", encoding="utf-8") as stream:
-        stream.writelines(f"{name}\n" for name in names)
+    before = set(lines_of(read_text(file, "the missing labels", paths=True))) if file.is_file() else set()
+    with file.open("ab") as stream:
+        stream.writelines(os.fsencode(image) + b"\n" for image in images if str(image) not in before)
     return f"their names are in {short_path(file)}"
 
 
@@ -96,7 +97,7 @@ def write_list(lines: Sequence[str]) -> str:
         number += 1
     replaced = file.is_file()
     try:
-        file.write_text("\n".join([MARK, *lines, ""]), encoding="utf-8")
+        file.write_bytes("\n".join([MARK, *lines, ""]).encode(errors="surrogateescape"))
     except OSError as error:
         return f"{file} cannot be written here ({error.strerror})"
     return f"all are in {file}" + (", which is replaced" if replaced else "")
