@@ -27,6 +27,7 @@ ALLOWED = {
         "darknet.shapes",
         "darknet.plan",
         "darknet.report",
+        "darknet.weights_header",
     },
     "engine": {"darknet", "run", "shapes"},
     "cfg": set(),
@@ -41,7 +42,7 @@ FORBIDDEN = {
     "gui": {"torch", "ultralytics"},
     "export": {"PySide6", "pyqtgraph"},
 }
-WITHOUT_TORCH = ("sections", "parser", "schedule", "datafile", "shapes", "plan", "report")
+WITHOUT_TORCH = ("sections", "parser", "schedule", "datafile", "shapes", "plan", "report", "weights_header", "explicit")
 
 
 def modules(package: str) -> list[Path]:

@@ -121,6 +121,8 @@ class DarknetModel(DetectionModel):
         theirs, own = source.float().state_dict(), self.state_dict()
         fitting = {name: value for name, value in theirs.items() if name in own and value.shape == own[name].shape}
         self.load_state_dict(fitting, strict=False)
+        if isinstance(source, DarknetModel):
+            self.network.weights_version = source.network.weights_version
         if verbose:
             LOGGER.info(f"Transferred {len(fitting)}/{len(own)} items from pretrained weights")
 
