@@ -29,6 +29,7 @@ ALLOWED = {
         "darknet.report",
         "darknet.textfile",
         "darknet.pictures",
+        "darknet.weights_header",
     },
     "engine": {"darknet", "run", "shapes"},
     "cfg": set(),
@@ -45,6 +46,7 @@ FORBIDDEN = {
 }
 WITHOUT_TORCH = (
     "sections", "parser", "schedule", "datafile", "shapes", "plan", "report", "textfile", "pictures", "label_faults",
+    "weights_header", "explicit",
 )  # fmt: skip
 
 
