@@ -1266,7 +1266,7 @@ def items_of(source: str, channels: int = COLOUR) -> Iterator[Item]:
                 yield from frames_of(path)
             else:
                 yield Item(path, functools.partial(read_image, path, channels))
-        except InferError as error:
+        except InferError as error:  # noqa: PERF203  (each file may fail)
             if len(files) == 1:
                 raise
             # As an image that cannot be read: the others are not lost.

@@ -30,6 +30,7 @@ ALLOWED = {
         "darknet.textfile",
         "darknet.pictures",
         "darknet.weights_header",
+        "darknet.weights_kinds",
     },
     "engine": {"darknet", "run", "shapes"},
     "cfg": set(),
@@ -46,7 +47,7 @@ FORBIDDEN = {
 }
 WITHOUT_TORCH = (
     "sections", "parser", "schedule", "datafile", "shapes", "plan", "report", "textfile", "pictures", "label_faults",
-    "weights_header", "explicit",
+    "weights_header", "weights_kinds", "explicit",
 )  # fmt: skip
 
 

@@ -324,6 +324,55 @@ def test_names_of_images_may_be_piped_in(place: Path) -> None:
     assert [each["frame_id"] for each in json.loads((place / "two.json").read_text())] == [1, 2]
 
 
+def test_an_image_or_a_list_needs_no_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("detect", *NET[1:], "shapes/images/val/00000.jpg", "-thresh", ".1") == 0
+    found = capsys.readouterr().out
+    assert "class1: " in found
+    assert run("detector", "test", *NET, "shapes/val.txt", "-thresh", ".1") == 0
+    listed = capsys.readouterr().out
+    assert [line.partition(":")[0] for line in listed.splitlines() if "Predicted in" in line] == [
+        f"shapes/images/val/{index:05}.jpg" for index in range(4)
+    ]
+
+
+def test_a_video_is_looked_at_frame_by_frame(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    frames = [cv2.imread(str(file)) for file in sorted(Path("shapes/images/val").iterdir())]
+    video = cv2.VideoWriter("v.avi", cv2.VideoWriter.fourcc(*"MJPG"), 12, frames[0].shape[1::-1])
+    for each in frames:
+        video.write(each)
+    video.release()
+    flags = ["-thresh", ".1", "-out_filename", f"{tmp_path}/out.mp4", "-prefix", f"{tmp_path}/f"]
+    assert run("detector", "demo", *NET, "v.avi", *flags, "-json_file_output", f"{tmp_path}/v.json") == 0
+    assert capsys.readouterr().out.count("Objects:") == 4
+    capture = cv2.VideoCapture(f"{tmp_path}/out.mp4")
+    assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (4, 12)
+    assert sorted(each.name for each in tmp_path.glob("f_*")) == [f"f_{index:08}.jpg" for index in range(4)]
+    (first, *_) = json.loads((tmp_path / "v.json").read_text())
+    assert first["frame_id"] == 1
+    assert first["objects"][0]["name"] in {"circle", "square", "triangle"}
+    assert run("detector", "demo", *NET, "v.avi") == 0
+    assert Path("predictions.avi").is_file(), "without a screen it is written"
+    assert run("detector", "demo", *NET, "none.avi") == 2
+    Path("text.avi").write_text("no video")
+    assert run("detector", "demo", *NET, "text.avi") == 2
+    assert "text.avi: cannot be opened" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["-gpus", "-i"])
+def test_a_gpu_that_is_not_there_is_named_with_its_flag(
+    here: Path, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("test", "train"):
+        assert cli.main(["detector", command, *NET, flag, "97"]) == 2
+        error = capsys.readouterr().err
+        assert f"{flag} 97: " in error
+        assert "give -nogpu" in error
+
+
 def test_only_the_names_of_the_data_are_needed(place: Path, here: Path) -> None:
     """The lists of a downloaded .data are often on another's disk."""
     (place / "far.data").write_text("classes=3\ntrain=/none/train.txt\nvalid=/none/v.txt\nnames=shapes/shapes.names\n")

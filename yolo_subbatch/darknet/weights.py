@@ -26,6 +26,7 @@ from yolo_subbatch.darknet.section_checks import shorten
 from yolo_subbatch.darknet.sections import Convolutional
 from yolo_subbatch.darknet.weights_header import LONGEST_HEADER, WRITTEN, read_header, written_header
 from yolo_subbatch.darknet.weights_header import Header as Header
+from yolo_subbatch.darknet.weights_kinds import explain_size
 from yolo_subbatch.errors import WeightsError
 
 WeightsFile = str | Path | BinaryIO
@@ -98,7 +99,9 @@ def load_weights(network: Network, file: WeightsFile, partial: bool = False) -> 
             whole = found == 0 and (len(data) - header.size) % 4 == 0 and position > 0
             if partial and whole:
                 break
-            raise WeightsError(_too_short(network, name, index, found, needed, whole))
+            known = None if whole else explain_size(network.cfg, len(data) - header.size)
+            text = f"{name}: {known}" if known else _too_short(network, name, index, found, needed, whole)
+            raise WeightsError(text)
         for array in arrays:
             part = torch.from_numpy(floats[position : position + array.numel()].copy())
             transposed = header.transposed and array.dim() == 2  # only [connected] has matrices
@@ -109,8 +112,11 @@ def load_weights(network: Network, file: WeightsFile, partial: bool = False) -> 
     else:
         covered = len(network.layers)
         if header.size + 4 * position != size:
+            known = explain_size(network.cfg, size - header.size)
             raise WeightsError(
-                f"{name}: {size} bytes, but {network.cfg.path} describes {header.size + 4 * position}; "
+                f"{name}: {known}"
+                if known
+                else f"{name}: {size} bytes, but {network.cfg.path} describes {header.size + 4 * position}; "
                 "give the cfg that the weights were trained with (check classes and filters)"
             )
     with torch.no_grad():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from yolo_subbatch.darknet.weights_kinds import foreign_file
 from yolo_subbatch.errors import WeightsError
 
 LONGEST_HEADER = 20  # bytes
@@ -62,12 +63,17 @@ def read_header(data: bytes, name: str = "weights") -> Header:
     """
     if not data:
         raise WeightsError(f"{name}: the file is empty; give a Darknet .weights file")
+    known = foreign_file(data) if len(data) < 16 else None
+    if known:
+        raise WeightsError(f"{name}: this is {known}")
     if len(data) < 16:
         raise WeightsError(f"{name}: only {len(data)} bytes, less than a header; the file is cut off")
     major, minor, revision = struct.unpack("<3i", data[:12])
     header = Header(major, minor, revision, seen=0)
     if min(header.major, header.minor, header.revision) < 0 or header.major > 100_000 or header.minor > 100_000:
-        raise WeightsError(f"{name}: does not start with a Darknet version; give a Darknet .weights file")
+        known = foreign_file(data)
+        found = f"this is {known}" if known else "does not start with a Darknet version; give a Darknet .weights file"
+        raise WeightsError(f"{name}: {found}")
     if len(data) < header.size:
         raise WeightsError(f"{name}: only {len(data)} bytes, less than a header; the file is cut off")
     (seen,) = struct.unpack("<Q" if header.size == 20 else "<I", data[12 : header.size])

@@ -17,11 +17,12 @@ import torch
 
 from yolo_subbatch.darknet.boxes import box_iou
 from yolo_subbatch.darknet.labels import read_boxes
-from yolo_subbatch.engine.detecting import Detector, Found, check_classes
+from yolo_subbatch.engine.detecting import Detector, Found
 from yolo_subbatch.engine.evaluate import missing_for, run_validation
 from yolo_subbatch.errors import DataError
+from yolo_subbatch.run.class_names import class_names
 from yolo_subbatch.run.commands import MapSettings, ValSettings
-from yolo_subbatch.run.data import data_names, split_images
+from yolo_subbatch.run.data import split_images
 from yolo_subbatch.run.label_lists import labelled, write_list
 
 THRESHOLD = 0.005  # of objectness and of a class's score, as in Darknet
@@ -168,8 +169,8 @@ def run_map(settings: MapSettings) -> dict[str, Any]:
         YoloSubbatchError: If something that the user gave turns out to be unusable.
     """
     data = settings.data or ""
-    detector, names = Detector(settings), data_names(Path(data))
-    check_classes(detector, names, data)
+    detector = Detector(settings)
+    names = class_names(data, detector.classes).names
     images: Sequence[Path] = split_images(Path(data), settings.split)
     if not images:
         raise DataError(f"{data}: its images are where only Ultralytics looks; give a Darknet .data")

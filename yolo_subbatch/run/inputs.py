@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from yolo_subbatch.darknet.datafile import read_data_names
+from yolo_subbatch.darknet.datafile import read_image_list
 from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.shapes import check_detector, layer_table
 from yolo_subbatch.errors import CfgError, DataError
@@ -42,12 +42,13 @@ from yolo_subbatch.run.commands import (
     Source,
     ValSettings,
 )
-from yolo_subbatch.run.data import IMAGES, VIDEOS, check_data
+from yolo_subbatch.run.data import IMAGES, VIDEOS, check_data, data_names
 from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, find_data, is_checkpoint
 from yolo_subbatch.run.label_lists import MissingLabels
 from yolo_subbatch.run.resume import run_of
 
 Named = TypeVar("Named", bound=Source)
+LISTS_OF_IMAGES = frozenset({".txt", ".list"})
 
 
 def check_val(settings: ValSettings, labels: bool = True) -> ValSettings:
@@ -166,10 +167,37 @@ def check_test(settings: PredictSettings, data: str) -> PredictSettings:
         YoloSubbatchError: With everything that is wrong.
     """
     problems = [*_check_network(settings), *check_place(settings), *check_output("out", settings.json)]
-    attempt("data", problems, lambda: read_data_names(data))
+    if data:
+        attempt("data", problems, lambda: data_names(Path(data)))
     if settings.source is not None and not Path(settings.source).is_file():
         text = f"{settings.source}: no such image; give a file, or leave it out to type or pipe names"
         problems.append(error("source", text))
+    elif is_list(settings.source):
+        attempt("source", problems, lambda: read_image_list(settings.source or ""))
+    _report(problems)
+    return _with_cfg(settings)
+
+
+def is_list(source: str | None) -> bool:
+    """Tell whether a source of images is a list of them."""
+    return source is not None and Path(source).suffix.lower() in LISTS_OF_IMAGES
+
+
+def check_video(settings: PredictSettings, data: str, out: str | None) -> PredictSettings:
+    """Return the settings of Darknet's ``detector demo``; addresses and cameras are the engine's to open.
+
+    Raises:
+        YoloSubbatchError: With everything that is wrong.
+    """
+    problems = [
+        *_check_network(settings), *check_place(settings), *check_output("-json_file_output", settings.json),
+        *check_output("-out_filename", out),
+    ]  # fmt: skip
+    if data:
+        attempt("data", problems, lambda: data_names(Path(data)))
+    source = settings.source or ""
+    if "://" not in source and not source.isdecimal() and not Path(source).is_file():
+        problems.append(error("source", f"{source}: no such video; give a file, or -c 0 for a camera"))
     _report(problems)
     return _with_cfg(settings)
 
