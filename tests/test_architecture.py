@@ -27,9 +27,10 @@ ALLOWED = {
         "darknet.shapes",
         "darknet.plan",
         "darknet.report",
-        "darknet.weights_kinds",
         "darknet.textfile",
         "darknet.pictures",
+        "darknet.weights_header",
+        "darknet.weights_kinds",
     },
     "engine": {"darknet", "run", "shapes"},
     "cfg": set(),
@@ -46,7 +47,7 @@ FORBIDDEN = {
 }
 WITHOUT_TORCH = (
     "sections", "parser", "schedule", "datafile", "shapes", "plan", "report", "textfile", "pictures", "label_faults",
-    "weights_kinds",
+    "weights_header", "weights_kinds", "explicit",
 )  # fmt: skip
 
 

@@ -19,12 +19,13 @@ import torch
 
 from tests.conftest import golden
 from tests.engine.conftest import cfg_text
+from tests.third_programs import opencv4
 from yolo_subbatch import cli
 from yolo_subbatch.darknet import Network, load_weights, read_cfg, save_weights
 from yolo_subbatch.darknet.datafile import check_labels
 from yolo_subbatch.darknet.parser import write_cfg
 from yolo_subbatch.darknet.shapes import with_classes
-from yolo_subbatch.darknet.weights import read_header
+from yolo_subbatch.darknet.weights_header import read_header
 from yolo_subbatch.engine.backup import KeepsBackup
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.run import backup
@@ -222,7 +223,11 @@ def test_rebuilt_heads_come_with_their_cfg(here: Path, capsys: pytest.CaptureFix
     Path("shapes/five.data").write_text(Path("shapes/shapes.data").read_text().replace("= backup", "= fives"))
     assert run("detector", "train", "shapes/five.data", "five.cfg", "name=fives", "plots=False") == 0
     assert "fives/five_rebuilt.cfg written: the cfg that fits these weights" in capsys.readouterr().out
-    load_weights(Network(read_cfg("fives/five_rebuilt.cfg")), "fives/five_final.weights")
+    network = Network(read_cfg("fives/five_rebuilt.cfg"))
+    load_weights(network, "fives/five_final.weights")
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    (outputs,) = opencv4.run((Path("fives/five_rebuilt.cfg"), Path("fives/five_final.weights"), image.numpy()))
+    opencv4.assert_same(network, image, outputs)
 
 
 def test_a_backup_that_is_no_folder_is_refused_before_the_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -203,7 +203,8 @@ def run_partial(settings: PartialSettings) -> None:
     """
     from yolo_subbatch.darknet.network import Network
     from yolo_subbatch.darknet.parser import read_cfg
-    from yolo_subbatch.darknet.weights import darknet_order, load_weights, read_header, save_weights
+    from yolo_subbatch.darknet.weights import darknet_order, load_weights, save_weights
+    from yolo_subbatch.darknet.weights_header import read_header
 
     stop, target = settings.layers or 0, settings.to or ""
     network = Network(read_cfg(settings.cfg or ""))

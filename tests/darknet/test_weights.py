@@ -14,7 +14,7 @@ import torch
 from tests.conftest import golden
 from yolo_subbatch.darknet import Header, Network, load_weights, parse_cfg, save_weights
 from yolo_subbatch.darknet.report import weights_bytes
-from yolo_subbatch.darknet.weights import read_header
+from yolo_subbatch.darknet.weights_header import read_header
 from yolo_subbatch.errors import WeightsError
 
 NET = "[net]\nwidth=16\nheight=16\nchannels=3\n"
@@ -73,7 +73,8 @@ def saved(network: Network, **keywords) -> bytes:
 
 
 def floats(network: Network) -> np.ndarray:
-    return np.frombuffer(saved(network), "<f4", offset=20)
+    data = saved(network)
+    return np.frombuffer(data, "<f4", offset=read_header(data).size)
 
 
 def file_of(values: np.ndarray, header: bytes | None = None) -> io.BytesIO:

@@ -239,8 +239,8 @@ def run_valid(settings: ValSettings, out: str | None = None) -> list[Path]:
     data = settings.data or ""
     options, names = read_options(data), read_data_names(data)
     detector, images = Detector(settings), _valid_images(data)
-    class_names(data, detector.classes)
     form = without_comment(options.get("eval", "voc"))
+    class_names(data, detector.classes)
     if form == "coco" and len(names) > len(COCO_IDS):
         raise SettingsError(f"{data}: eval=coco has 80 classes, not {len(names)}; use eval=voc")
     if form == "imagenet" and len(names) > IMAGENET:

@@ -142,6 +142,8 @@ class DarknetModel(DetectionModel):
                 LOGGER.info(f"the first layer of the weights reads {COLOUR} channels; {HOW[own[first].shape[1]]}")
         fitting = {name: value for name, value in theirs.items() if name in own and value.shape == own[name].shape}
         self.load_state_dict(fitting, strict=False)
+        if isinstance(source, DarknetModel):
+            self.network.weights_version = source.network.weights_version
         if verbose:
             LOGGER.info(f"Transferred {len(fitting)}/{len(own)} items from pretrained weights")
 

@@ -174,6 +174,8 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         if weights is not None:
             model.load(weights, verbose=verbose and not self.args.weights and RANK in {-1, 0})
             self.seen_before = getattr(weights, "seen", 0), getattr(weights, "iteration", None)
+        if self.resumed is not None:
+            model.network.weights_version = self.resumed["extra"].get("weights_version")
         model.names = names
         return model
 
@@ -329,8 +331,10 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             self.save_last_weights()
 
     def extra_state(self) -> dict[str, Any]:
-        """Return the cfg, and where the first weights stood in their schedule."""
-        return {"source": write_cfg(self.source), "seen_before": list(self.seen_before)}
+        """Return the cfg, where the first weights stood in their schedule, and the version of their file."""
+        version = self.plain_model.network.weights_version
+        before = list(self.seen_before)
+        return {"source": write_cfg(self.source), "seen_before": before, "weights_version": version}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
         """Take up where the first weights stood."""
