@@ -24,7 +24,8 @@ from yolo_subbatch.run.checks import (
 )
 from yolo_subbatch.run.conversion import ON_OR_OFF, range_fault
 from yolo_subbatch.run.data import check_data
-from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, is_built_in, is_checkpoint
+from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, is_checkpoint
+from yolo_subbatch.run.host_data import check_host_data
 from yolo_subbatch.run.settings import TrainSettings
 
 #: Settings that mean something for a Darknet network only.
@@ -74,8 +75,10 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
         problems += [*_check_host_model(settings), *_check_batch(settings, None, DEFAULT_BATCH, 1)]
     elif settings.batch is not None:  # the batch that a checkpoint's cfg holds is not known here
         problems += _check_batch(settings, None, settings.batch, 1)
-    if darknet or str(settings.data).endswith(".data"):
+    if darknet:
         problems += check_data(settings.data, splits, labels)
+    else:
+        problems += check_host_data(settings.data, host.task_of(settings.model or ""), splits, labels, training=True)
     return problems
 
 
@@ -117,9 +120,6 @@ def _check_host_model(settings: TrainSettings) -> Iterator[Problem]:
         if name != "weights" and getattr(settings, name) != usual[name]:
             text = f"{name}: has no meaning for {settings.model}; leave it out, or give a Darknet network with cfg="
             yield error(name, text)
-    stem = Path(settings.model or "").stem
-    if is_built_in(settings.data) and any(task in stem for task in host.OTHER_TASKS):
-        yield error("data", f"data: {settings.model} needs more than the boxes of the built-in data set; give data=")
 
 
 def _check_schedule(settings: TrainSettings, cfg: Cfg | None) -> Iterator[Problem]:
