@@ -16,7 +16,7 @@ from ultralytics.models.yolo.detect import DetectionPredictor, DetectionValidato
 from ultralytics.utils import DEFAULT_CFG, colorstr, ops
 
 from yolo_subbatch.engine import use_all_cores
-from yolo_subbatch.engine.data import DarknetDataset, FullFrame
+from yolo_subbatch.engine.data import DarknetDataset, FullFrame, ultralytics_yaml
 from yolo_subbatch.errors import SettingsError
 
 FITS = ("ultralytics", "darknet", "stretch")
@@ -52,6 +52,8 @@ class DarknetValidator(DetectionValidator):
         known, self.fit = _plain(args)
         self.size = size_of(known.get("imgsz", DEFAULT_CFG.imgsz))
         super().__init__(dataloader, save_dir, known, _callbacks)
+        if str(self.args.data).endswith(".data"):
+            self.args.data = str(ultralytics_yaml(self.args.data, self.save_dir / "data", self.args.split))
 
     def init_metrics(self, model: torch.nn.Module) -> None:
         """Prepare the counts; the device is known by now."""
@@ -105,6 +107,16 @@ class DarknetPredictor(DetectionPredictor):
         """Load the network onto the device."""
         super().setup_model(model, verbose)
         use_all_cores(self.device)
+
+    def setup_source(self, *arguments: Any, **keywords: Any) -> None:
+        """Open what is to be looked at.
+
+        Raises:
+            SettingsError: If heatmaps are asked for, which Ultralytics computes from a head of its own.
+        """
+        if self.args.visualize:
+            raise SettingsError("visualize=True: Ultralytics draws heatmaps of its own heads alone; leave it out")
+        super().setup_source(*arguments, **keywords)
 
     def pre_transform(self, im: list[np.ndarray]) -> list[np.ndarray]:
         """Fit images ``(H, W, 3)`` to the network."""
