@@ -49,10 +49,11 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def __init__(
         self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: dict[str, Any] | None = None
     ) -> None:
-        given = self.begin(canonical(with_args_file(overrides or {})))
+        raw = with_args_file(overrides or {})
+        given = self.begin(canonical(raw))
         # A run that is taken up, or a process of one on several devices, gets complete arguments.
         complete = bool(given.get("complete"))
-        self.source = read_source(given) if self.resumed is None else self._own_source(given)
+        self.source = read_source(given, raw) if self.resumed is None else self._own_source(given)
         given = given if complete else with_defaults(given, self.source)
         self.plan: Plan | None = None
         self.average: Average | None = None  # what ema_alpha asks for; without it, Ultralytics' average
