@@ -17,6 +17,7 @@ from ultralytics.utils import DEFAULT_CFG, colorstr, ops
 
 from yolo_subbatch.engine import use_all_cores
 from yolo_subbatch.engine.data import DarknetDataset, FullFrame
+from yolo_subbatch.engine.sources import only_source
 from yolo_subbatch.errors import SettingsError
 
 FITS = ("ultralytics", "darknet", "stretch")
@@ -105,6 +106,11 @@ class DarknetPredictor(DetectionPredictor):
         """Load the network onto the device."""
         super().setup_model(model, verbose)
         use_all_cores(self.device)
+
+    def setup_source(self, source: Any, stride: int | None = None) -> None:
+        """Choose files and addresses as the command line does."""
+        channels = int(getattr(self.model, "channels", 3))
+        super().setup_source(only_source(source, self.args.batch, self.args.vid_stride, channels), stride)
 
     def pre_transform(self, im: list[np.ndarray]) -> list[np.ndarray]:
         """Fit images ``(H, W, 3)`` to the network."""

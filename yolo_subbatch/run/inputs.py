@@ -41,7 +41,7 @@ from yolo_subbatch.run.commands import (
     Source,
     ValSettings,
 )
-from yolo_subbatch.run.data import IMAGES, VIDEOS, check_data
+from yolo_subbatch.run.data import VIDEOS, check_data, pictures_in
 from yolo_subbatch.run.find import find_cfg, find_data
 from yolo_subbatch.run.resume import run_of
 
@@ -306,8 +306,7 @@ def _check_media(source: str | None) -> None:
         return
     path = Path(source)
     if path.is_dir():
-        found = any(each.suffix.lower() in IMAGES | VIDEOS for each in path.iterdir())
-        if not found:
+        if not pictures_in(path, also=VIDEOS):
             raise DataError(f"source={source}: no image or video in this folder; check the path of the images")
     elif not path.exists() and not glob.glob(source, recursive=True):
         raise DataError(f"source={source}: no such file or folder; check the path of the images")
