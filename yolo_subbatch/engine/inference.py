@@ -20,6 +20,7 @@ from yolo_subbatch.engine import use_all_cores
 from yolo_subbatch.engine.channels import of_data, own_source, upright
 from yolo_subbatch.engine.data import DarknetDataset, FullFrame
 from yolo_subbatch.engine.describe_data import ultralytics_yaml
+from yolo_subbatch.engine.sources import only_source
 from yolo_subbatch.errors import SettingsError
 
 FITS = ("ultralytics", "darknet", "stretch")
@@ -134,14 +135,16 @@ class DarknetPredictor(DetectionPredictor):
         use_all_cores(self.device)
 
     def setup_source(self, source: Any, *args: Any, **keywords: Any) -> None:
-        """Open what is to be looked at.
+        """Open what is to be looked at; files and addresses are chosen as on the command line.
 
         Raises:
+            DataError: If there is nothing.
             SettingsError: If heatmaps are asked for, which Ultralytics computes from a head of its own.
         """
         if self.args.visualize:
             raise SettingsError("visualize=True: Ultralytics draws heatmaps of its own heads alone; leave it out")
-        super().setup_source(own_source(source, self._channels), *args, **keywords)
+        source = only_source(own_source(source, self._channels), self.args.batch, self.args.vid_stride, self._channels)
+        super().setup_source(source, *args, **keywords)
 
     @property
     def _channels(self) -> int:

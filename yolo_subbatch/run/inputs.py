@@ -42,7 +42,7 @@ from yolo_subbatch.run.commands import (
     Source,
     ValSettings,
 )
-from yolo_subbatch.run.data import IMAGES, VIDEOS, check_data, data_names
+from yolo_subbatch.run.data import VIDEOS, check_data, data_names, pictures_in
 from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, find_data, is_built_in, is_checkpoint
 from yolo_subbatch.run.host_data import check_host_data
 from yolo_subbatch.run.label_lists import MissingLabels
@@ -390,8 +390,7 @@ def _check_media(source: str | None) -> None:
         return
     path = Path(source)
     if path.is_dir():
-        found = any(each.suffix.lower() in IMAGES | VIDEOS for each in path.iterdir())
-        if not found:
+        if not pictures_in(path, also=VIDEOS):
             raise DataError(f"source={source}: no image or video in this folder; check the path of the images")
     elif not path.exists() and not glob.glob(source, recursive=True):
         raise DataError(f"source={source}: no such file or folder; check the path of the images")
