@@ -79,6 +79,7 @@ class GivesUp(Base):
             with suppress(RuntimeError):  # a view cannot be detached in place
                 self.host_loss.detach_()  # Ultralytics' loop holds it, and its graph, until the next pass is done
         self.loss = torch.zeros((), device=self.device)
+        self.asked_to_step = False
         kept = getattr(self, "loss_items", None) or {}
         self.loss_items = {name: value.detach() for name, value in kept.items()}
         gc.collect()

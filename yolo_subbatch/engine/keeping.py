@@ -63,13 +63,6 @@ class KeepsState(Base):
         if RANK in {-1, 0} and running is not None and running not in (here, *here.parents()):
             raise SettingsError(f"resume={folder.path}: this run is still running; stop it first")
 
-    def check_resume(self, overrides: Any) -> None:
-        """Leave nothing to Ultralytics, which would go on from half-precision averages of the weights."""
-        self.resume = False
-
-    def resume_training(self, ckpt: Any) -> None:
-        """Leave the taking up to ``_setup_train``, when everything exists."""
-
     @property
     def state_file(self) -> Path:
         """Where the exact state is kept."""

@@ -187,8 +187,7 @@ def check_images(then: Any, now: tuple[int, str], data: str) -> None:
 
 def host_class(kind: type) -> str:
     """Return ``module:name`` of the trainer class that a run can be taken up with."""
-    generated = kind.__module__ == "yolo_subbatch.engine.subbatch" and kind.__name__ != "SubbatchTrainer"
-    shown = kind.__bases__[1] if generated else kind  # subbatch(X) is made from (SubbatchMixin, X)
+    shown = vars(kind).get("made_from", kind)  # what subbatch() was given
     return f"{shown.__module__}:{shown.__qualname__}"
 
 
