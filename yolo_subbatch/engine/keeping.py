@@ -82,13 +82,6 @@ class KeepsState(Base):
         """Let the copy of a model have no trainer, which holds loaders and open files."""
         return type(None), ()
 
-    def check_resume(self, overrides: Any) -> None:
-        """Leave nothing to Ultralytics, which would go on from half-precision averages of the weights."""
-        self.resume = False
-
-    def resume_training(self, ckpt: Any) -> None:
-        """Leave the taking up to ``_setup_train``, when everything exists."""
-
     def save_model(self) -> Any:
         """Save Ultralytics' checkpoints with the keys that it knows; ours stand beside them, in ``model.subbatch``."""
         own = {key: getattr(self.args, key) for key in self.own_defaults}
