@@ -1137,7 +1137,11 @@ def kind_of(name: str) -> str:
     with open_address(name) as answer:
         said = answer.headers.get_content_type()
         head = answer.read(16) if not said.startswith("image/") else b""
-    return "picture" if said.startswith("image/") or begins_as_picture(head) else "live"
+    if said.startswith("image/") or begins_as_picture(head):
+        return "picture"
+    host = urllib.parse.urlsplit(name).hostname or ""
+    # A page is no stream, except where Ultralytics finds the video in it: it is named as an image that cannot be read.
+    return "picture" if said == "text/html" and not host.endswith(("youtube.com", "youtu.be")) else "live"
 
 
 def find_files(source: str) -> list[str]:
@@ -1271,23 +1275,29 @@ def items_of(source: str, channels: int = COLOUR) -> Iterator[Item]:
                 raise
             # As an image that cannot be read: the others are not lost.
             yield Item(path, functools.partial(_fail, error) if is_address(path) else lambda: None)
-    yield from _in_turn([frames_of(path) for path in live])
+    yield from _in_turn(live, alone=len(files) == 1)
 
 
 def _fail(error: InferError) -> Array | None:
     raise error
 
 
-def _in_turn(streams: list[Iterator[Item]]) -> Iterator[Item]:
-    """Yield from each in turn until all have ended."""
-    while streams:
-        going = []
-        for stream in streams:
-            item = next(stream, None)
-            if item is not None:
+def _in_turn(live: list[str], alone: bool) -> Iterator[Item]:
+    """Yield a frame of each stream in turn until all have ended; one that is not alone may fail."""
+    going = {path: frames_of(path) for path in live}
+    while going:
+        for path in list(going):
+            try:
+                item = next(going[path], None)
+            except InferError as error:
+                if alone:
+                    raise
+                item = Item(path, functools.partial(_fail, error))
+                going[path] = iter(())
+            if item is None:
+                del going[path]
+            else:
                 yield item
-                going.append(stream)
-        streams = going
 
 
 def is_live(source: str) -> bool:

@@ -17,6 +17,7 @@ import torch
 
 from yolo_subbatch.darknet.boxes import box_iou
 from yolo_subbatch.darknet.labels import read_boxes
+from yolo_subbatch.engine.channels import check_network_data
 from yolo_subbatch.engine.detecting import Detector, Found
 from yolo_subbatch.engine.evaluate import missing_for, run_validation
 from yolo_subbatch.errors import DataError
@@ -171,6 +172,7 @@ def run_map(settings: MapSettings) -> dict[str, Any]:
     data = settings.data or ""
     detector = Detector(settings)
     names = class_names(data, detector.classes).names
+    check_network_data(detector.channels, str(settings.model or settings.cfg), data)
     images: Sequence[Path] = split_images(Path(data), settings.split)
     if not images:
         raise DataError(f"{data}: its images are where only Ultralytics looks; give a Darknet .data")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,21 @@ def ultralytics_yaml(
     path = folder / "data.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
+
+
+@contextmanager
+def host_data(data: Any, only: str) -> Iterator[Any]:
+    """Give a data description that Ultralytics reads: of a Darknet ``.data`` file a YAML, for as long as it is used.
+
+    Args:
+        data: A file, or None.
+        only: The split that is needed.
+    """
+    if not str(data).endswith(".data"):
+        yield data
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield str(ultralytics_yaml(data, Path(folder), only))
 
 
 def _say_unmeasured(fault: str) -> None:

@@ -13,6 +13,7 @@ from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.channels import check_network_data
 from yolo_subbatch.engine.describe_data import ultralytics_yaml
+from yolo_subbatch.engine.figures import classes_of, describe, figures_of
 from yolo_subbatch.engine.inference import DarknetValidator, size_of
 from yolo_subbatch.engine.model import Darknet, DarknetModel, load_darknet_weights
 from yolo_subbatch.engine.pictures import taking_any_picture
@@ -25,15 +26,13 @@ from yolo_subbatch.run.find import YAML
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.label_lists import MissingLabels
 
-BOXES = frozenset({"detect", "segment", "pose", "obb"})  # the tasks whose networks find boxes
-
 
 def open_model(settings: ValSettings | PredictSettings | ExportSettings | MapSettings) -> Model:
     """Return the network that a command works on: a checkpoint, or a cfg with all of its weights.
 
     Raises:
         WeightsError: If a file is no checkpoint or does not fit.
-        SettingsError: If the network finds no boxes, or cannot take images of that size.
+        SettingsError: If the network cannot take images of that size, or has no such classes.
     """
     if settings.model:
         model = open_file(settings.model)
@@ -41,10 +40,11 @@ def open_model(settings: ValSettings | PredictSettings | ExportSettings | MapSet
         model = Darknet(settings.cfg or "", flavour=settings.flavour)
         model.model = load_darknet_weights(model.model.cfg, settings.weights or "", settings.flavour)
     name_classes(model.model, getattr(settings, "data", None))
-    if model.task not in BOXES:
-        raise SettingsError(
-            f"model={settings.model}: a network for {model.task}, which finds no boxes; use Ultralytics"
-        )
+    classes, names = getattr(settings, "classes", None) or (), model.names
+    missing = [str(each) for each in classes if each not in names]
+    if missing:
+        known = f"the network has {len(names)} classes (0 to {len(names) - 1})"
+        raise SettingsError(f"classes={','.join(missing)}: {known}; give their numbers")
     imgsz = None if isinstance(settings, MapSettings) else settings.imgsz
     if imgsz is not None and isinstance(model.model, DarknetModel):
         fault = size_fault(*size_of(imgsz), largest_stride(model.model.cfg))
@@ -67,11 +67,11 @@ def name_classes(network: Any, data: str | None) -> None:
         LOGGER.info(found.note)
 
 
-def run_validation(settings: ValSettings) -> dict[str, float]:
+def run_validation(settings: ValSettings) -> dict[str, Any]:
     """Measure a network and print the table.
 
     Returns:
-        ``map50``, ``map``, ``precision`` and ``recall``.
+        ``map50``, ``map``, ``precision`` and ``recall``, or what else is measured; see :mod:`.figures`.
 
     Raises:
         YoloSubbatchError: If something that the user gave turns out to be unusable.
@@ -91,20 +91,12 @@ def run_validation(settings: ValSettings) -> dict[str, float]:
         metrics = model.val(
             data=str(data), project=str(folder.parent), name=folder.name, exist_ok=True, **_keywords(settings)
         )
-    box = metrics.box
-    figures = {"map50": box.map50, "map": box.map, "precision": box.mp, "recall": box.mr}
-    figures = {name: round(float(value), 6) for name, value in figures.items()}
-    LOGGER.info(
-        f"{settings.split}: mAP50 {figures['map50']:.3f}, mAP50-95 {figures['map']:.3f}, "
-        f"precision {figures['precision']:.3f}, recall {figures['recall']:.3f}"
-    )
+    task = str(model.task)
+    figures = figures_of(metrics, task)
+    LOGGER.info(f"{settings.split}: {describe(figures, task)}")
     if settings.json:
-        classes = {
-            metrics.names[int(index)]: {"map50": round(float(box.ap50[row]), 6), "map": round(float(box.ap[row]), 6)}
-            for row, index in enumerate(box.ap_class_index)
-        }
-        document = {**figures, "split": settings.split, "data": settings.data, "classes": classes}
-        Path(settings.json).write_text(json.dumps(document, indent=1), encoding="utf-8")
+        about = {"task": task, "split": settings.split, "data": settings.data, "classes": classes_of(metrics, task)}
+        Path(settings.json).write_text(json.dumps({**figures, **about}, indent=1), encoding="utf-8")
     return figures
 
 
@@ -139,9 +131,10 @@ def _keywords(settings: ValSettings) -> dict[str, Any]:
     given = {"split": settings.split, "batch": settings.batch, "conf": settings.conf, "iou": settings.iou}
     if settings.letterbox != "ultralytics":
         given["letterbox"] = settings.letterbox
-    for name in ("imgsz", "device"):
-        if getattr(settings, name) is not None:
-            given[name] = getattr(settings, name)
+    for name in ("imgsz", "device", "classes"):
+        value = getattr(settings, name)
+        if value is not None:
+            given[name] = list(value) if isinstance(value, tuple) else value
     return given
 
 

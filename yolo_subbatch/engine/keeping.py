@@ -78,12 +78,9 @@ class KeepsState(Base):
         if RANK in {-1, 0} and running is not None and running not in (here, *here.parents()):
             raise SettingsError(f"resume={folder.path}: this run is still running; stop it first")
 
-    def check_resume(self, overrides: Any) -> None:
-        """Leave nothing to Ultralytics, which would go on from half-precision averages of the weights."""
-        self.resume = False
-
-    def resume_training(self, ckpt: Any) -> None:
-        """Leave the taking up to ``_setup_train``, when everything exists."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the copy of a model have no trainer, which holds loaders and open files."""
+        return type(None), ()
 
     def save_model(self) -> Any:
         """Save Ultralytics' checkpoints with the keys that it knows; ours stand beside them, in ``model.subbatch``."""

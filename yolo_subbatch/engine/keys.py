@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from yolo_subbatch.engine.arguments import AUTO, SUBBATCH_DEFAULTS, read_keyword
 from yolo_subbatch.engine.inference import size_of
 from yolo_subbatch.engine.model import DarknetModel, image_size
 from yolo_subbatch.engine.opening import load_network
+from yolo_subbatch.engine.tuning import carried
 from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.run.args_file import DARKNET_HOST_DEFAULTS
 from yolo_subbatch.run.find import YAML, find_checkpoint, is_built_in, is_checkpoint
@@ -96,16 +98,21 @@ def _meant(key: str) -> str:
     return f"did you mean {near}?" if near else "see Ultralytics for its keys"
 
 
-def read_source(given: dict[str, Any]) -> Cfg:
+def read_source(given: dict[str, Any], raw: Mapping[str, Any]) -> Cfg:
     """Read the cfg of ``model``, a ``.cfg`` or a checkpoint, and put the user's values into it.
 
-    A checkpoint's flavour is put into ``given`` where the user did not say one.
+    A checkpoint's flavour is put into ``given`` where the user did not say one, and what a search for hyperparameters
+    asks: ``raw`` are the arguments as Ultralytics gave them.
     """
     path = str(given.get("model"))
     if is_checkpoint(path):
         model = load_network(find_checkpoint(path))
         if not isinstance(model, DarknetModel):
             raise WeightsError(f"{path}: holds no Darknet network; train it with SubbatchTrainer")
+        if model.wish:
+            asked = canonical(carried(raw, model.wish))
+            given.clear()
+            given.update(asked)
         cfg = parse_cfg(model.yaml["darknet"], path)
         if given.get("flavour", AUTO) == AUTO:
             given["flavour"] = model.yaml["flavour"]

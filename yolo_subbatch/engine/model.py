@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from ultralytics.engine.model import Model
 from ultralytics.nn.tasks import BaseModel, DetectionModel
 from ultralytics.utils import DEFAULT_CFG_DICT
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
@@ -30,11 +29,12 @@ from yolo_subbatch.darknet.weights import load_weights, save_weights
 from yolo_subbatch.engine import LOGGER, host
 from yolo_subbatch.engine.asking_again import keys_of
 from yolo_subbatch.engine.data import padded_truths
+from yolo_subbatch.engine.doors import Doors
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
 from yolo_subbatch.engine.opening import opened, rename
-from yolo_subbatch.engine.stock import DarknetDescription, share_task_map
+from yolo_subbatch.engine.stock import DarknetDescription, share_with_yolo
+from yolo_subbatch.engine.trainers import check_trainer, own_trainer
 from yolo_subbatch.errors import SettingsError, WeightsError
-from yolo_subbatch.lazy import load
 from yolo_subbatch.run.args_file import overridden
 from yolo_subbatch.run.find import find_cfg, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.listing import recorded_iteration
@@ -58,6 +58,8 @@ class DarknetModel(DetectionModel):
     network: Network
     seen: int = 0  # images that the loaded weights were trained on
     iteration: int | None = None  # after which they were saved, where that is known
+    folded: bool = False  # batch normalisation is part of the convolutions now
+    wish: dict[str, Any] | None = None  # what a search for hyperparameters asks of every training
 
     def __init__(self, cfg: Cfg, flavour: str = "auto", names: dict[int, str] | None = None) -> None:
         BaseModel.__init__(self)  # DetectionModel's own would parse a YAML
@@ -96,9 +98,19 @@ class DarknetModel(DetectionModel):
         self.network.cfg = replace(self.cfg, net=net)
         self.yaml["darknet"] = write_cfg(self.cfg)
 
-    def _predict_once(self, x: Tensor, *_: Any, **__: Any) -> Any:
-        """Return raw maps in training, otherwise ``(B, 4 + classes, N)`` boxes in pixels with scores, and the maps."""
-        maps = self.network(network_order(x))
+    def _predict_once(self, x: Tensor, *given: Any, embed: Any = None, **_: Any) -> Any:
+        """Return raw maps in training, otherwise ``(B, 4 + classes, N)`` boxes in pixels with scores, and the maps.
+
+        With ``embed``, numbers of layers, the means of their outputs over the image: a vector for each of B images.
+        Ultralytics gives it last, behind arguments that differ between its releases.
+        """
+        x = network_order(x)
+        embed = given[-1] if len(given) > 1 else embed
+        if embed:
+            outputs = self.network.layer_outputs(x)
+            means = [outputs[index].flatten(2).mean(2) for index in sorted({each % len(outputs) for each in embed})]
+            return torch.cat(means, 1).unbind(0)
+        maps = self.network(x)
         if self.training:
             return maps
         return self.network.predictions(maps), maps
@@ -127,6 +139,7 @@ class DarknetModel(DetectionModel):
         """Fold batch normalisation into the convolutions, for inference."""
         for layer in self.model:
             if isinstance(layer, ConvolutionalLayer) and isinstance(layer.bn, nn.BatchNorm2d):
+                self.folded = True
                 layer.conv, layer.bn = fuse_conv_and_bn(layer.conv, layer.bn), nn.Identity()
         return self
 
@@ -148,13 +161,15 @@ class DarknetModel(DetectionModel):
             LOGGER.info(f"Transferred {len(fitting)}/{len(own)} items from pretrained weights")
 
 
-def load_darknet_weights(cfg: Cfg, weights: str | Path, flavour: str = "auto", partial: bool = False) -> DarknetModel:
-    """Build the cfg's model and load a ``.weights`` file into it.
+def load_darknet_weights(
+    cfg: Cfg, weights: str | Path, flavour: str = "auto", partial: bool = False, into: DarknetModel | None = None
+) -> DarknetModel:
+    """Build the cfg's model, or take one that is there, and load a ``.weights`` file into it.
 
     Raises:
         WeightsError: If the file does not fit the cfg. A file that ends after a whole layer is taken with ``partial``.
     """
-    model = DarknetModel(cfg, flavour)
+    model = into or DarknetModel(cfg, flavour)
     network = model.network
     try:
         header = load_weights(network, weights, partial)
@@ -180,7 +195,7 @@ def rebuilt(model: DarknetModel, names: dict[int, str]) -> DarknetModel:
     return changed
 
 
-class Darknet(Model):
+class Darknet(Doors):
     """A Darknet network, used like ``ultralytics.YOLO``.
 
     >>> model = Darknet("yolov3.cfg", weights="yolov3.weights")
@@ -248,8 +263,33 @@ class Darknet(Model):
         network: Network = self.model.network
         return network
 
+    def load(self, weights: Any = "yolov3.weights") -> Darknet:
+        """Take the weights of a ``.pt``, of a model, or of a Darknet ``.weights`` file or backbone.
+
+        Raises:
+            WeightsError: If a file does not fit the cfg.
+        """
+        if not isinstance(weights, (str, Path)) or Path(weights).suffix == ".pt":
+            super().load(weights)
+            return self
+        self.model = load_darknet_weights(
+            self.model.cfg, weights, self.model.yaml["flavour"], partial=True, into=self.model
+        )
+        self.overrides.pop("pretrained", None)
+        self.ckpt, self.ckpt_path, self.predictor = {"model": self.model}, None, None
+        return self
+
     def save_weights(self, file: str | Path, seen: int = 0) -> None:
-        """Write the weights as Darknet's ``.weights`` and the cfg beside them."""
+        """Write the weights as Darknet's ``.weights`` and the cfg beside them.
+
+        Raises:
+            WeightsError: If the file cannot be written, or batch normalisation was folded away by :meth:`fuse`.
+        """
+        if self.model.folded:
+            raise WeightsError(
+                f"{file}: fuse() has folded the batch normalisation away, which the cfg asks for; "
+                "open the network again to write it"
+            )
         save_weights(self.network, file, seen)
         Path(file).with_suffix(".cfg").write_text(write_cfg(self.model.cfg), encoding="utf-8")
 
@@ -279,56 +319,17 @@ class Darknet(Model):
             return metrics
         if self._flavour != "auto":
             keywords = {"flavour": self._flavour, **keywords}
-        if self._weights_file is not None and self.ckpt_path is None:
+        again = {self.overrides.get("pretrained"), keywords.get("pretrained")} & {False}
+        if self._weights_file is not None and self.ckpt_path is None and not again:
             keywords.setdefault("weights", str(Path(self._weights_file).absolute()))
         metrics = super().train(trainer, **prepare_keywords(keywords))
         self._use_own_size()
         return metrics
 
-    def predict(self, source: Any = None, stream: bool = False, predictor: Any = None, **keywords: Any) -> Any:
-        """Find objects; ``letterbox`` says how images are fitted to the network."""
-        if "letterbox" in keywords or getattr(self.predictor, "fit", "ultralytics") != "ultralytics":
-            self.predictor = None  # Ultralytics would use the one of the call before, and refuse the key
-        return super().predict(source, stream, predictor, **keywords)
-
-    def export(self, **keywords: Any) -> str:
-        """Write an ONNX file and return its path; keys as on the command line.
-
-        Raises:
-            YoloSubbatchError: If it cannot be written, or does not compute what the network does.
-        """
-        source = Path(self.ckpt_path or self._weights_file or Path(self.model_name or "model").name)
-        path: str = load("export.command:export_keywords")(self.model, source, keywords)
-        return path
-
     @property
     def task_map(self) -> dict[str, dict[str, Any]]:
         """Which classes do what for this kind of model."""
         return darknet_task_map()
-
-
-def check_trainer(trainer: Any) -> None:
-    """Refuse a trainer of Ultralytics' own models for a Darknet network.
-
-    Raises:
-        SettingsError: If it is one.
-    """
-    from yolo_subbatch.engine.trainer import DarknetTrainer
-
-    if isinstance(trainer, type) and not issubclass(trainer, DarknetTrainer):
-        raise SettingsError(
-            f"trainer={trainer.__name__}: trains Ultralytics' own models, not Darknet networks; leave trainer= out, or "
-            "give a subclass of yolo_subbatch.DarknetTrainer"
-        )
-
-
-def own_trainer(folder: Path) -> Any:
-    """Return the trainer of a run that goes on, where it is one of Darknet networks."""
-    from yolo_subbatch.engine import state
-    from yolo_subbatch.engine.trainers import trainer_class
-
-    kept = state.load(state.find_state(folder), peek=True)
-    return trainer_class(kept["host"]) if "darknet" in kept["yaml"] else None
 
 
 def darknet_task_map() -> dict[str, dict[str, Any]]:
@@ -355,4 +356,4 @@ torch.serialization.add_safe_globals([
     *(each for module in (layers, layers_alexeyab) for each in vars(module).values()
       if isinstance(each, type) and issubclass(each, nn.Module)),
 ])  # fmt: skip
-share_task_map(DarknetModel, darknet_task_map)
+share_with_yolo(DarknetModel, darknet_task_map)

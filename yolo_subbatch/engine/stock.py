@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ultralytics.engine.exporter import export_formats
 from ultralytics.models.yolo.model import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
-from yolo_subbatch.errors import WeightsError
+from yolo_subbatch.errors import SettingsError, WeightsError
 
 
 class DarknetDescription(dict[str, Any]):
@@ -29,7 +30,18 @@ class DarknetDescription(dict[str, Any]):
         )
 
 
-def share_task_map(kind: type[DetectionModel], own: Any) -> None:
+def check_format(name: str) -> None:
+    """Refuse a format of exported files that Ultralytics does not write.
+
+    Raises:
+        SettingsError: If it does not know it.
+    """
+    known = [each for each in export_formats()["Argument"] if each != "-"]
+    if name not in known:
+        raise SettingsError(f"format={name}: unknown; use one of {', '.join(known)}")
+
+
+def share_with_yolo(kind: type[DetectionModel], own: Any) -> None:
     """Have ``YOLO`` use other classes for networks of one kind.
 
     Args:

@@ -7,6 +7,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ultralytics.models.yolo.model import YOLO
+
+from yolo_subbatch.engine.tuning import tune_yolo
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.host import is_darknet_checkpoint
 
@@ -15,14 +18,12 @@ SUBBATCH = "yolo_subbatch.engine.subbatch:SubbatchTrainer"
 DETECTION = "ultralytics.models.yolo.detect.train:DetectionTrainer"  # what SubbatchTrainer is made of
 SCRIPT = "__main__"  # the module of classes of a script or a notebook, which no other program can import
 
+YOLO.tune = tune_yolo  # whoever can give our trainers to train() will give them to tune() too
+
 
 def host_class(kind: type) -> str:
     """Return ``module:name`` of the trainer class that a run can be taken up with."""
-    from yolo_subbatch.engine.subbatch import SubbatchMixin, subbatch
-
-    bases = kind.__bases__
-    generated = len(bases) == 2 and bases[0] is SubbatchMixin and subbatch(bases[1]) is kind
-    shown = bases[1] if generated else kind
+    shown = vars(kind).get("made_from", kind)  # what subbatch() was given
     return f"{shown.__module__}:{shown.__qualname__}"
 
 
@@ -70,6 +71,29 @@ def check_network(kind: type, model: Any) -> None:
             f"model={model}: a Darknet network, which {kind.__name__} does not train; leave trainer= out, or use "
             "yolo_subbatch.Darknet: its own trainer takes batch and subdivisions too"
         )
+
+
+def check_trainer(trainer: Any) -> None:
+    """Refuse a trainer of Ultralytics' own models for a Darknet network.
+
+    Raises:
+        SettingsError: If it is one.
+    """
+    from yolo_subbatch.engine.trainer import DarknetTrainer
+
+    if isinstance(trainer, type) and not issubclass(trainer, DarknetTrainer):
+        raise SettingsError(
+            f"trainer={trainer.__name__}: trains Ultralytics' own models, not Darknet networks; leave trainer= out, or "
+            "give a subclass of yolo_subbatch.DarknetTrainer"
+        )
+
+
+def own_trainer(folder: Path) -> Any:
+    """Return the trainer of a run that goes on, where it is one of Darknet networks."""
+    from yolo_subbatch.engine import state
+
+    kept = state.load(state.find_state(folder), peek=True)
+    return trainer_class(kept["host"]) if "darknet" in kept["yaml"] else None
 
 
 def check_run(place: str | Path, state: Mapping[str, Any], kind: type, given: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ def host_keys() -> dict[str, Any]:
 
 def lines_of(own: Mapping[str, Any]) -> str:
     """Return our keys as lines that are comments to Ultralytics."""
-    flow = {"default_flow_style": True, "allow_unicode": True, "width": 10**6}
+    flow: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True, "width": 10**6}
     lines = [f"{OURS}{key}: {yaml.safe_dump([value], **flow).strip()[1:-1]}" for key, value in own.items()]
     return "".join(f"{line}\n" for line in (HEADING, *lines))
 

@@ -56,6 +56,9 @@ class ValSettings(Place, Source):
     )
     conf: float = setting(0.001, "Result", "Confidence", "Least confidence of a box.", min=0, max=1)
     iou: float = setting(0.7, "Result", "IoU", "Overlap from which the weaker box is dropped.", min=0, max=1)
+    classes: tuple[int, ...] | None = setting(
+        None, "Result", "Classes", "Measure these classes only: their numbers, as in 0,2.", min=0, advanced=True
+    )
     json: str | None = setting(None, "Result", "JSON file", "Write the figures to this file.", kind="file")
     batch: int = setting(16, "Run", "Batch", "Images at a time.", min=1)
     name: str = setting("val", "Run", "Name", "Name of the result's folder; a taken one gets a number.")
@@ -79,6 +82,9 @@ class PredictSettings(Place, Source):
     conf: float = setting(0.25, "Result", "Confidence", "Least confidence of a box.", min=0, max=1)
     iou: float = setting(0.7, "Result", "IoU", "Overlap from which the weaker box is dropped.", min=0, max=1)
     max_det: int = setting(300, "Result", "Most boxes", "Boxes an image at most.", min=1)
+    classes: tuple[int, ...] | None = setting(
+        None, "Result", "Classes", "Find these classes only: their numbers, as in 0,2.", min=0, advanced=True
+    )
     save: bool = setting(True, "Result", "Save pictures", "Save the pictures with their boxes.")
     json: str | None = setting(None, "Result", "JSON file", "Write the boxes to this file.", kind="file")
     name: str = setting("predict", "Run", "Name", "Name of the result's folder; a taken one gets a number.")

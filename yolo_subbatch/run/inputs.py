@@ -14,7 +14,7 @@ from typing import TypeVar
 from yolo_subbatch.darknet.datafile import read_image_list
 from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.shapes import check_detector, layer_table
-from yolo_subbatch.errors import CfgError, DataError
+from yolo_subbatch.errors import CfgError, DataError, YoloSubbatchError
 from yolo_subbatch.run import host
 from yolo_subbatch.run.channels import check_channels
 from yolo_subbatch.run.checks import (
@@ -42,8 +42,9 @@ from yolo_subbatch.run.commands import (
     Source,
     ValSettings,
 )
-from yolo_subbatch.run.data import IMAGES, VIDEOS, check_data, data_names
-from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, find_data, is_checkpoint
+from yolo_subbatch.run.data import VIDEOS, check_data, data_names, pictures_in
+from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, find_data, is_built_in, is_checkpoint
+from yolo_subbatch.run.host_data import check_host_data
 from yolo_subbatch.run.label_lists import MissingLabels
 from yolo_subbatch.run.resume import run_of
 
@@ -62,6 +63,12 @@ def check_val(settings: ValSettings, labels: bool = True) -> ValSettings:
         YoloSubbatchError: With everything that is wrong.
     """
     problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
+    if not _is_darknet(settings):
+        problems += [*_check_letterbox(settings)]
+        task = host.task_of(settings.model or "")
+        problems += check_host_data(settings.data, task, (settings.split,), labels, missing=_missing(settings))
+        _report(problems)
+        return replace(_with_cfg(settings), data=None if is_built_in(settings.data) else settings.data)
     problems += check_data(settings.data, (settings.split,), labels, _missing(settings))
     problems += _check_channels(settings)
     _report(problems)
@@ -79,6 +86,7 @@ def check_predict(settings: PredictSettings) -> PredictSettings:
     """
     problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
     problems += _check_names(settings.data)
+    problems += _check_letterbox(settings)
     attempt("source", problems, lambda: _check_media(settings.source))
     _report(problems)
     return _with_cfg(settings)
@@ -341,6 +349,23 @@ def _check_network(settings: Source) -> list[Problem]:
     return problems
 
 
+def _is_darknet(settings: Source) -> bool:
+    """Tell whether the network is one of Darknet; what is no checkpoint at all is a problem already."""
+    path = Path(settings.model or "")
+    if not path.is_file():
+        return not settings.model or not host.PUBLISHED.fullmatch(path.name)
+    try:
+        return host.is_darknet_checkpoint(path)
+    except YoloSubbatchError:
+        return True
+
+
+def _check_letterbox(settings: ValSettings | PredictSettings) -> Iterator[Problem]:
+    if settings.letterbox != "ultralytics" and not _is_darknet(settings):
+        text = f"letterbox={settings.letterbox}: {settings.model} is a network of Ultralytics, which has its own"
+        yield error("letterbox", f"{text}; leave letterbox out")
+
+
 def _check_cfg(name: str | None) -> None:
     cfg = read_cfg(find_cfg(name))
     check_detector(cfg)
@@ -378,8 +403,7 @@ def _check_media(source: str | None) -> None:
         return
     path = Path(source)
     if path.is_dir():
-        found = any(each.suffix.lower() in IMAGES | VIDEOS for each in path.iterdir())
-        if not found:
+        if not pictures_in(path, also=VIDEOS):
             raise DataError(f"source={source}: no image or video in this folder; check the path of the images")
     elif not path.exists() and not glob.glob(source, recursive=True):
         raise DataError(f"source={source}: no such file or folder; check the path of the images")

@@ -9,17 +9,21 @@ from yolo_subbatch.darknet.sections import ALEXEYAB_KEYS, Cfg
 from yolo_subbatch.run.checks import Problem, attempt
 from yolo_subbatch.run.data import check_data, read_yaml
 from yolo_subbatch.run.find import YAML, find_data
+from yolo_subbatch.run.host_data import check_host_data
 from yolo_subbatch.run.label_lists import MissingLabels
 from yolo_subbatch.run.settings import TrainSettings
 
 
-def check_training_data(settings: TrainSettings, cfg: Cfg | None, darknet: bool, labels: bool) -> list[Problem]:
+def check_training_data(
+    settings: TrainSettings, cfg: Cfg | None, darknet: bool, task: str | None, labels: bool
+) -> list[Problem]:
     """Check the data of a run.
 
     Args:
         settings: As the user gave them.
         cfg: The network, where a cfg describes it.
         darknet: It is a network of Darknet.
+        task: What another network does, in Ultralytics' words, where that is known.
         labels: Read the label files too.
     """
     splits = ["train"]
@@ -31,6 +35,8 @@ def check_training_data(settings: TrainSettings, cfg: Cfg | None, darknet: bool,
     if measured is not False and (path is None or asked or attempt("data", ignored, lambda: has_val(path))):
         splits.append(split)
     missing = missing_labels(settings, cfg, darknet, path)
+    if not darknet:
+        return check_host_data(settings.data, task, splits, labels, training=True, missing=missing)
     return check_data(settings.data, splits, labels, missing, training=True)
 
 

@@ -25,7 +25,7 @@ from yolo_subbatch.run.checks import (
     warning,
 )
 from yolo_subbatch.run.conversion import ON_OR_OFF, range_fault
-from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, is_built_in, is_checkpoint
+from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.training_data import check_training_data
 
@@ -76,8 +76,8 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
         problems += [*_check_host_model(settings), *_check_batch(settings, None, DEFAULT_BATCH, 1)]
     elif settings.batch is not None:  # the batch that a checkpoint's cfg holds is not known here
         problems += _check_batch(settings, None, settings.batch, 1)
-    if darknet or str(settings.data).endswith(".data"):
-        problems += check_training_data(settings, cfg, darknet, labels)
+    task = None if darknet else host.task_of(settings.model or "")
+    problems += check_training_data(settings, cfg, darknet, task, labels)
     if cfg is not None:
         problems += check_channels(settings.cfg, settings.data)
     return problems
@@ -121,9 +121,6 @@ def _check_host_model(settings: TrainSettings) -> Iterator[Problem]:
         if name != "weights" and getattr(settings, name) != usual[name]:
             text = f"{name}: has no meaning for {settings.model}; leave it out, or give a Darknet network with cfg="
             yield error(name, text)
-    stem = Path(settings.model or "").stem
-    if is_built_in(settings.data) and any(task in stem for task in host.OTHER_TASKS):
-        yield error("data", f"data: {settings.model} needs more than the boxes of the built-in data set; give data=")
 
 
 def _check_schedule(settings: TrainSettings, cfg: Cfg | None) -> Iterator[Problem]:
