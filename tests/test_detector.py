@@ -634,7 +634,7 @@ BAD = {
     "detector train shapes/shapes.data none.cfg": "none.cfg: no such file",
     "detector train none.data tiny.cfg": "none.data: no such file",
     "detector train shapes/shapes.data tiny.cfg none.weights": "no such file",
-    "detector train shapes/shapes.data tiny.cfg -i 99": "device=99",
+    "detector train shapes/shapes.data tiny.cfg -i 99": "-i 99: ",
     "detector map shapes/shapes.data tiny.cfg tiny.weights -points 1": "use 0, 11 or 101",
     "detector map shapes/shapes.data tiny.cfg tiny.weights -thresh 7": "at most 1",
     "detector map shapes/shapes.data tiny.cfg none.weights": "no such file",
