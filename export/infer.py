@@ -21,9 +21,12 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import csv
 import dataclasses
 import difflib
+import functools
 import glob
+import http.client
 import io
 import itertools
 import json
@@ -35,6 +38,9 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,8 +55,19 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-IMAGES = frozenset(".bmp .dng .jp2 .jpeg .jpg .mpo .png .tif .tiff .webp".split())
+IMAGES = frozenset(".avif .bmp .dng .heic .heif .jp2 .jpeg .jpg .mpo .png .tif .tiff .webp".split())
 VIDEOS = frozenset(".asf .avi .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ts .webm .wmv".split())
+LISTS = frozenset({".txt", ".csv", ".streams"})  # of sources
+OTHERS = frozenset(".txt .json .xml .csv .yaml .yml .npy .cache .data .names .md".split())  # what lies beside pictures
+BY_PILLOW = frozenset({".avif", ".heic", ".heif"})
+#: How the files of pictures begin.
+SIGNATURES = (
+    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",
+    b"\0\0\0\x0cjP  \r\n", b"\xff\x4f\xff\x51", b"\x59\xa6\x6a\x95", b"#?RADIANCE", b"#?RGBE", b"\x76\x2f\x31\x01",
+)  # fmt: skip
+PORTABLE = frozenset(f"P{letter}".encode() for letter in "1234567Ff")
+BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"heif", b"mif1", b"msf1")
+PATIENCE = 30.0  # seconds for an answer from the web
 PROVIDERS = {
     "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider", "cpu": "CPUExecutionProvider",
 }  # fmt: skip
@@ -85,8 +102,8 @@ class InferSettings:
     model: str | None = option(None, "Input", "Model", "ONNX file.", kind="file", filter="ONNX (*.onnx)")
     source: str | None = option(
         None, "Input", "Source",
-        "Image, folder, pattern, video, list (.txt), address of a stream, number of a camera, or - for names from "
-        "standard input.",
+        "Image, folder, pattern, video, list (.txt), address of an image, a video or a stream, list of streams "
+        "(.streams), number of a camera, or - for names from standard input.",
     )  # fmt: skip
     imgsz: int | tuple[int, int] | None = option(
         None, "Input", "Image size", "Input size in pixels, or height,width; the file's if not given.", min=8, max=8192
@@ -968,40 +985,167 @@ def with_channels(image: Array, channels: int) -> Array:
 
 
 def read_image(path: str, channels: int = COLOUR) -> Array | None:
-    """Read an image ``(H, W, channels)``, blue first, turned as its camera says; None if it cannot be read.
+    """Read an image ``(H, W, channels)`` of a file or an address, blue first, turned as its camera says.
+
+    Returns:
+        None if it cannot be read.
 
     Raises:
+        InferError: If an address gives nothing.
         ValueError: If it has other channels, which cannot become those.
     """
-    try:
-        data = np.fromfile(path, np.uint8)  # not imread: it fails on names outside the system's code page
-    except (OSError, ValueError):  # no file, or a name that no file can have
-        return None
+    if is_address(path):
+        data = np.frombuffer(fetch(path), np.uint8)
+    else:
+        try:
+            data = np.fromfile(path, np.uint8)  # not imread: it fails on names outside the system's code page
+        except (OSError, ValueError):  # no file, or a name that no file can have
+            return None
+    return decode_image(data, ending_of(path), channels)
+
+
+def decode_image(data: Array, ending: str, channels: int = COLOUR) -> Array | None:
+    """Decode the bytes of an image ``(n,)`` as Ultralytics does; see :func:`read_image`.
+
+    Args:
+        data: What the file holds.
+        ending: Of its name, in small letters.
+        channels: How many the image is brought to.
+    """
     if not len(data):
         return None
-    image = _decoded(data, path, channels)
-    if image is not None and image.dtype == np.uint16:
-        image = np.asarray(image >> 8, np.uint8)
-    return None if image is None else with_channels(image, channels)
+    image: Any = _by_pillow(data) if ending in BY_PILLOW else None
+    if image is None:
+        image = _by_opencv(data, ending, channels)
+    if image is None:
+        return None
+    image = np.asarray(image >> 8 if image.dtype == np.uint16 else image).astype(np.uint8, copy=False)
+    return with_channels(image, channels)
 
 
-def _decoded(data: Array, path: str, channels: int) -> Array | None:
+def _by_opencv(data: Array, ending: str, channels: int) -> Any:
     """Decode a file; where bands of its own are wanted, pages of a TIFF are such, as in Ultralytics."""
     if channels == GREYS:
         return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
-    if channels == COLOUR or (channels == OPACITY and data[:2].tobytes() == JPEG):
-        return cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if path.lower().endswith((".tif", ".tiff")):
+    colours = channels == COLOUR or (channels == OPACITY and data[:2].tobytes() == JPEG)
+    if ending in {".tif", ".tiff"}:
         there, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED)
         if there and pages[0].ndim == 3:
-            return np.asarray(pages[0])
-        if there and len({page.shape for page in pages}) == 1:
+            return pages[0][..., :COLOUR] if colours else pages[0]
+        if there and not colours and len({page.shape for page in pages}) == 1:
             return np.stack(pages, 2)
-    return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR if colours else cv2.IMREAD_UNCHANGED)
+
+
+def _by_pillow(data: Array) -> Array | None:
+    """Decode what Ultralytics leaves to Pillow; None where Pillow is not there or cannot."""
+    try:
+        from PIL import Image, ImageOps
+    except ImportError:
+        return None
+    with contextlib.suppress(ImportError):
+        from pi_heif import register_heif_opener
+
+        register_heif_opener()
+    try:
+        turned = ImageOps.exif_transpose(Image.open(io.BytesIO(data.tobytes()))).convert("RGB")
+    except Exception:  # whatever a damaged file makes it say
+        return None
+    return np.ascontiguousarray(np.asarray(turned)[..., ::-1])
+
+
+def begins_as_picture(head: bytes) -> bool:
+    """Tell from its first bytes, 16 at least, whether a file is a picture that OpenCV reads."""
+    portable = head[:2] in PORTABLE and head[2:3].isspace()
+    bitmap = head[:2] == b"BM" and head[15:16] == b"\0"
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    boxed = head[4:8] == b"ftyp" and head[8:12] in BRANDS
+    return portable or bitmap or webp or boxed or head.startswith(SIGNATURES)
+
+
+def is_address(name: str) -> bool:
+    """Tell whether a name is an address of the web."""
+    return name.lower().startswith(("http://", "https://"))
+
+
+def ending_of(name: str) -> str:
+    """Return the ending of a file's name, in small letters; of an address, that of its path."""
+    return Path(plain_name(name)).suffix.lower()
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a file; of an address, what stands last in its path, with every letter as itself."""
+    if not is_address(name):
+        return Path(name).name
+    return Path(urllib.parse.unquote(urllib.parse.urlsplit(name).path)).name
+
+
+class _Redirect(urllib.request.HTTPRedirectHandler):
+    """Follows redirects for good too, which Python before 3.11 does not."""
+
+    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
+
+
+def open_address(address: str) -> Any:
+    """Open an address of the web, following where it sends to.
+
+    Raises:
+        InferError: If it does not answer, with the reason.
+    """
+    quoted = urllib.parse.quote(address, safe="%/:=&?~#+!$,;'@()*[]")
+    request = urllib.request.Request(quoted, headers={"User-Agent": "Mozilla/5.0 (yolo-subbatch)"})
+    try:
+        return urllib.request.build_opener(_Redirect).open(request, timeout=PATIENCE)
+    except urllib.error.HTTPError as error:
+        raise InferError(f"{address}: the server answers {error.code} ({error.reason}); check the address") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:  # also URLError
+        reason = getattr(error, "reason", error)
+        reason = getattr(reason, "strerror", None) or reason
+        raise InferError(f"{address}: cannot be reached ({reason}); check the address and the network") from error
+
+
+def fetch(address: str) -> bytes:
+    """Return what an address of the web holds.
+
+    Raises:
+        InferError: If it does not answer, or breaks off.
+    """
+    with open_address(address) as answer:
+        try:
+            data: bytes = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise InferError(f"{address}: breaks off ({type(error).__name__}); try again") from error
+    return data
+
+
+@functools.lru_cache(maxsize=1024)
+def kind_of(name: str) -> str:
+    """Return what a name stands for: ``picture``, ``video``, or ``live`` for a camera or a stream.
+
+    An address whose name does not tell is asked.
+
+    Raises:
+        InferError: If it does not answer.
+    """
+    if name.isdecimal() or ("://" in name and not is_address(name)):
+        return "live"
+    ending = ending_of(name)
+    if ending in VIDEOS:
+        return "video"
+    if not is_address(name) or ending in IMAGES:
+        return "picture"
+    with open_address(name) as answer:
+        said = answer.headers.get_content_type()
+        head = answer.read(16) if not said.startswith("image/") else b""
+    if said.startswith("image/") or begins_as_picture(head):
+        return "picture"
+    host = urllib.parse.urlsplit(name).hostname or ""
+    # A page is no stream, except where Ultralytics finds the video in it: it is named as an image that cannot be read.
+    return "picture" if said == "text/html" and not host.endswith(("youtube.com", "youtu.be")) else "live"
 
 
 def find_files(source: str) -> list[str]:
-    """Return the images and videos that a source names.
+    """Return the images, videos and streams that a source names.
 
     Raises:
         InferError: If there are none.
@@ -1017,26 +1161,94 @@ def find_files(source: str) -> list[str]:
 
 def _find_files(source: str) -> tuple[list[str], str]:
     """Return what a source names, and what is wrong where that is nothing."""
-    path, known = Path(source), IMAGES | VIDEOS
     if source == "-":
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(errors="surrogateescape")  # a name may hold any byte
-        return [line.strip() for line in sys.stdin.read().splitlines() if line.strip()], "no names in it"
+        return list(_listed(sys.stdin.read(), Path())), "no names in it"
+    if source.isdecimal() or "://" in source:
+        return [source], ""
     if os.path.isdir(source):
-        return sorted(str(each) for each in path.iterdir() if each.suffix.lower() in known), "no image or video in it"
+        return _in_folder(source), "no image or video in it"
     if os.path.isfile(source):
-        if path.suffix.lower() != ".txt":
+        ending = Path(source).suffix.lower()
+        if ending not in LISTS:
             return [source], ""
-        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-        listed = [line.strip() for line in lines if line.strip()]
-        return [each if os.path.exists(each) else str(path.parent / each) for each in listed], "no names in it"
-    found = sorted(each for each in glob.glob(source, recursive=True) if os.path.isfile(each))
+        text = read_text(source)
+        if ending == ".streams":
+            return text.split(), "no names in it"
+        if ending == ".csv":
+            rows = list(csv.reader(lines_of(text)))
+            text = "\n".join(each for row in rows[rows[:1] == [["source"]] :] for each in row)
+        return list(_listed(text, Path(source).parent)), "no names in it"
+    return _matching(source), "no such file or folder"
+
+
+def read_text(source: str) -> str:
+    """Return the text of a list; a name in it may hold any byte.
+
+    Raises:
+        InferError: If it is no such text.
+    """
+    data = Path(source).read_bytes()
+    if b"\0" in data:
+        wide = data.startswith((b"\xff\xfe", b"\xfe\xff")) or not any(data[1:200:2]) or not any(data[:200:2])
+        raise InferError(f"{source}: " + ("is UTF-16: save it as UTF-8" if wide else "a binary file; give a list"))
+    return data.decode("utf-8-sig", "surrogateescape")
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text; nothing but a line feed or a carriage return ends one."""
+    return re.split(r"\r\n|\r|\n", text)
+
+
+def _listed(text: str, folder: Path) -> Iterator[str]:
+    """Yield what the lines of a list name: from here or beside the list, as typed or as Windows writes it."""
+    for line in lines_of(text):
+        name = line.strip(" \t")
+        if not name or "://" in name:
+            yield from [name] if name else []
+            continue
+        places = [place for each in _spellings(line) for place in (each, str(folder / each))]
+        yield next((place for place in places if os.path.exists(place.partition("\0")[0])), str(folder / name))
+
+
+def _spellings(typed: str) -> Iterator[str]:
+    """Yield what a line may mean: as typed, without blanks around it, without quotes, or as Windows writes it."""
+    name = typed.strip(" \t")
+    yield from (typed, name)
+    if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'":
+        name = name[1:-1]
+        yield name
+    yield re.sub(r"[\\/]+", "/", name)
+
+
+def _in_folder(folder: str) -> list[str]:
+    return sorted(str(each) for each in Path(folder).iterdir() if not each.name.startswith(".") and _is_wanted(each))
+
+
+def _matching(pattern: str) -> list[str]:
+    found = sorted(each for each in glob.glob(pattern, recursive=True) if os.path.isfile(each))
     # Labels lie beside images; a pattern that names nothing else is taken at its word.
-    return [each for each in found if Path(each).suffix.lower() in known] or found, "no such file or folder"
+    return [each for each in found if _is_wanted(Path(each))] or found
+
+
+def _is_wanted(file: Path) -> bool:
+    """Tell whether a file is a picture or a video: its name says so, or what is in it."""
+    if file.suffix.lower() in IMAGES | VIDEOS:
+        return True
+    if file.suffix.lower() in OTHERS:
+        return False
+    try:
+        with file.open("rb") as stream:
+            return begins_as_picture(stream.read(16))
+    except OSError:
+        return False
 
 
 def items_of(source: str, channels: int = COLOUR) -> Iterator[Item]:
     """Go through everything that a source names; frames of videos and cameras are read on the way.
+
+    Streams of a ``.streams`` file come last, a frame of each in turn.
 
     Args:
         source: See the setting of that name.
@@ -1045,25 +1257,54 @@ def items_of(source: str, channels: int = COLOUR) -> Iterator[Item]:
     Raises:
         InferError: If there is nothing, or a video or camera cannot be opened.
     """
-    if is_live(source):
-        yield from frames_of(source)
-        return
     files = find_files(source)
+    if files == [source]:
+        _check_address(source)  # whoever names one address wants to know why it is not there
+    live: list[str] = []
     for path in files:
-        if Path(path).suffix.lower() not in VIDEOS:
-            yield Item(path, lambda path=path: read_image(path, channels))  # type: ignore[misc]
-            continue
         try:
-            yield from frames_of(path)
-        except InferError:
+            kind = kind_of(path)
+            if kind == "live":
+                live.append(path)
+            elif kind == "video":
+                yield from frames_of(path)
+            else:
+                yield Item(path, functools.partial(read_image, path, channels))
+        except InferError as error:  # noqa: PERF203  (each file may fail)
             if len(files) == 1:
                 raise
-            yield Item(path, lambda: None)  # as an image that cannot be read: the others are not lost
+            # As an image that cannot be read: the others are not lost.
+            yield Item(path, functools.partial(_fail, error) if is_address(path) else lambda: None)
+    yield from _in_turn(live, alone=len(files) == 1)
+
+
+def _fail(error: InferError) -> Array | None:
+    raise error
+
+
+def _in_turn(live: list[str], alone: bool) -> Iterator[Item]:
+    """Yield a frame of each stream in turn until all have ended; one that is not alone may fail."""
+    going = {path: frames_of(path) for path in live}
+    while going:
+        for path in list(going):
+            try:
+                item = next(going[path], None)
+            except InferError as error:
+                if alone:
+                    raise
+                item = Item(path, functools.partial(_fail, error))
+                going[path] = iter(())
+            if item is None:
+                del going[path]
+            else:
+                yield item
 
 
 def is_live(source: str) -> bool:
     """Tell whether a source is a camera or a stream: it has no end, and waiting for a full batch would delay it."""
-    return source.isdecimal() or "://" in source
+    if source.lower().endswith(".streams") and os.path.isfile(source):
+        return any(is_live(each) for each in read_text(source).split())
+    return ("://" in source and kind_of(source) == "live") or source.isdecimal()
 
 
 def frames_of(source: str) -> Iterator[Item]:
@@ -1244,8 +1485,10 @@ class OnnxYolo:
             image = None if image is None else with_channels(image, self.about.channels)
         except cv2.error:
             image = None
-        except ValueError as error:
+        except InferError as error:
             return Prepared(item, result, fault=str(error))
+        except ValueError as error:
+            return Prepared(item, result, fault=f"{item.path}: {error}")
         if image is None:
             return Prepared(item, result)
         pad = 0 if self.about.fixed_size else self.about.stride
@@ -1303,11 +1546,10 @@ class OnnxYolo:
     def _unread(self, item: Item, fault: str) -> Detections:
         empty = np.zeros((0, 4), np.float32)
         none = np.zeros(0, np.int64)
-        kind = "a video" if Path(item.path).suffix.lower() in VIDEOS else "an image"
-        text = fault or (f"cannot be read as {kind}" if os.path.exists(item.path) else "no such file")
-        return Detections(
-            item.path, 0, 0, empty, empty[:, 0], none, self.about.names, item.frame, error=f"{item.path}: {text}"
-        )
+        kind = "a video" if ending_of(item.path) in VIDEOS else "an image"
+        there = is_address(item.path) or os.path.exists(item.path)
+        fault = fault or f"{item.path}: " + (f"cannot be read as {kind}" if there else "no such file")
+        return Detections(item.path, 0, 0, empty, empty[:, 0], none, self.about.names, item.frame, error=fault)
 
     # --- all of it ---
 
@@ -1472,7 +1714,7 @@ class Writer:
 
     def __init__(self, project: str, name: str) -> None:
         self.folder = new_folder(Path(project), name)
-        self.video: tuple[str, Any] | None = None
+        self.videos: dict[str, Any] = {}  # those that are being written, by where their frames come from
         self.pool = ThreadPoolExecutor(2, "write")
         self.pending: deque[Future[None]] = deque()
         self.taken: Counter[str] = Counter()
@@ -1484,7 +1726,7 @@ class Writer:
         if found.frame is not None:
             self._frame(found)
             return
-        stem, suffix = Path(found.path).stem, Path(found.path).suffix.lower()
+        stem, suffix = Path(plain_name(found.path)).stem or "image", ending_of(found.path)
         name = self._free(stem, suffix if suffix in {".png", ".bmp", ".webp", ".jpeg"} else ".jpg")
         self.pending.append(self.pool.submit(save_image, self.folder / name, found))
         while self.pending and (len(self.pending) > 16 or self.pending[0].done()):
@@ -1498,26 +1740,27 @@ class Writer:
         return f"{stem}{suffix}" if count == 1 else self._free(f"{stem}-{count}", suffix)
 
     def _frame(self, found: Detections) -> None:
-        if found.frame == 0 or self.video is None:
-            self._close_video()
-            stem = Path(found.path).stem if not is_live(found.path) else "camera"
+        if found.frame == 0 or found.path not in self.videos:
+            self._close_videos(found.path)
+            stem = "camera" if is_live(found.path) else Path(plain_name(found.path)).stem
             path = self.folder / self._free(stem, ".mp4")
             code = cv2.VideoWriter.fourcc(*"mp4v")
             rate = frame_rate(found.path)
             video = cv2.VideoWriter(str(path), code, rate, (found.width, found.height))
             if not video.isOpened():
                 raise InferError(f"{path}: this OpenCV cannot write videos; leave save out")
-            self.video = (found.path, video)
-        self.video[1].write(found.drawn())
+            self.videos[found.path] = video
+        self.videos[found.path].write(found.drawn())
 
-    def _close_video(self) -> None:
-        if self.video is not None:
-            self.video[1].release()
-            self.video = None
+    def _close_videos(self, path: str | None = None) -> None:
+        """Close all, or what a new one from there ends: streams go on side by side, files come one after the other."""
+        for each in list(self.videos):
+            if path is None or each == path or not is_live(each):
+                self.videos.pop(each).release()
 
     def close(self) -> None:
         """Wait until everything is written."""
-        self._close_video()
+        self._close_videos()
         self.pool.shutdown()
         for each in self.pending:
             each.result()
@@ -1587,8 +1830,7 @@ def run(settings: InferSettings) -> int:
     check_settings(settings)
     if not settings.source:
         raise InferError("source: not given; give an image, a folder or a video, for example source=images/")
-    if not is_live(settings.source):
-        find_files(settings.source) if settings.source != "-" else None
+    check_source(settings.source)
     given = dataclasses.asdict(settings)
     model, provider = given.pop("model"), given.pop("provider")
     yolo = OnnxYolo(model, provider, **given)
@@ -1599,6 +1841,22 @@ def run(settings: InferSettings) -> int:
     if settings.benchmark:
         return _benchmark(yolo, settings)
     return _predict(yolo, settings)
+
+
+def check_source(source: str) -> None:
+    """Check that a source names something, before the model is opened.
+
+    Raises:
+        InferError: If it does not, or is an address that does not answer.
+    """
+    _check_address(source)
+    if source != "-":
+        find_files(source)
+
+
+def _check_address(source: str) -> None:
+    if is_address(source) and ending_of(source) not in VIDEOS:  # OpenCV itself opens videos
+        open_address(source).close()
 
 
 def _benchmark(yolo: OnnxYolo, settings: InferSettings) -> int:

@@ -16,7 +16,8 @@ from torch import Tensor
 from yolo_subbatch.darknet.channels import COLOUR, GREY, OPACITY
 from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.sections import Convolutional
-from yolo_subbatch.darknet.weights import LONGEST_HEADER, Header, darknet_order, load_weights, read_header
+from yolo_subbatch.darknet.weights import darknet_order, load_weights
+from yolo_subbatch.darknet.weights_header import LONGEST_HEADER, Header, read_header
 from yolo_subbatch.errors import WeightsError
 
 USUAL = (COLOUR, GREY, OPACITY)  # channels that a file may have been trained with

@@ -96,6 +96,12 @@ class Detector:
                 for path, (image, _, fit), one in zip(part, loaded, rows, strict=True):
                     yield self._found(path, image, fit, one, threshold)
 
+    def look(self, image: np.ndarray, threshold: float) -> Found:
+        """Return what is found in an image ``(H, W, 3)``, bytes, blue first, before suppression; see :meth:`find`."""
+        pixels, fit = network_input(image, self.size, letter=self.fit == "darknet")
+        (rows,) = self._rows(pixels[None])
+        return self._found(Path("frame"), image, fit, rows, threshold)
+
     def suppress(self, found: Found, iou: float) -> Found:
         """Suppress in the way that the cfg asks for; see :func:`suppress`."""
         return suppress(found, iou, self.nms_kind, self.nms_beta)
@@ -195,15 +201,3 @@ def suppress_by_objectness(found: Found, iou: float) -> Found:
     """Keep the boxes that no box of more objectness overlaps by more than ``iou``, as ``do_nms_obj``."""
     kept = nms(box_convert(found.boxes, "cxcywh", "xyxy"), found.objectness, iou)
     return replace(found, boxes=found.boxes[kept], objectness=found.objectness[kept], scores=found.scores[kept])
-
-
-def check_classes(detector: Detector, names: Sequence[str], data: str) -> None:
-    """Make sure that the data has the network's classes.
-
-    Raises:
-        SettingsError: If their numbers differ.
-    """
-    if detector.classes != len(names):
-        raise SettingsError(
-            f"{data}: {len(names)} classes, but the network has {detector.classes}; give the data it was trained for"
-        )

@@ -19,6 +19,8 @@ from yolo_subbatch.darknet.channels import COLOUR, network_order
 from yolo_subbatch.engine import use_all_cores
 from yolo_subbatch.engine.channels import of_data, own_source, upright
 from yolo_subbatch.engine.data import DarknetDataset, FullFrame
+from yolo_subbatch.engine.describe_data import ultralytics_yaml
+from yolo_subbatch.engine.sources import only_source
 from yolo_subbatch.errors import SettingsError
 
 FITS = ("ultralytics", "darknet", "stretch")
@@ -58,6 +60,8 @@ class DarknetValidator(DetectionValidator):
         self.channels: int | None = None  # of the network; None: those of the data
         self.network_file = ""
         super().__init__(dataloader, save_dir, known, _callbacks)
+        if str(self.args.data).endswith(".data"):
+            self.args.data = str(ultralytics_yaml(self.args.data, self.save_dir / "data", self.args.split))
 
     def __call__(self, trainer: Any = None, model: Any = None, **keywords: Any) -> Any:
         """Validate; images are read as the network takes them."""
@@ -131,8 +135,16 @@ class DarknetPredictor(DetectionPredictor):
         use_all_cores(self.device)
 
     def setup_source(self, source: Any, *args: Any, **keywords: Any) -> None:
-        """Find the images."""
-        super().setup_source(own_source(source, self._channels), *args, **keywords)
+        """Open what is to be looked at; files and addresses are chosen as on the command line.
+
+        Raises:
+            DataError: If there is nothing.
+            SettingsError: If heatmaps are asked for, which Ultralytics computes from a head of its own.
+        """
+        if self.args.visualize:
+            raise SettingsError("visualize=True: Ultralytics draws heatmaps of its own heads alone; leave it out")
+        source = only_source(own_source(source, self._channels), self.args.batch, self.args.vid_stride, self._channels)
+        super().setup_source(source, *args, **keywords)
 
     @property
     def _channels(self) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import BatchNorm2d
+from torch.nn import BatchNorm2d, Module
 from torch.utils.data import RandomSampler, SequentialSampler
 from ultralytics.cfg import cfg2dict
 from ultralytics.models.yolo.detect import DetectionTrainer
@@ -24,7 +24,7 @@ from ultralytics.utils import DEFAULT_CFG, LOCAL_RANK, RANK
 from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
 from yolo_subbatch.darknet.cross_norm import gather_over_batch
-from yolo_subbatch.engine import LOGGER, processes, state, use_all_cores
+from yolo_subbatch.engine import LOGGER, host, processes, state, use_all_cores
 from yolo_subbatch.engine.adding_up import AddsUp
 from yolo_subbatch.engine.arguments import (
     AUTO,
@@ -35,16 +35,19 @@ from yolo_subbatch.engine.arguments import (
     sub_batch_size,
 )
 from yolo_subbatch.engine.callbacks import RunRecorder
-from yolo_subbatch.engine.data import ultralytics_yaml
+from yolo_subbatch.engine.describe_data import described
 from yolo_subbatch.engine.exact_norm import ExactNorm
 from yolo_subbatch.engine.fitting import fewest_subdivisions
 from yolo_subbatch.engine.keeping import KeepsState
+from yolo_subbatch.engine.opening import under_plain_name
+from yolo_subbatch.engine.pictures import taking_any_picture
 from yolo_subbatch.engine.running import EpochLosses
 from yolo_subbatch.engine.sharing import Shares
 from yolo_subbatch.engine.update import MEAN_LOSSES, Updates
 from yolo_subbatch.engine.validation import Validates
 from yolo_subbatch.engine.windows import EpochOrder, WindowLoader
 from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.find import is_checkpoint
 
 if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer
@@ -74,6 +77,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
         overrides: dict[str, Any] | None = None,
         _callbacks: dict[str, list[Callable[..., None]]] | None = None,
     ) -> None:
+        host.check_hooks()
         given = self.begin(overrides)
         self.reset_counts()
         self.input_shape: list[int] = []
@@ -81,7 +85,9 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
         self.validated: int | None = None  # the last epoch that was validated, from 0
         self.epoch_losses = EpochLosses()
         self.mean_loss = self.finishing = False
+        self.warmup = host.HiddenWarmup()
         super().__init__({**self.own_defaults, **cfg2dict(cfg)}, given, _callbacks)
+        self.rewrite_arguments()
         use_all_cores(self.device)
         self.processes = processes.launched() or 1
         if processes.launched():
@@ -117,9 +123,9 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
         self.args.lr0 *= devices
 
     @property
-    def tloss(self) -> EpochLosses:
+    def tloss(self) -> Any:
         """Ultralytics' running means of the epoch, which can be shown without waiting for a GPU."""
-        return self.epoch_losses
+        return host.shown(self.epoch_losses, self.loss_names)
 
     @tloss.setter
     def tloss(self, losses: Any) -> None:
@@ -138,12 +144,15 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
 
     # --- preparing --------------------------------------------------------------------------------------------------
 
+    @property
+    def flavour(self) -> str:
+        """Whose Darknet decides what an image without a label file is."""
+        return "pjreddie"
+
     def get_dataset(self) -> dict[str, Any]:
         """Read the data description; a Darknet ``.data`` file is written as a YAML into the run folder first."""
-        if str(self.args.data).endswith(".data"):
-            self.args.data = str(ultralytics_yaml(self.args.data, self.save_dir / "data"))
-        elif Path(str(self.args.data)).exists():
-            self.args.data = str(Path(str(self.args.data)).absolute())  # a run may go on from another working directory
+        if self.args.data:
+            self.args.data = described(self.args, self.save_dir, self.flavour)
         data: dict[str, Any] = super().get_dataset()
         return data
 
@@ -221,8 +230,13 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
         """Set the model up; channels-last memory is faster on the CPU too."""
         if self.resumed is not None:
             self.model = self.get_model(cfg=self.resumed["yaml"], weights=None, verbose=False)
-        checkpoint = super().setup_model()
-        if self.args.channels_last is not False and self.device.type == "cpu":
+        file = Path(str(self.args.model))
+        if isinstance(self.model, Module) or not (file.is_file() and is_checkpoint(file)):
+            checkpoint = super().setup_model()
+        else:
+            with under_plain_name(file) as self.model:
+                checkpoint = super().setup_model()
+        if getattr(self.args, "channels_last", None) is not False and self.device.type == "cpu":
             self.model = self.model.to(memory_format=torch.channels_last)
         return checkpoint
 
@@ -237,6 +251,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
             self.shortage = "in Ultralytics' loop"
             self.args.batch, self.stepped = self.args.nbs, self.begun
             self.give_up_window(finer_parts=True)
+            self.warmup.hide(self.args)
             return
         try:
             super()._build_train_pipeline()
@@ -246,6 +261,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
             raise SettingsError(f"subdivisions={self.args.subdivisions}: {error}") from error
         # Always: where a window is done again, the loop's count of passes no longer says where it is in the epoch.
         self.accumulate = -math.inf
+        self.warmup.hide(self.args)
         self.updates_per_epoch = self.train_loader.windows
         for group in self.optimizer.param_groups:
             if group.get("param_group") in {"weight", "muon"}:
@@ -257,7 +273,8 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
         """Build the data set; what hangs on the batch (mosaic, shapes of validation) must not on the sub-batch."""
-        return super().build_dataset(img_path, mode, self.args.batch)
+        with taking_any_picture():
+            return super().build_dataset(img_path, mode, self.args.batch)
 
     def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
         """Return the loader of one split; that of the training gives windows."""
@@ -308,6 +325,8 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
 
     def run_callbacks(self, event: str) -> None:
         """Run callbacks; what has to happen at the start and the end of epochs and sub-batches happens here."""
+        if event in {"on_train_start", "on_train_epoch_start"}:
+            self.warmup.show(self.args)
         if event == "on_train_epoch_start":
             self._before_epoch = self.update_index, self.seen
             self._find_place()
@@ -345,7 +364,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
             torch.set_autocast_enabled("cpu", True)
         batch = super().preprocess_batch(batch)
         self.input_shape = list(batch["img"].shape[:1:-1])
-        if self.args.channels_last is not False and self.device.type == "cpu":
+        if getattr(self.args, "channels_last", None) is not False and self.device.type == "cpu":
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch
 

@@ -22,13 +22,14 @@ from yolo_subbatch.darknet.schedule import learning_rate
 from yolo_subbatch.darknet.sections import Cfg, most_truths
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.darknet.weights import save_weights, write_atomically
-from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine import LOGGER, host
 from yolo_subbatch.engine.arguments import describe_batch, describe_clip
+from yolo_subbatch.engine.asking_again import with_args_file
 from yolo_subbatch.engine.channels import colour_note, of_data
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, for_picture, size_of
 from yolo_subbatch.engine.keys import DARKNET_DEFAULTS, canonical, read_source, with_defaults, with_keys
-from yolo_subbatch.engine.model import DarknetModel, image_size, load_darknet_weights, rebuilt
+from yolo_subbatch.engine.model import SHOWN_LOSSES, DarknetModel, image_size, load_darknet_weights, rebuilt
 from yolo_subbatch.engine.subbatch import SubbatchMixin
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.checks import size_fault
@@ -48,10 +49,11 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def __init__(
         self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: dict[str, Any] | None = None
     ) -> None:
-        given = self.begin(canonical(dict(overrides or {})))
+        raw = with_args_file(overrides or {})
+        given = self.begin(canonical(raw))
         # A run that is taken up, or a process of one on several devices, gets complete arguments.
         complete = bool(given.get("complete"))
-        self.source = read_source(given) if self.resumed is None else self._own_source(given)
+        self.source = read_source(given, raw) if self.resumed is None else self._own_source(given)
         given = given if complete else with_defaults(given, self.source)
         self.plan: Plan | None = None
         self.average: Average | None = None  # what ema_alpha asks for; without it, Ultralytics' average
@@ -75,6 +77,11 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         rate = self.source.net.learning_rate * devices
         self.args.learning_rate, self.args.lr0 = rate, min(1.0, rate)
         self.source = with_keys(self.source, {"learning_rate": rate, "batch": self.args.batch})
+
+    @property
+    def flavour(self) -> str:
+        """Whose Darknet decides where they differ."""
+        return self.source.flavour(self.args.flavour)
 
     # --- data -------------------------------------------------------------------------------------------------------
 
@@ -168,12 +175,14 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         if weights is not None:
             model.load(weights, verbose=verbose and not self.args.weights and RANK in {-1, 0})
             self.seen_before = getattr(weights, "seen", 0), getattr(weights, "iteration", None)
+        if self.resumed is not None:
+            model.network.weights_version = self.resumed["extra"].get("weights_version")
         model.names = names
         return model
 
     def get_validator(self) -> DarknetValidator:
         """Return the validator of the epochs and of the best weights at the end."""
-        self.loss_names = ()
+        self.loss_names = () if host.losses_have_names() else SHOWN_LOSSES
         known = {key: value for key, value in vars(self.args).items() if key not in DARKNET_DEFAULTS}
         own = {"imgsz": image_size(self.cfg), "letterbox": self.args.letterbox}
         return DarknetValidator(
@@ -302,6 +311,16 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         write_atomically(self.wdir / "model.cfg", write_cfg(network.cfg).encode())
         return saved
 
+    def derived_arguments(self) -> dict[str, Any]:
+        """Return what the cfg says and Ultralytics has another name for."""
+        return {"learning_rate": self.source.net.learning_rate, "decay": self.source.net.decay}
+
+    def host_arguments(self) -> Any:
+        """Return the arguments that Ultralytics knows, with height and width of the network's input."""
+        args = super().host_arguments()
+        args.imgsz = image_size(self.cfg)
+        return args
+
     def save_last_weights(self) -> None:
         """Write the weights of the last update."""
         save_weights(self.plain_model.network, self.wdir / "last.weights", self.seen)
@@ -313,8 +332,10 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             self.save_last_weights()
 
     def extra_state(self) -> dict[str, Any]:
-        """Return the cfg, and where the first weights stood in their schedule."""
-        return {"source": write_cfg(self.source), "seen_before": list(self.seen_before)}
+        """Return the cfg, where the first weights stood in their schedule, and the version of their file."""
+        version = self.plain_model.network.weights_version
+        before = list(self.seen_before)
+        return {"source": write_cfg(self.source), "seen_before": before, "weights_version": version}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
         """Take up where the first weights stood."""

@@ -19,11 +19,13 @@ from ultralytics.nn.tasks import ClassificationModel, RTDETRDetectionModel
 from ultralytics.utils import RANK
 
 from yolo_subbatch.darknet.cross_norm import begin_batch
+from yolo_subbatch.engine import host
 from yolo_subbatch.engine.giving_up import GivesUp
 from yolo_subbatch.engine.processes import exchange
 from yolo_subbatch.engine.shortage import Backward, Snapshot, is_shortage, once, reason_of, versions
 from yolo_subbatch.engine.windows import WindowLoader, seed_all
 from yolo_subbatch.errors import TrainingError
+from yolo_subbatch.run.host import INSTALL, release
 
 if TYPE_CHECKING:
     from yolo_subbatch.engine.exact_norm import ExactNorm
@@ -97,11 +99,9 @@ class Updates(GivesUp):
             TrainingError: If Ultralytics' loop does not call it after each.
         """
         if self.begun != self.stepped:
-            from ultralytics import __version__
-
             raise TrainingError(
-                f"ultralytics {__version__}: its training loop calls optimizer_step for {self.stepped} of {self.begun} "
-                "sub-batches, so updates would be wrong; install ultralytics>=8.4,<8.5"
+                f"ultralytics {release()}: its training loop calls optimizer_step for {self.stepped} of {self.begun} "
+                f"sub-batches, so updates would be wrong; {INSTALL}"
             )
 
     def begin_window(self) -> None:
@@ -129,8 +129,11 @@ class Updates(GivesUp):
     def _forward(self, original: Any, *args: Any, **keywords: Any) -> Any:
         """Run the network; where memory is short, return a loss that asks for nothing."""
         found = self.attempt(
-            lambda: original(*args, **keywords), lambda: (torch.zeros(1, device=self.device, requires_grad=True), {})
-        )
+            lambda: original(*args, **keywords),
+            lambda: (
+                torch.zeros(1, device=self.device, requires_grad=True), host.zeros(self.loss_names, self.device)
+            ),
+        )  # fmt: skip
         self.host_loss = found[0] if isinstance(found, tuple) and isinstance(found[0], torch.Tensor) else None
         return found
 
@@ -166,7 +169,7 @@ class Updates(GivesUp):
         part = self.train_loader.part
         if self.shortage is None and part.images:
             self.window_images += part.images
-            for name, value in self.loss_items.items():
+            for name, value in host.by_name(self.loss_items, self.loss_names).items():
                 self.window_losses[name] = self.window_losses.get(name, 0.0) + value.detach() * part.images
         self.run_callbacks("on_sub_batch_end")
         if self.shortage is not None or part.last:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultralytics.utils import LOCAL_RANK, RANK
+from ultralytics.utils.torch_utils import strip_optimizer
 
 from yolo_subbatch.darknet.cross_norm import plain_norm
 from yolo_subbatch.darknet.weights import write_atomically
-from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine import LOGGER, host
+from yolo_subbatch.engine.describe_data import MEASURED
 from yolo_subbatch.engine.processes import share
 from yolo_subbatch.engine.shortage import is_shortage, reason_of
 from yolo_subbatch.errors import SettingsError
@@ -44,6 +46,8 @@ class Validates(Base):
     """The part of the trainer that validates."""
 
     args: Any
+    data: dict[str, Any]
+    metrics: dict[str, Any]
     own_defaults: dict[str, Any]
     world_size: int
     test_loader: Any
@@ -60,8 +64,21 @@ class Validates(Base):
         finally:
             self.args = everything
 
+    @property
+    def unmeasured(self) -> bool:
+        """Whether the data has no images to measure on; those of training stand in for them and are not looked at."""
+        return not self.data.get(MEASURED, True)
+
+    def _setup_train(self) -> None:
+        """Prepare the loop; what is never measured has no columns among the figures."""
+        super()._setup_train()
+        if self.unmeasured:
+            self.metrics = {}
+
     def validate(self) -> Any:
         """Validate, unless the user wants to stop now: these weights then have no figures, and are not the best."""
+        if self.unmeasured:
+            return self.metrics, None
         if self.stopping and self.windows_done < self.updates_per_epoch:
             return self.metrics, None
         found = self._validated()
@@ -107,9 +124,9 @@ class Validates(Base):
         model, loader = self.ema.ema, self.test_loader
         original, each = model.loss, len(loader) / max(1, len(loader.sampler))
 
-        def loss(batch: dict[str, Any], preds: Any = None) -> tuple[Any, dict[str, Any]]:
+        def loss(batch: dict[str, Any], preds: Any = None) -> tuple[Any, host.Items]:
             total, items = original(batch, preds)
-            return total, {name: value * (len(batch["img"]) * each) for name, value in items.items()}
+            return total, host.scaled(items, len(batch["img"]) * each)
 
         model.loss = loss
         try:
@@ -154,6 +171,11 @@ class Validates(Base):
         if self.stopping:
             return
         self.finishing = True
+        if self.unmeasured:
+            for file in (self.last, self.best):
+                if RANK in {-1, 0} and file.is_file():
+                    strip_optimizer(file)
+            return
         if self.processes > 1:
             share(self.best)  # each validates its images with them
         if self.processes > 1 and self.device.type == "cpu":
