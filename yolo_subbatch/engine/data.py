@@ -23,6 +23,7 @@ from ultralytics.utils.patches import imread
 from yolo_subbatch.darknet.augment import Augmentation, Sample, letterbox, sample, stretch
 from yolo_subbatch.darknet.datafile import check_labels, find_labels, label_path, read_data, read_image_list
 from yolo_subbatch.darknet.mixing import CHANCE, PARTNERS, draw_cut, mixup, mosaic
+from yolo_subbatch.engine import host
 from yolo_subbatch.errors import DataError
 
 
@@ -203,7 +204,8 @@ class DarknetDataset(YOLODataset):
     def get_labels(self) -> list[dict[str, Any]]:
         """Read the labels of the images that can be read."""
         try:
-            labels: list[dict[str, Any]] = super().get_labels()
+            with host.labels_from(self.get_label_files):
+                labels: list[dict[str, Any]] = super().get_labels()
         except RuntimeError as error:
             if "No valid images" not in str(error):
                 raise

@@ -224,7 +224,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
         if self.resumed is not None:
             self.model = self.get_model(cfg=self.resumed["yaml"], weights=None, verbose=False)
         checkpoint = super().setup_model()
-        if getattr(self.args, "channels_last", None) is not False and self.device.type == "cpu":
+        if getattr(self.args, "channels_last", False) is not False and self.device.type == "cpu":
             self.model = self.model.to(memory_format=torch.channels_last)
         return checkpoint
 
@@ -351,7 +351,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
             torch.set_autocast_enabled("cpu", True)
         batch = super().preprocess_batch(batch)
         self.input_shape = list(batch["img"].shape[:1:-1])
-        if getattr(self.args, "channels_last", None) is not False and self.device.type == "cpu":
+        if getattr(self.args, "channels_last", False) is not False and self.device.type == "cpu":
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch
 

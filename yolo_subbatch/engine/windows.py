@@ -226,6 +226,7 @@ class WindowLoader(InfiniteDataLoader):
             drop_last=single, **how,
         )  # fmt: skip
         object.__setattr__(self, "batch_sampler", _ReadAhead(self))
+        self.iterator = None  # older releases have begun to load by now, what another sampler says
 
     @property
     def images(self) -> int:
