@@ -31,6 +31,7 @@ import io
 import itertools
 import json
 import os
+import platform
 import queue
 import re
 import statistics
@@ -235,6 +236,8 @@ class Placement:
         return text
 
 
+WITH_GPU = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+WITHOUT_GPU = "pip install onnxruntime"
 #: What onnxruntime's own words mean: a pattern, the cause, what to do.
 CAUSES = (
     (r"libcuda\.so|nvcuda\.dll", "the NVIDIA driver is not there",
@@ -275,15 +278,27 @@ def check_wheels() -> None:
     if len(found) == 2:
         raise InferError(
             "onnxruntime and onnxruntime-gpu are both installed, and the GPU is lost that way; "
-            "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
+            f"pip uninstall -y onnxruntime onnxruntime-gpu, then {onnxruntime_for_a_gpu()}"
         )
     try:
         import onnxruntime  # noqa: F401
     except ImportError as error:
         raise InferError(
-            f"onnxruntime: cannot be imported ({error}); pip install 'onnxruntime-gpu[cuda,cudnn]', or onnxruntime "
-            "for a machine without a GPU"
+            f"onnxruntime: cannot be imported ({error}); "
+            + (f"{WITH_GPU}, or onnxruntime for a machine without a GPU" if has_gpu_wheel() else WITHOUT_GPU)
         ) from error
+
+
+def has_gpu_wheel() -> bool:
+    """Tell whether pip has ``onnxruntime-gpu`` for this system: for macOS and for ARM there is none."""
+    return sys.platform != "darwin" and platform.machine() in {"x86_64", "AMD64"}
+
+
+def onnxruntime_for_a_gpu() -> str:
+    """Say how this system gets an onnxruntime that uses its GPU."""
+    if has_gpu_wheel():
+        return WITH_GPU
+    return "install the onnxruntime that the maker of this machine gives for its GPU, or use provider=cpu"
 
 
 def _installed(name: str) -> bool:
@@ -343,8 +358,9 @@ def _open_on(provider: str, settings: InferSettings, about: About, streams: int)
     where = f"provider={provider}"
     if name not in onnxruntime.get_available_providers():
         raise InferError(
-            f"{where}: this onnxruntime is built without it; pip uninstall -y onnxruntime, then "
-            "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+            f"{where}: this onnxruntime is built without it; "
+            + ("pip uninstall -y onnxruntime, then " if has_gpu_wheel() else "")
+            + onnxruntime_for_a_gpu()
         )
     if provider != "cpu" and hasattr(onnxruntime, "preload_dlls"):
         with captured_log():

@@ -25,6 +25,7 @@ from ultralytics.utils.patches import imread
 
 from yolo_subbatch.darknet.datafile import label_path, read_image_list
 from yolo_subbatch.darknet.pictures import refuse_pictures
+from yolo_subbatch.engine import host
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.data import pictures_in
 
@@ -94,7 +95,8 @@ class AnyPicture(Host):
             return ordinary
         listed = list(self.im_files)
         try:
-            labels: list[dict[str, Any]] = super().get_labels()
+            with host.labels_from(self.get_label_files):
+                labels: list[dict[str, Any]] = super().get_labels()
         except RuntimeError as error:
             if "No valid images" not in str(error):
                 raise
