@@ -17,7 +17,6 @@ import torch
 import yaml
 from torch import Tensor
 from ultralytics.data.augment import Compose, CutMix, Format, LetterBox
-from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils.instance import Instances
 from ultralytics.utils.patches import imread
 
@@ -169,7 +168,7 @@ class FullFrame:
         return labels
 
 
-class DarknetDataset(AnyPicture, YOLODataset):
+class DarknetDataset(AnyPicture):
     """Ultralytics' data set with Darknet's label places and, in training, Darknet's augmentation.
 
     Args:
