@@ -27,6 +27,7 @@ import difflib
 import functools
 import glob
 import http.client
+import importlib
 import io
 import itertools
 import json
@@ -1060,9 +1061,7 @@ def _by_pillow(data: Array) -> Array | None:
     except ImportError:
         return None
     with contextlib.suppress(ImportError):
-        from pi_heif import register_heif_opener
-
-        register_heif_opener()
+        importlib.import_module("pi_heif").register_heif_opener()
     try:
         turned = ImageOps.exif_transpose(Image.open(io.BytesIO(data.tobytes()))).convert("RGB")
     except Exception:  # whatever a damaged file makes it say
@@ -1276,51 +1275,49 @@ def items_of(source: str, channels: int = COLOUR) -> Iterator[Item]:
     files = find_files(source)
     if files == [source]:
         _check_address(source)  # whoever names one address wants to know why it is not there
-    live: list[str] = []
+    alone, live = len(files) == 1, list[str]()
     for path in files:
-        try:
-            kind = kind_of(path)
-            if kind == "live":
-                live.append(path)
-            elif kind == "video":
-                yield from frames_of(path)
-            else:
-                yield Item(path, functools.partial(read_image, path, channels))
-        except InferError as error:  # noqa: PERF203  (each file may fail)
-            if len(files) == 1:
-                raise
-            # As an image that cannot be read: the others are not lost.
-            yield Item(path, functools.partial(_fail, error) if is_address(path) else lambda: None)
-    yield from _in_turn(live, alone=len(files) == 1)
+        items = _items_at(path, channels, live)
+        yield from items if alone else _named_if_not(path, items)
+    yield from _in_turn([frames_of(path) if alone else _named_if_not(path, frames_of(path)) for path in live])
+
+
+def _items_at(path: str, channels: int, live: list[str]) -> Iterator[Item]:
+    """Yield a picture, or the frames of a video; what has no end joins ``live``."""
+    kind = kind_of(path)
+    if kind == "live":
+        live.append(path)
+    elif kind == "video":
+        yield from frames_of(path)
+    else:
+        yield Item(path, functools.partial(read_image, path, channels))
+
+
+def _named_if_not(path: str, items: Iterator[Item]) -> Iterator[Item]:
+    """Yield items; where that fails, one that cannot be read, so that the others are not lost."""
+    try:
+        yield from items
+    except InferError as error:
+        yield Item(path, functools.partial(_fail, error) if "://" in path else lambda: None)
 
 
 def _fail(error: InferError) -> Array | None:
     raise error
 
 
-def _in_turn(live: list[str], alone: bool) -> Iterator[Item]:
-    """Yield a frame of each stream in turn until all have ended; one that is not alone may fail."""
-    going = {path: frames_of(path) for path in live}
-    while going:
-        for path in list(going):
-            try:
-                item = next(going[path], None)
-            except InferError as error:
-                if alone:
-                    raise
-                item = Item(path, functools.partial(_fail, error))
-                going[path] = iter(())
-            if item is None:
-                del going[path]
-            else:
-                yield item
+def _in_turn(streams: list[Iterator[Item]]) -> Iterator[Item]:
+    """Yield from each in turn until all have ended."""
+    while streams:
+        items = [(stream, next(stream, None)) for stream in streams]
+        yield from (item for _, item in items if item is not None)
+        streams = [stream for stream, item in items if item is not None]
 
 
 def is_live(source: str) -> bool:
     """Tell whether a source is a camera or a stream: it has no end, and waiting for a full batch would delay it."""
     if source.lower().endswith(".streams") and os.path.isfile(source):
         return any(is_live(each) for each in read_text(source).split())
-    return ("://" in source and kind_of(source) == "live") or source.isdecimal()
+    return source.isdecimal() or ("://" in source and kind_of(source) == "live")
 
 
 def frames_of(source: str) -> Iterator[Item]:
