@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.settings import TrainSettings, setting
+from yolo_subbatch.run.settings import MISSING_LABELS, TrainSettings, setting
 from yolo_subbatch.run.values import memory_bytes, read_given
 
 AUTO = "auto"
@@ -26,6 +26,7 @@ SUBBATCH_DEFAULTS: dict[str, Any] = {
     "batch_per_gpu": False,  # Darknet's way: the batch of one GPU, and its rate, are multiplied by the GPUs
     "save_iterations": 1000,  # keep the exact state every so many iterations, besides after each epoch; 0: not
     "max_skipped": 10,  # updates in a row that are not finite numbers before the run ends; 0: never
+    "missing_labels": None,  # what an image without a label file is: error, skip or background
     "bf16_on_cpu": False,  # what amp=bf16 becomes on a CPU
     "complete": False,  # these are all arguments of a run, none is to be filled in again
 }
@@ -66,7 +67,9 @@ def read_keywords(given: Mapping[str, Any], darknet: bool) -> dict[str, Any]:
         return dict(given)
     names = {each.name for each in fields(Keywords)} - LEFT_ALONE
     own = names if darknet else names & (SHARED | set(SUBBATCH_DEFAULTS))
-    return read_given(Keywords, given, own, lambda key: darknet or key in own - HOSTS_BOUNDS)
+    to_read = {key: value for key, value in given.items() if key not in LEFT_ALONE}
+    read = read_given(Keywords, to_read, own, lambda key: darknet or key in own - HOSTS_BOUNDS)
+    return read | {key: value for key, value in given.items() if key in LEFT_ALONE}
 
 
 def check_arguments(args: Any) -> None:
@@ -85,6 +88,8 @@ def check_arguments(args: Any) -> None:
         memory_bytes(args.memory)
     if args.bn not in NORMS:
         raise SettingsError(f"bn={args.bn}: unknown; use one of {', '.join(NORMS)}")
+    if args.missing_labels not in {None, *MISSING_LABELS}:
+        raise SettingsError(f"missing_labels={args.missing_labels}: unknown; use one of {', '.join(MISSING_LABELS)}")
     for key in ("save_iterations", "max_skipped"):
         value = getattr(args, key)
         if not isinstance(value, int) or value < 0:

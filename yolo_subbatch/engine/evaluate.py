@@ -11,15 +11,19 @@ from ultralytics.engine.model import Model
 
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.engine import LOGGER
-from yolo_subbatch.engine.data import ultralytics_yaml
+from yolo_subbatch.engine.channels import check_network_data
+from yolo_subbatch.engine.describe_data import ultralytics_yaml
 from yolo_subbatch.engine.figures import classes_of, describe, figures_of
 from yolo_subbatch.engine.inference import DarknetValidator, size_of
 from yolo_subbatch.engine.model import Darknet, DarknetModel, load_darknet_weights
+from yolo_subbatch.engine.pictures import taking_any_picture
 from yolo_subbatch.engine.train import open_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.checks import size_fault
 from yolo_subbatch.run.commands import ExportSettings, MapSettings, PredictSettings, ValSettings
+from yolo_subbatch.run.find import YAML
 from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.label_lists import MissingLabels
 
 
 def open_model(settings: ValSettings | PredictSettings | ExportSettings | MapSettings) -> Model:
@@ -57,16 +61,20 @@ def run_validation(settings: ValSettings) -> dict[str, Any]:
         YoloSubbatchError: If something that the user gave turns out to be unusable.
     """
     model = open_model(settings)
+    if isinstance(model.model, DarknetModel):
+        net = model.model.cfg
+        check_network_data(net.net.channels, settings.model or net.path, settings.data)
     made = RunFolder.create(settings.project, settings.name)
     folder = made.path
     try:
-        data = _host_data(settings, folder)
+        data = _host_data(settings, folder, model.model)
     except YoloSubbatchError:
         made.discard()
         raise
-    metrics = model.val(
-        data=str(data), project=str(folder.parent), name=folder.name, exist_ok=True, **_keywords(settings)
-    )
+    with taking_any_picture():
+        metrics = model.val(
+            data=str(data), project=str(folder.parent), name=folder.name, exist_ok=True, **_keywords(settings)
+        )
     task = str(model.task)
     figures = figures_of(metrics, task)
     LOGGER.info(f"{settings.split}: {describe(figures, task)}")
@@ -76,13 +84,14 @@ def run_validation(settings: ValSettings) -> dict[str, Any]:
     return figures
 
 
-def measure_file(file: str, data: str, size: tuple[int, int]) -> tuple[float, float]:
+def measure_file(file: str, data: str, size: tuple[int, int], channels: int = 3) -> tuple[float, float]:
     """Measure an exported file on a data set's validation images, with Ultralytics' own validator.
 
     Args:
         file: The ONNX file.
         data: Darknet ``.data`` or Ultralytics ``.yaml``.
         size: Width and height of its input in pixels.
+        channels: Of its input.
 
     Returns:
         mAP50 and mAP50-95.
@@ -90,13 +99,14 @@ def measure_file(file: str, data: str, size: tuple[int, int]) -> tuple[float, fl
     with tempfile.TemporaryDirectory() as folder:
         path = Path(data)
         if path.suffix == ".data":
-            path = ultralytics_yaml(path, Path(folder) / "data", "val")
+            path = ultralytics_yaml(path, Path(folder) / "data", "val", MissingLabels("background"))
         imgsz = size[0] if size[0] == size[1] else list(size[::-1])
         validator = DarknetValidator(args={
             "model": file, "data": str(path), "imgsz": imgsz, "batch": 1, "rect": False, "plots": False,
             "verbose": False, "device": "cpu", "workers": 0, "project": folder, "name": "val", "task": "detect",
             "mode": "val", "conf": 0.001,
         })  # fmt: skip
+        validator.channels, validator.network_file = channels, file
         figures = validator(model=file)
     return float(figures["metrics/mAP50(B)"]), float(figures["metrics/mAP50-95(B)"])
 
@@ -112,9 +122,18 @@ def _keywords(settings: ValSettings) -> dict[str, Any]:
     return given
 
 
-def _host_data(settings: ValSettings, folder: Path) -> Path:
+def _host_data(settings: ValSettings, folder: Path, network: Any) -> Path:
     """Return the data description that Ultralytics reads."""
     path = Path(settings.data or "")
-    if path.suffix != ".data":
+    if path.suffix != ".data" and settings.missing_labels in {None, "background"}:
         return path
-    return ultralytics_yaml(path, folder / "data", settings.split)
+    missing = missing_for(settings, network)
+    return ultralytics_yaml(path, folder / "data", settings.split, missing)
+
+
+def missing_for(settings: ValSettings | MapSettings, network: Any) -> MissingLabels:
+    """Return what an image without a label file is where a network is measured."""
+    if settings.missing_labels is None and Path(settings.data or "").suffix in YAML:
+        return MissingLabels("background")
+    flavour = network.network.flavour if isinstance(network, DarknetModel) else "pjreddie"
+    return MissingLabels(settings.missing_labels, flavour)

@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.engine.model import Darknet
 from yolo_subbatch.engine.opening import open_as_host, told
 from yolo_subbatch.engine.subbatch import subbatch
-from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.engine.trainers import trainer_class
 from yolo_subbatch.run.backup import Backup
 from yolo_subbatch.run.events import Event
 from yolo_subbatch.run.find import is_checkpoint
@@ -84,19 +83,6 @@ def continue_training(
     trainer = kind(overrides={"resume": str(folder.path), **changes}, _callbacks=callbacks)
     trainer.requests_are_new = True
     return _train(trainer.train, lambda: trainer, folder)
-
-
-def trainer_class(place: str) -> Any:
-    """Return the class ``module:name``, with sub-batches.
-
-    Raises:
-        SettingsError: If it is not there any more.
-    """
-    module, _, name = place.partition(":")
-    try:
-        return subbatch(getattr(import_module(module), name))
-    except (ImportError, AttributeError) as error:
-        raise SettingsError(f"resume: the trainer {place} of this run is not installed; install it") from error
 
 
 def _train(work: Callable[[], Any], trainer: Callable[[], Any], folder: RunFolder) -> int:

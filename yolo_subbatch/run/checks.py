@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from yolo_subbatch.darknet.weights_kinds import foreign_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.conversion import range_fault, shown
 from yolo_subbatch.run.find import beside, holds_checkpoint
@@ -117,6 +118,11 @@ def check_weights(settings: Any) -> Iterator[Problem]:
         yield error("weights", f"weights={path}: a checkpoint, not Darknet weights; give it as model= instead of cfg=")
     elif path.stat().st_size == 0:
         yield error("weights", f"weights={path}: the file is empty; give the weights of a Darknet network")
+    else:
+        with path.open("rb") as stream:
+            known = foreign_file(stream.read(64))
+        if known:
+            yield error("weights", f"weights={path}: this is {known}")
 
 
 def check_either(settings: Any) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from yolo_subbatch.run.settings import CFGS, DATA, FLAVOURS, LETTERBOXES, setting
+from yolo_subbatch.run.settings import CFGS, DATA, FLAVOURS, LETTERBOXES, MISSING_LABELS, setting
 
 IMAGE_SIZE = {"min": 8, "max": 8192}
 
@@ -44,6 +44,10 @@ class ValSettings(Place, Source):
         kind="file", filter=DATA,
     )  # fmt: skip
     split: str = setting("val", "Data", "Split", "Which of its images.", choices=("train", "val", "test"))
+    missing_labels: str | None = setting(
+        None, "Data", "Missing labels", "An image without label file: error (pjreddie's Darknet), skip or background.",
+        choices=MISSING_LABELS, advanced=True,
+    )  # fmt: skip
     imgsz: int | tuple[int, int] | None = setting(
         None, "Data", "Image size", "Input size in pixels, or height,width; the network's if not given.", **IMAGE_SIZE
     )
@@ -91,6 +95,10 @@ class MapSettings(Place, Source):
         kind="file", filter=DATA,
     )  # fmt: skip
     split: str = setting("val", "Data", "Split", "Which of its images.", choices=("train", "val", "test"))
+    missing_labels: str | None = setting(
+        None, "Data", "Missing labels", "An image without label file: error (pjreddie's Darknet), skip or background.",
+        choices=MISSING_LABELS, advanced=True,
+    )  # fmt: skip
     letterbox: str = setting(
         "stretch", "Data", "Letterbox", "How images are fitted to the network.", choices=("stretch", "darknet")
     )
@@ -117,6 +125,10 @@ class AnchorsSettings:
         None, "Data", "Data", "Darknet .data or Ultralytics .yaml, whose boxes are clustered.", kind="file", filter=DATA
     )
     split: str = setting("train", "Data", "Split", "Which of its images.", choices=("train", "val", "test"))
+    missing_labels: str | None = setting(
+        None, "Data", "Missing labels", "An image without label file: error (pjreddie's Darknet), skip or background.",
+        choices=MISSING_LABELS, advanced=True,
+    )  # fmt: skip
     imgsz: int | tuple[int, int] = setting(
         416, "Anchors", "Image size", "The network's input size in pixels, or height,width.", min=1, max=8192
     )

@@ -16,6 +16,10 @@ from typing import Any
 
 from yolo_subbatch.errors import SettingsError, WeightsError
 
+#: The oldest release that the tests pass with, and the first that they say nothing about; pyproject.toml has the same.
+OLDEST, BEYOND = (8, 4, 13), (8, 5)
+REQUIREMENT = "ultralytics>=8.4.13,<8.5"
+INSTALL = f'pip install "{REQUIREMENT}"'
 #: Ultralytics' own rule: keys that are a share or a probability, from 0 to 1.
 FRACTIONS = frozenset({
     "bgr", "cls_pw", "conf", "copy_paste", "cutmix", "dlam", "dropout", "erasing", "fliplr", "flipud", "hsv_h", "hsv_s",
@@ -67,8 +71,37 @@ def folder() -> Path:
     """
     found = importlib.util.find_spec("ultralytics")
     if found is None or not found.submodule_search_locations:
-        raise SettingsError("ultralytics: not installed; install it with pip install 'ultralytics>=8.4,<8.5'")
+        raise SettingsError(f"ultralytics: not installed; {INSTALL}")
     return Path(found.submodule_search_locations[0])
+
+
+@cache
+def release() -> str:
+    """Return the number of the installed release as it is written, such as ``8.4.190``."""
+    found = re.search(r"""^__version__ = ["']([^"']+)""", (folder() / "__init__.py").read_text("utf-8"), re.MULTILINE)
+    return found[1] if found else "0"
+
+
+def version() -> tuple[int, ...]:
+    """Return the number of the installed release, to be compared."""
+    return tuple(int(each) for each in re.findall(r"\d+", release())[:3])
+
+
+def check_version() -> str | None:
+    """Look whether the installed release is one that this program works with.
+
+    Returns:
+        A warning where it is newer than those that were tried, else None.
+
+    Raises:
+        SettingsError: If it is missing or too old.
+    """
+    if version() < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise SettingsError(f"ultralytics {release()}: too old, {oldest} is the oldest that works; {INSTALL}")
+    if version() < BEYOND:
+        return None
+    return f"ultralytics {release()}: newer than what this program was tried with; if something fails, {INSTALL}"
 
 
 @cache

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from yolo_subbatch.darknet.datafile import find_labels
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.checks import Problem, attempt, error, warning
 from yolo_subbatch.run.data import IMAGES, check_data, class_count, read_yaml, yaml_images
 from yolo_subbatch.run.find import YAML, beside, find_data, is_built_in
+from yolo_subbatch.run.label_lists import MissingLabels, labelled
 
 #: Folders of a classifier's data, the first that is there; Ultralytics knows three names for the validation.
 SPLITS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
@@ -24,8 +24,9 @@ TOLERANCE = 0.01  # by which Ultralytics lets a coordinate leave the image
 
 
 def check_host_data(
-    data: str | None, task: str | None, splits: Sequence[str], labels: bool = True, training: bool = False
-) -> list[Problem]:
+    data: str | None, task: str | None, splits: Sequence[str], labels: bool = True, training: bool = False,
+    missing: MissingLabels | None = None,
+) -> list[Problem]:  # fmt: skip
     """Check the images and labels of some splits.
 
     Args:
@@ -34,6 +35,7 @@ def check_host_data(
         splits: ``train``, ``val``, ``test``.
         labels: Read the label files too.
         training: Ultralytics may divide a classifier's images itself.
+        missing: What an image without a label file is.
     """
     problems: list[Problem] = []
     if task is None:
@@ -47,9 +49,9 @@ def check_host_data(
     elif not _left_to_host(str(data)):
         path = attempt("data", problems, lambda: find_data(data))
         if path is not None and path.suffix in YAML:
-            attempt("data", problems, lambda: _check_yaml(path, task, splits, labels, problems))
+            attempt("data", problems, lambda: _check_yaml(path, task, splits, labels, problems, missing))
         elif path is not None and task in {"detect", "segment"}:
-            problems += check_data(data, splits, labels)
+            problems += check_data(data, splits, labels, missing, training)
         elif path is not None:
             text = f"data={data}: says nothing of what a network for {task} learns; give a .yaml of Ultralytics"
             problems.append(error("data", text))
@@ -87,14 +89,20 @@ def _check_folder(data: str, splits: Sequence[str], training: bool) -> None:
             raise DataError(f"data={data}: no image in a folder of a class in {place}; put a class's images into one")
 
 
-def _check_yaml(path: Path, task: str, splits: Sequence[str], labels: bool, problems: list[Problem]) -> None:
+def _check_yaml(
+    path: Path, task: str, splits: Sequence[str], labels: bool, problems: list[Problem], missing: MissingLabels | None
+) -> None:
     document = read_yaml(path)
     classes = class_count(path, document)
     columns = _keypoint_columns(path, document) if task == "pose" else (0, 0)
     for split in splits:
         images = attempt("data", problems, partial(yaml_images, path, document, split))
         if images and labels and task in BOXES:
-            check = partial(_check_labels, images, split, task, classes, columns, problems)
+            found = partial(labelled, images, missing or MissingLabels("background"), split != "train")
+            there = attempt("data", problems, found)
+            if there is None:
+                continue
+            check = partial(_check_labels, there.labels, split, task, classes, columns, problems)
             attempt("data", problems, check)
 
 
@@ -110,14 +118,14 @@ def _keypoint_columns(path: Path, document: Mapping[str, Any]) -> tuple[int, int
 
 
 def _check_labels(
-    images: Sequence[Path], split: str, task: str, classes: int, columns: tuple[int, int], problems: list[Problem]
+    every: Sequence[Path], split: str, task: str, classes: int, columns: tuple[int, int], problems: list[Problem]
 ) -> None:
     """Check the labels of a split; where some are unusable the user shall know that Ultralytics leaves images out.
 
     Raises:
         DataError: If there are none, or all of them are unusable.
     """
-    labels = [label for label in find_labels(images, "background") if label.is_file()]
+    labels = [label for label in every if label.is_file()]
     faults = [fault for label in labels if (fault := _first_fault(label, task, classes, columns))]
     if faults and len(faults) == len(labels):
         more = f" (and so in all {len(faults)} label files of {split})" if len(faults) > 1 else ""

@@ -13,6 +13,7 @@ from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.values import ALIASES, defaults, make
 
 FLAVOURS = ("auto", "pjreddie", "alexeyab")
+MISSING_LABELS = ("error", "skip", "background")
 LETTERBOXES = ("ultralytics", "darknet", "stretch")
 POLICIES = ("constant", "step", "steps", "exp", "poly", "sigmoid", "random", "sgdr")
 LONGEST = 2**31 - 1  # epochs or iterations
@@ -64,6 +65,10 @@ class TrainSettings:
     letterbox: str = setting(
         "ultralytics", "Data", "Letterbox", "How validation images are fitted to the network.",
         choices=LETTERBOXES, advanced=True,
+    )  # fmt: skip
+    missing_labels: str | None = setting(
+        None, "Data", "Missing labels", "An image without label file: error (pjreddie's Darknet), skip or background.",
+        choices=MISSING_LABELS, advanced=True,
     )  # fmt: skip
     batch: int | None = setting(None, "Batch", "Batch", "Images per weight update.", min=1, max=2**20)
     subdivisions: int | str | None = setting(

@@ -10,6 +10,7 @@ from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.sections import Cfg, Connected, Convolutional
 from yolo_subbatch.darknet.shapes import check_detector, largest_stride, layer_table
 from yolo_subbatch.run import host
+from yolo_subbatch.run.channels import check_channels
 from yolo_subbatch.run.checks import (
     Problem,
     attempt,
@@ -23,10 +24,9 @@ from yolo_subbatch.run.checks import (
     warning,
 )
 from yolo_subbatch.run.conversion import ON_OR_OFF, range_fault
-from yolo_subbatch.run.data import check_data
 from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, is_checkpoint
-from yolo_subbatch.run.host_data import check_host_data
 from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.run.training_data import check_training_data
 
 #: Settings that mean something for a Darknet network only.
 DARKNET_ONLY = (
@@ -58,6 +58,7 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
         labels: Read every label file too; a form that checks while one types may leave that to the run.
     """
     problems = [*check_ranges(settings), *check_either(settings), *check_weights(settings), *check_place(settings)]
+    attempt("model", problems, host.check_version)
     darknet = not settings.model
     cfg: Cfg | None = None
     if settings.cfg:
@@ -68,17 +69,16 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
     if settings.exact_norm and darknet:
         text = "exact_norm: has no effect on a Darknet network, whose loss is a sum over images"
         problems.append(warning("exact_norm", text))
-    splits = ("train", str(settings.extra.get("split", "val")))
     if cfg is not None:
         problems += [*_check_network(settings, cfg), *_check_batch(settings, cfg, cfg.net.batch, cfg.net.subdivisions)]
     elif not darknet:
         problems += [*_check_host_model(settings), *_check_batch(settings, None, DEFAULT_BATCH, 1)]
     elif settings.batch is not None:  # the batch that a checkpoint's cfg holds is not known here
         problems += _check_batch(settings, None, settings.batch, 1)
-    if darknet:
-        problems += check_data(settings.data, splits, labels)
-    else:
-        problems += check_host_data(settings.data, host.task_of(settings.model or ""), splits, labels, training=True)
+    task = None if darknet else host.task_of(settings.model or "")
+    problems += check_training_data(settings, cfg, darknet, task, labels)
+    if cfg is not None:
+        problems += check_channels(settings.cfg, settings.data)
     return problems
 
 
