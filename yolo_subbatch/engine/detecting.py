@@ -24,7 +24,7 @@ from yolo_subbatch.darknet.boxes import GREEDY_BETA, box_metric
 from yolo_subbatch.darknet.channels import network_planes
 from yolo_subbatch.darknet.section_checks import shorten
 from yolo_subbatch.engine import use_all_cores
-from yolo_subbatch.engine.channels import read_image
+from yolo_subbatch.engine.channels import brought_to, read_image
 from yolo_subbatch.engine.evaluate import open_model
 from yolo_subbatch.engine.inference import size_of
 from yolo_subbatch.engine.model import DarknetModel
@@ -98,6 +98,7 @@ class Detector:
 
     def look(self, image: np.ndarray, threshold: float) -> Found:
         """Return what is found in an image ``(H, W, 3)``, bytes, blue first, before suppression; see :meth:`find`."""
+        image = brought_to(image, self.channels, "frame")
         pixels, fit = network_input(image, self.size, letter=self.fit == "darknet")
         (rows,) = self._rows(pixels[None])
         return self._found(Path("frame"), image, fit, rows, threshold)

@@ -10,6 +10,7 @@ from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.sections import Cfg, Connected, Convolutional
 from yolo_subbatch.darknet.shapes import check_detector, largest_stride, layer_table
 from yolo_subbatch.run import host
+from yolo_subbatch.run.cfg_advice import cfg_advice
 from yolo_subbatch.run.channels import check_channels
 from yolo_subbatch.run.checks import (
     Problem,
@@ -156,6 +157,7 @@ def _check_batch(settings: TrainSettings, cfg: Cfg | None, batch: int, parts: in
 def _check_network(settings: TrainSettings, cfg: Cfg) -> Iterator[Problem]:
     """Check the input size against the network, and pass its warnings on."""
     yield from (warning("cfg", text) for text in cfg.warnings)
+    yield from cfg_advice(settings, cfg)
     yield from _check_freeze(settings.extra.get("freeze"), cfg)
     size = settings.imgsz
     height, width = size if isinstance(size, tuple) else (size, size) if size else (cfg.net.height, cfg.net.width)
