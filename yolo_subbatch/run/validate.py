@@ -24,6 +24,7 @@ from yolo_subbatch.run.checks import (
     warning,
 )
 from yolo_subbatch.run.data import check_data
+from yolo_subbatch.run.effects import refused
 from yolo_subbatch.run.find import YAML, find_cfg, is_built_in
 from yolo_subbatch.run.settings import TrainSettings
 
@@ -37,7 +38,8 @@ DARKNET_ONLY = (
 #: Ultralytics' keys without effect on a Darknet network: its [net] and its own loss say these things.
 NOT_FOR_DARKNET = (
     "lrf", "cos_lr", "warmup_epochs", "warmup_momentum", "warmup_bias_lr", "box", "cls", "dfl", "multi_scale",
-    "overlap_mask", "mask_ratio", "pose", "kobj", "rle", "dropout", "cls_pw", "distill_model", "dis",
+    "overlap_mask", "mask_ratio", "pose", "kobj", "rle", "dropout", "cls_pw", "cls_remap", "dlog", "dgrad", "dlam",
+    "nms", "augment",
 )  # fmt: skip
 #: Ultralytics' augmentation, which Darknet's replaces.
 HOST_AUGMENTATION = (
@@ -218,6 +220,7 @@ def _check_extra(settings: TrainSettings, darknet: bool) -> Iterator[Problem]:
             yield warning(key, f"{found}; give 0 or 1, or augmentation=ultralytics, which takes shares")
         if darknet and key == "rect" and value:
             yield warning(key, "rect: has no effect on the training of a Darknet network; validation does so anyway")
+    yield from (error(key, text) for key, text in refused(settings.extra).items())
     optimizer = str(settings.extra.get("optimizer", "auto"))
     if optimizer.lower() not in {each.lower() for each in OPTIMIZERS}:
         yield error("optimizer", f"optimizer={optimizer}: unknown; use one of {', '.join(OPTIMIZERS)}")
