@@ -157,12 +157,6 @@ def test_export_passes_its_gate(name, tmp_path):
         assert any("computes what the network does" in line for line in lines), lines
 
 
-def test_grey_images_have_no_export(tmp_path):
-    cfg = with_net(CFGS["yolo_pj_default"], channels=1)
-    with pytest.raises(ExportError, match="channels=3 is needed"):
-        OnnxExporter(Network(cfg), {0: "x"}, ExportSettings(model="x.pt")).export(tmp_path / "x.onnx")
-
-
 def test_what_is_not_exported_is_still_there():
     here = {name for name in NOT_EXPORTED if name in CFGS}
     assert all(not CFGS[name].heads for name in here)

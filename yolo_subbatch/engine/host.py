@@ -6,11 +6,13 @@ brought it, or by the name that came with it; ``tests/hosts.sh`` runs the oldest
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from ultralytics.data import dataset
 from ultralytics.engine.trainer import BaseTrainer
 
 from yolo_subbatch.errors import SettingsError
@@ -97,3 +99,17 @@ class HiddenWarmup:
         """Put back what was hidden."""
         if self.epochs is not None:
             self.epochs, args.warmup_epochs = None, self.epochs
+
+
+@contextmanager
+def labels_from(files: Callable[[], list[str]]) -> Iterator[None]:
+    """Have a data set read its labels from these files: releases before 8.4.105 ask no method of it which they are."""
+    if hasattr(dataset.YOLODataset, "get_label_files"):
+        yield
+        return
+    original = dataset.img2label_paths
+    dataset.img2label_paths = lambda _: files()
+    try:
+        yield
+    finally:
+        dataset.img2label_paths = original

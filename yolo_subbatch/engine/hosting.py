@@ -149,7 +149,9 @@ class Hosts(Base):
 
     @tloss.setter
     def tloss(self, losses: Any) -> None:
-        if losses is None and not self.windows_done:  # an epoch that is taken up in its middle keeps them
+        if losses is not None:  # once in every pass
+            self.epoch_passes += 1
+        elif not self.windows_done:  # an epoch that is taken up in its middle keeps them
             self.epoch_losses, self.epoch_passes = EpochLosses(), 0
 
     def _open_losses(self) -> tuple[dict[str, torch.Tensor], int]:

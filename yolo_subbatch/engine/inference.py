@@ -50,8 +50,6 @@ class DarknetValidator(DetectionValidator):
     ``darknet`` (grey .5, full size) or ``stretch``.
     """
 
-    data: dict[str, Any]
-
     def __init__(
         self, dataloader: Any = None, save_dir: Any = None, args: Any = None, _callbacks: dict[str, Any] | None = None
     ) -> None:
@@ -69,6 +67,17 @@ class DarknetValidator(DetectionValidator):
         if isinstance(described, dict):
             self.channels, self.network_file = described.get("channels", COLOUR), str(described.get("yaml_file"))
         return super().__call__(trainer, model, **keywords)
+
+    @property
+    def data(self) -> dict[str, Any] | None:
+        """Ultralytics' description of the data set, with the network's channels: a GPU is warmed up with as many."""
+        return self._data
+
+    @data.setter
+    def data(self, found: dict[str, Any] | None) -> None:
+        if found is not None and self.channels is not None and found.get("channels") != self.channels:
+            found = of_data(found, self.channels, self.network_file)
+        self._data = found
 
     def init_metrics(self, model: torch.nn.Module) -> None:
         """Prepare the counts; the device is known by now."""
@@ -92,8 +101,7 @@ class DarknetValidator(DetectionValidator):
 
     def build_dataset(self, img_path: str, mode: str = "val", batch: int | None = None) -> DarknetDataset:
         """Build the data set of a split."""
-        if self.channels is not None and not self.training:
-            self.data = of_data(self.data, self.channels, self.network_file)
+        assert self.data is not None
         return build_dataset(
             self.args, img_path, batch, self.data, size=self.size, fit=self.fit, stride=self.stride, training=False
         )

@@ -16,6 +16,7 @@ from yolo_subbatch import __version__
 from yolo_subbatch.engine import LOGGER, processes, state, trainers
 from yolo_subbatch.engine.arguments import check_arguments, read_keywords, sub_batch_size
 from yolo_subbatch.engine.asking_again import rewrite_arguments, with_args_file
+from yolo_subbatch.engine.effects import keys_without_effect
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Warned
 from yolo_subbatch.run.folder import RunFolder
@@ -56,8 +57,12 @@ class KeepsState(Base):
             args = SimpleNamespace(**given)  # from here on, files of the run are written
             check_arguments(args)
             sub_batch_size(args, processes.launched() or 1)
-        elif not self.trains_darknet():
-            trainers.check_network(type(self), given.get("model"))
+        elif not given.get("complete"):
+            if not self.trains_darknet():
+                trainers.check_network(type(self), given.get("model"))
+            for text in keys_without_effect(given, self.trains_darknet()).values():
+                if RANK in {-1, 0}:
+                    LOGGER.warning(text)
         if processes.launched() and not given.get("device") and torch.cuda.is_available():
             given["device"] = processes.local_devices()
         return given

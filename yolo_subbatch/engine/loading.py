@@ -32,6 +32,7 @@ class Loads(Base):
     args: Any
     batch_size: int
     epoch: int
+    start_epoch: int
     processes: int
 
     def around_get_dataset(self, theirs: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -99,16 +100,19 @@ class Loads(Base):
             bool(self.args.compile) or (where is not None and loader.drop_last),
         )
 
-    def take_loader(self, loader: Any) -> WindowLoader:
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "train_loader" and not isinstance(value, WindowLoader):
+            value = self._taken(value)
+        super().__setattr__(name, value)
+
+    def _taken(self, loader: Any) -> WindowLoader:
         """Return what becomes ``train_loader``, whoever puts it there; in the middle of a run it goes on from here."""
-        if isinstance(loader, WindowLoader):
-            return loader
         before = self.__dict__.get("train_loader")
         made = self.in_windows(loader, "train_loader")
         if before is not None and hasattr(self, "updates_per_epoch"):
             made.whole_window, made.size_at = before.whole_window, before.size_at
             self.updates_per_epoch = made.windows
-            made.go_to(self.epoch, self.windows_done)
+            made.go_to(getattr(self, "epoch", self.start_epoch), self.windows_done)
         return made
 
     def describe_order(self) -> list[str]:

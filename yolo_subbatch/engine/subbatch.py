@@ -225,7 +225,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
         else:
             with under_plain_name(file) as self.model:
                 checkpoint = theirs()
-        if getattr(self.args, "channels_last", None) is not False and self.device.type == "cpu":
+        if getattr(self.args, "channels_last", False) is not False and self.device.type == "cpu":
             self.model = self.model.to(memory_format=torch.channels_last)
         return checkpoint
 
@@ -308,7 +308,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
             torch.set_autocast_enabled("cpu", True)
         batch = theirs(batch)
         self.input_shape = list(batch["img"].shape[:1:-1])
-        if getattr(self.args, "channels_last", None) is not False and self.device.type == "cpu":
+        if getattr(self.args, "channels_last", False) is not False and self.device.type == "cpu":
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch
 

@@ -190,9 +190,11 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         self.loss_names = () if host.losses_have_names() else SHOWN_LOSSES
         known = {key: value for key, value in vars(self.args).items() if key not in DARKNET_DEFAULTS}
         own = {"imgsz": image_size(self.cfg), "letterbox": self.asked["letterbox"]}
-        return DarknetValidator(
+        validator = DarknetValidator(
             self.test_loader, save_dir=self.save_dir, args={**known, **own}, _callbacks=self.callbacks
         )
+        validator.channels, validator.network_file = self.cfg.net.channels, self.source.path
+        return validator
 
     def build_optimizer(self, model: torch.nn.Module, **keywords: Any) -> torch.optim.Optimizer:
         """Build Darknet's SGD; any other ``optimizer=`` is Ultralytics' own."""

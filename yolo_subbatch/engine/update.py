@@ -189,7 +189,6 @@ class Updates(Steps, GivesUp):
         self.whole_step = theirs
         self.stepped += 1
         self.sub_index += 1
-        self.epoch_passes += 1
         part = self.train_loader.part
         if self.shortage is None and part.images:
             self.window_images += part.images

@@ -248,6 +248,7 @@ class WindowLoader(InfiniteDataLoader):
             drop_last=single, **how,
         )  # fmt: skip
         object.__setattr__(self, "batch_sampler", _ReadAhead(self))
+        self.iterator = None  # older releases have begun to load by now, what another sampler says
 
     @property
     def batch_size(self) -> int:

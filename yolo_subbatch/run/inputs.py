@@ -101,8 +101,11 @@ def check_map(settings: MapSettings) -> MapSettings:
     problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
     if settings.points == 1:
         problems.append(error("points", "points=1: one recall is no curve; use 0, 11 or 101"))
-    problems += check_data(settings.data, (settings.split,), missing=_missing(settings))
-    problems += _check_channels(settings)
+    if _is_darknet(settings):
+        problems += check_data(settings.data, (settings.split,), missing=_missing(settings))
+        problems += _check_channels(settings)
+    else:
+        problems.append(error("model", f"model={settings.model}: not a Darknet network, which this needs; use val"))
     _report(problems)
     found = find_data(settings.data)
     return replace(_with_cfg(settings), data=None if found is None else str(found))
@@ -218,6 +221,9 @@ def check_convert(settings: ConvertSettings) -> ConvertSettings:
         YoloSubbatchError: With everything that is wrong.
     """
     problems = [*_check_network(settings), *_check_target(settings), *check_output("to", settings.to)]
+    if not _is_darknet(settings):
+        text = f"model={settings.model}: a network of Ultralytics, which Darknet's weights cannot hold; use it as it is"
+        problems.append(error("model", text))
     _report([*problems, *_check_names(settings.data)])
     return _with_cfg(settings)
 
@@ -228,7 +234,12 @@ def check_export(settings: ExportSettings) -> ExportSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    _report(export_problems(settings))
+    problems = export_problems(settings)
+    if not _is_darknet(settings):
+        advice = f"yolo export model={settings.model} format=onnx"
+        text = f"model={settings.model}: a network of Ultralytics, which exports it itself: {advice}"
+        problems.append(error("model", text))
+    _report(problems)
     return _with_cfg(_one_precision(settings))
 
 

@@ -25,6 +25,7 @@ from yolo_subbatch.run.checks import (
     warning,
 )
 from yolo_subbatch.run.conversion import ON_OR_OFF, range_fault
+from yolo_subbatch.run.effects import refused
 from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.training_data import check_training_data
@@ -39,7 +40,8 @@ DARKNET_ONLY = (
 #: Ultralytics' keys without effect on a Darknet network: its [net] and its own loss say these things.
 NOT_FOR_DARKNET = (
     "lrf", "cos_lr", "warmup_epochs", "warmup_momentum", "warmup_bias_lr", "box", "cls", "dfl", "multi_scale",
-    "overlap_mask", "mask_ratio", "pose", "kobj", "rle", "dropout", "cls_pw", "distill_model", "dis",
+    "overlap_mask", "mask_ratio", "pose", "kobj", "rle", "dropout", "cls_pw", "cls_remap", "dlog", "dgrad", "dlam",
+    "nms", "augment",
 )  # fmt: skip
 #: Ultralytics' augmentation, which Darknet's replaces.
 HOST_AUGMENTATION = (
@@ -214,6 +216,7 @@ def _check_extra(settings: TrainSettings, darknet: bool) -> Iterator[Problem]:
             yield warning(key, f"{found}; give 0 or 1, or augmentation=ultralytics, which takes shares")
         if darknet and key == "rect" and value:
             yield warning(key, "rect: has no effect on the training of a Darknet network; validation does so anyway")
+    yield from (error(key, text) for key, text in refused(settings.extra).items())
     optimizer = str(settings.extra.get("optimizer", "auto"))
     if optimizer.lower() not in {each.lower() for each in OPTIMIZERS}:
         yield error("optimizer", f"optimizer={optimizer}: unknown; use one of {', '.join(OPTIMIZERS)}")
