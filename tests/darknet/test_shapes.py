@@ -338,8 +338,7 @@ def test_a_network_without_a_head_is_refused_where_one_is_needed(bundled):
     check_detector(bundled)
     with pytest.raises(CfgError, match=r"^x\.cfg: .*\[yolo\]"):
         check_detector(parse_cfg("[net]\nwidth=8\nheight=8\nchannels=3\n[conv]\n", "x.cfg"))
-    with pytest.raises(CfgError, match=r"channels=1; .*channels=3"):
-        check_detector(replace(bundled, net=replace(bundled.net, channels=1)))
+    check_detector(replace(bundled, net=replace(bundled.net, channels=1)))
 
 
 @pytest.mark.parametrize(

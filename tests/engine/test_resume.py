@@ -11,6 +11,7 @@ import os
 import pickle
 import resource
 import shutil
+import struct
 import subprocess
 import sys
 from collections import Counter
@@ -457,11 +458,13 @@ def test_weights_and_their_place_in_the_schedule_are_kept(cfg, data, tmp_path):
     """With seen=keep, and without the file that the run began from."""
     earlier = train(cfg, data, tmp_path / "earlier", epochs=None, max_batches=4, schedule="exact")
     file = earlier.weights / "last.weights"
+    file.write_bytes(struct.pack("<3i", 0, 2, 9) + file.read_bytes()[12:])  # of another version than ours
     whole = train(
         cfg, data, tmp_path / "runs", Watch(tmp_path, "on_train_epoch_start 1", "step 3", "on_val_start 3"),
         weights=file, seen="keep", epochs=None, max_batches=9, schedule="exact", save_iterations=2,
     )  # fmt: skip
     assert steps_of(whole.folder) == [5, 6, 7, 8, 9]
+    assert (whole.weights / "last.weights").read_bytes()[:12] == struct.pack("<3i", 0, 2, 9)
     shutil.rmtree(earlier.folder)
     assert not all_compared(whole)
 

@@ -31,6 +31,7 @@ class Block:
     title: str
     line: int
     entries: dict[str, tuple[str, int]] = field(default_factory=dict)
+    numbers: dict[str, str] = field(default_factory=dict)  # each value up to a comment behind it
     spaced: set[str] = field(default_factory=set)  # keys whose value has numbers with nothing but blanks between them
 
 
@@ -93,7 +94,7 @@ def check_section(section: Section, block: Block, report: Report) -> None:
                 raise report.error(line, f"{name}={shorten(text)}", "give factors that are not negative")
     activation = getattr(section, "activation", "linear")
     if activation not in ACTIVATIONS:
-        near = difflib.get_close_matches(activation, ACTIVATIONS, 1)
+        near = difflib.get_close_matches(activation.lower(), ACTIVATIONS, 1)
         advice = f"did you mean {near[0]}?" if near else "use one of " + ", ".join(sorted(ACTIVATIONS))
         line = block.entries["activation"][1]
         raise report.error(line, f"unknown activation {shorten(activation)}", advice)

@@ -8,7 +8,7 @@ from typing import Any
 from ultralytics.engine.model import Model
 from ultralytics.models.yolo.model import YOLO
 
-from yolo_subbatch.engine.data import host_data
+from yolo_subbatch.engine.describe_data import host_data
 from yolo_subbatch.engine.stock import check_format
 from yolo_subbatch.engine.tuning import tune_darknet
 from yolo_subbatch.lazy import load

@@ -14,7 +14,7 @@ from ultralytics.utils import DEFAULT_CFG_DICT, RANK
 
 from yolo_subbatch import __version__
 from yolo_subbatch.engine import LOGGER, processes, state, trainers
-from yolo_subbatch.engine.arguments import check_arguments, sub_batch_size
+from yolo_subbatch.engine.arguments import check_arguments, read_keywords, sub_batch_size
 from yolo_subbatch.engine.asking_again import rewrite_arguments, with_args_file
 from yolo_subbatch.engine.effects import keys_without_effect
 from yolo_subbatch.errors import SettingsError
@@ -44,6 +44,8 @@ class KeepsState(Base):
     def begin(self, overrides: dict[str, Any] | None) -> dict[str, Any]:
         """Return the arguments to begin with; those of an earlier run where one is taken up again."""
         given = with_args_file(overrides or {})
+        if not self.trains_darknet():
+            given = read_keywords(given, darknet=False)
         place = given.pop("resume", None)
         if place:
             file = state.find_state(place)
@@ -84,13 +86,6 @@ class KeepsState(Base):
     def __reduce__(self) -> tuple[Any, ...]:
         """Let the copy of a model have no trainer, which holds loaders and open files."""
         return type(None), ()
-
-    def check_resume(self, overrides: Any) -> None:
-        """Leave nothing to Ultralytics, which would go on from half-precision averages of the weights."""
-        self.resume = False
-
-    def resume_training(self, ckpt: Any) -> None:
-        """Leave the taking up to ``_setup_train``, when everything exists."""
 
     def save_model(self) -> Any:
         """Save Ultralytics' checkpoints with the keys that it knows; ours stand beside them, in ``model.subbatch``."""

@@ -13,13 +13,14 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 from yolo_subbatch.darknet.parser import parse_cfg, read_cfg
 from yolo_subbatch.darknet.sections import ALEXEYAB_KEYS, Cfg, HeadSection, Section
 from yolo_subbatch.engine import LOGGER
-from yolo_subbatch.engine.arguments import AUTO, SUBBATCH_DEFAULTS
+from yolo_subbatch.engine.arguments import AUTO, SUBBATCH_DEFAULTS, read_keywords
 from yolo_subbatch.engine.inference import size_of
 from yolo_subbatch.engine.model import DarknetModel, image_size
+from yolo_subbatch.engine.opening import load_network
 from yolo_subbatch.engine.tuning import carried
 from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.run.args_file import DARKNET_HOST_DEFAULTS
-from yolo_subbatch.run.find import YAML, is_built_in
+from yolo_subbatch.run.find import YAML, find_checkpoint, is_built_in, is_checkpoint
 from yolo_subbatch.run.host import nearest
 from yolo_subbatch.run.values import ALIASES
 
@@ -75,12 +76,13 @@ def canonical(given: dict[str, Any]) -> dict[str, Any]:
     if given.get("complete"):
         return given
     given = {key: value for key, value in given.items() if value is not None}
-    for key in given:
-        if key not in KNOWN:
-            near = nearest(key, KNOWN)
-            raise SettingsError(
-                f"{key}: unknown key; {f'did you mean {near}?' if near else 'see Ultralytics for its keys'}"
-            )
+    faults = [f"{key}: unknown key; {_meant(key)}" for key in given if key not in KNOWN]
+    try:
+        given = read_keywords(given, darknet=True)
+    except SettingsError as error:
+        faults.append(str(error))
+    if faults:
+        raise SettingsError("\n".join(faults))
     for theirs, ours in ALIASES.items():
         if theirs in given:
             if ours in given:
@@ -91,6 +93,11 @@ def canonical(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
+def _meant(key: str) -> str:
+    near = nearest(key, KNOWN)
+    return f"did you mean {near}?" if near else "see Ultralytics for its keys"
+
+
 def read_source(given: dict[str, Any], raw: Mapping[str, Any]) -> Cfg:
     """Read the cfg of ``model``, a ``.cfg`` or a checkpoint, and put the user's values into it.
 
@@ -98,10 +105,8 @@ def read_source(given: dict[str, Any], raw: Mapping[str, Any]) -> Cfg:
     asks: ``raw`` are the arguments as Ultralytics gave them.
     """
     path = str(given.get("model"))
-    if path.endswith(".pt"):
-        from ultralytics.nn.tasks import load_checkpoint
-
-        model, _ = load_checkpoint(path)
+    if is_checkpoint(path):
+        model = load_network(find_checkpoint(path))
         if not isinstance(model, DarknetModel):
             raise WeightsError(f"{path}: holds no Darknet network; train it with SubbatchTrainer")
         if model.wish:

@@ -13,8 +13,10 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
 
 from yolo_subbatch.darknet import layers, layers_alexeyab
+from yolo_subbatch.darknet.channels import COLOUR, network_order
 from yolo_subbatch.darknet.gaussian import GaussianHead
 from yolo_subbatch.darknet.hierarchy import Hierarchy
+from yolo_subbatch.darknet.input_weights import HOW, for_channels, load_other_channels
 from yolo_subbatch.darknet.layers import ConvolutionalLayer
 from yolo_subbatch.darknet.loss import Losses, YoloHead
 from yolo_subbatch.darknet.loss_alexeyab import AlexeyabHead
@@ -24,20 +26,22 @@ from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.darknet.sections import SECTION_TYPES, Cfg, Net
 from yolo_subbatch.darknet.shapes import check_detector, largest_stride, with_classes
 from yolo_subbatch.darknet.weights import load_weights, save_weights
-from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine import LOGGER, host
 from yolo_subbatch.engine.asking_again import keys_of
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.doors import Doors
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
+from yolo_subbatch.engine.opening import opened, rename
 from yolo_subbatch.engine.stock import DarknetDescription, share_with_yolo
 from yolo_subbatch.engine.trainers import check_trainer, own_trainer
 from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.run.args_file import overridden
-from yolo_subbatch.run.find import find_cfg
+from yolo_subbatch.run.find import find_cfg, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.listing import recorded_iteration
 from yolo_subbatch.run.resume import run_of
 
 LOSS_NAMES = ("box_loss", "obj_loss", "cls_loss")
+SHOWN_LOSSES = (*LOSS_NAMES, "darknet_loss")
 
 
 class DarknetModel(DetectionModel):
@@ -94,11 +98,14 @@ class DarknetModel(DetectionModel):
         self.network.cfg = replace(self.cfg, net=net)
         self.yaml["darknet"] = write_cfg(self.cfg)
 
-    def _predict_once(self, x: Tensor, profile: bool = False, embed: Any = None) -> Any:
+    def _predict_once(self, x: Tensor, *given: Any, embed: Any = None, **_: Any) -> Any:
         """Return raw maps in training, otherwise ``(B, 4 + classes, N)`` boxes in pixels with scores, and the maps.
 
         With ``embed``, numbers of layers, the means of their outputs over the image: a vector for each of B images.
+        Ultralytics gives it last, behind arguments that differ between its releases.
         """
+        x = network_order(x)
+        embed = given[-1] if len(given) > 1 else embed
         if embed:
             outputs = self.network.layer_outputs(x)
             means = [outputs[index].flatten(2).mean(2) for index in sorted({each % len(outputs) for each in embed})]
@@ -108,7 +115,7 @@ class DarknetModel(DetectionModel):
             return maps
         return self.network.predictions(maps), maps
 
-    def loss(self, batch: dict[str, Any], preds: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: dict[str, Any], preds: Any = None) -> tuple[Tensor, host.Items]:
         """Return the loss parts as sums over the images, ``(3,)``, and their means per image by name."""
         maps = self.forward(batch["img"]) if preds is None else preds
         maps = maps[1] if isinstance(maps, tuple) else maps
@@ -116,7 +123,7 @@ class DarknetModel(DetectionModel):
         losses: Losses = self.network.loss(maps, truths)
         parts = torch.stack((losses.box, losses.objectness, losses.classes))
         means = torch.cat((parts.detach(), losses.cost.detach()[None])) / len(batch["img"])
-        return parts, dict(zip((*LOSS_NAMES, "darknet_loss"), means.unbind(), strict=True))
+        return parts, host.as_host_wants(dict(zip(SHOWN_LOSSES, means.unbind(), strict=True)))
 
     def init_criterion(self) -> None:
         """Return no criterion: the heads compute the loss."""
@@ -137,11 +144,19 @@ class DarknetModel(DetectionModel):
         return self
 
     def load(self, weights: nn.Module | dict[str, Any], verbose: bool = True) -> None:
-        """Copy every tensor that has the same name and shape."""
+        """Copy every tensor that has the same name and shape; the first layer is fitted to other channels."""
         source = weights["model"] if isinstance(weights, dict) else weights
-        theirs, own = source.float().state_dict(), self.state_dict()
+        theirs, own = dict(source.float().state_dict()), self.state_dict()
+        first = next(iter(own))
+        if first in theirs and theirs[first].shape[2:] == own[first].shape[2:] != ():
+            changed = for_channels(theirs[first], own[first].shape[1])
+            if changed is not None:
+                theirs[first] = changed
+                LOGGER.info(f"the first layer of the weights reads {COLOUR} channels; {HOW[own[first].shape[1]]}")
         fitting = {name: value for name, value in theirs.items() if name in own and value.shape == own[name].shape}
         self.load_state_dict(fitting, strict=False)
+        if isinstance(source, DarknetModel):
+            self.network.weights_version = source.network.weights_version
         if verbose:
             LOGGER.info(f"Transferred {len(fitting)}/{len(own)} items from pretrained weights")
 
@@ -156,7 +171,14 @@ def load_darknet_weights(
     """
     model = into or DarknetModel(cfg, flavour)
     network = model.network
-    header = load_weights(network, weights, partial)
+    try:
+        header = load_weights(network, weights, partial)
+    except WeightsError:
+        other = load_other_channels(network, weights, partial)
+        if other is None:
+            raise
+        header, note = other
+        LOGGER.info(f"{weights}: {note}")
     model.seen, model.iteration = header.seen, recorded_iteration(weights, header.seen)
     if header.layers < len(network.layers):
         LOGGER.info(
@@ -196,28 +218,23 @@ class Darknet(Doors):
         verbose: bool = False,
     ) -> None:  # fmt: skip
         self._weights_file, self._flavour = weights, flavour
-        name = str(model)
-        super().__init__(name if name.endswith(".pt") else str(find_cfg(name)), task="detect", verbose=verbose)
+        self._file = Path(model)
+        super().__init__("", task="detect", verbose=verbose)  # which would change the name
 
     def _load(self, weights: str, task: str | None = None) -> None:
         """Load a checkpoint, or build the network of a cfg."""
-        if weights.endswith(".pt"):
-            if self._weights_file is not None:
-                raise SettingsError(f"weights={self._weights_file}: {weights} has its own weights; give one of the two")
-            self._load_checkpoint(weights)
-        else:
-            self._build(weights)
+        if not is_checkpoint(self._file):
+            self._build(str(find_cfg(self._file)))
+            return
+        file = find_checkpoint(self._file)
+        if self._weights_file is not None:
+            raise SettingsError(f"weights={self._weights_file}: {file} has its own weights; give one of the two")
+        self._load_checkpoint(file)
 
-    def _load_checkpoint(self, file: str) -> None:
-        if not Path(file).is_file():
-            raise WeightsError(f"{file}: no such file; give a checkpoint of yolo-subbatch or a .cfg")
-        try:
-            super()._load(file)
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0][:200]
-            raise WeightsError(
-                f"{file}: not a checkpoint that can be loaded ({reason}); give a .pt of a run"
-            ) from error
+    def _load_checkpoint(self, file: Path) -> None:
+        with opened(file) as name:
+            super()._load(name)
+        rename(self, file)
         if not isinstance(self.model, DarknetModel):
             raise WeightsError(
                 f"{file}: holds a {type(self.model).__name__}, not a Darknet network; use ultralytics.YOLO"

@@ -19,6 +19,7 @@ import torch
 from ultralytics.utils import RANK
 
 from yolo_subbatch.darknet.weights import write_atomically
+from yolo_subbatch.engine import host
 from yolo_subbatch.engine.trainers import host_class
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.resume import MAY_CHANGE, MAY_CHANGE_TOO, STATE, run_of
@@ -129,7 +130,7 @@ def restore(trainer: SubbatchMixin, state: Mapping[str, Any]) -> None:
     trainer.loss_names = tuple(state["loss_names"])
     # Ultralytics looks at the last sub-batch's losses when it validates, and an epoch may be taken up at its end.
     trainer.loss = torch.zeros((), device=trainer.device)
-    trainer.loss_items = {name: torch.zeros((), device=trainer.device) for name in trainer.loss_names}
+    trainer.loss_items = host.zeros(trainer.loss_names, trainer.device)
     if RANK in {-1, 0} and trainer.whole_best.is_file():
         os.replace(trainer.whole_best, trainer.best)
     trainer.load_extra_state(state["extra"])

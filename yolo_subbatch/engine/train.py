@@ -20,11 +20,12 @@ from yolo_subbatch.engine.backup import KeepsBackup
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.engine.effects import checked_already
 from yolo_subbatch.engine.model import Darknet
+from yolo_subbatch.engine.opening import open_as_host, told
 from yolo_subbatch.engine.subbatch import subbatch
 from yolo_subbatch.engine.trainers import trainer_class
-from yolo_subbatch.errors import WeightsError
 from yolo_subbatch.run.backup import Backup
 from yolo_subbatch.run.events import Event
+from yolo_subbatch.run.find import is_checkpoint
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.host import is_darknet_checkpoint
 from yolo_subbatch.run.settings import TrainSettings
@@ -114,13 +115,10 @@ def open_file(path: str) -> Model:
     Raises:
         WeightsError: If it cannot be loaded.
     """
-    if path.endswith(".pt") and Path(path).is_file() and is_darknet_checkpoint(path):
-        return Darknet(path)
-    try:
-        return YOLO(path)
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise WeightsError(f"{path}: cannot be loaded ({reason}); give a .pt of a training") from error
+    if is_checkpoint(path) and Path(path).is_file():
+        return Darknet(path) if is_darknet_checkpoint(path) else open_as_host(Path(path))
+    with told(path, "model"):
+        return YOLO(path)  # a description, or a network that Ultralytics downloads
 
 
 @contextmanager
