@@ -67,10 +67,10 @@ def without_effect(given: Mapping[str, Any], usual: Mapping[str, Any], task: str
             texts[key] = f"{key}: has no effect on a training; give it to predict, track or export"
         elif OF_TASKS.get(key, task) != task:
             texts[key] = f"{key}: has no effect on a model for {task}; it is a key of {OF_TASKS[key]} models"
-    batch = given.get("batch") or usual.get("batch")
-    if given.get("nbs") not in (None, batch, usual.get("nbs")):
+    if given.get("nbs") not in (None, given.get("batch"), usual.get("nbs")):
         texts["nbs"] = (
-            f"nbs={given['nbs']}: has no effect in sub-batches, an update is batch={batch} images; give it as batch="
+            f"nbs={given['nbs']}: has no effect in sub-batches, where an update is as many images as batch= says; "
+            "give the number as batch="
         )
     if given.get("dis") not in (None, usual.get("dis")):
         texts["dis"] = "dis: has no effect without distill_model"
