@@ -73,6 +73,8 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider", "cpu": "CPUExecutionProvider",
 }  # fmt: skip
 GREY, DARKNET_GREY = 114, 127
+GREYS, COLOUR, OPACITY = 1, 3, 4  # numbers of channels that every image can be brought to
+JPEG = b"\xff\xd8"  # how its files begin
 APART = 7680.0  # pixels by which the boxes of neighbouring classes are moved apart, as in Ultralytics
 MOST_CANDIDATES = 30_000  # boxes that compete for one image, the most confident ones
 NMS_BLOCK = 128
@@ -430,7 +432,8 @@ def tensorrt_options(settings: InferSettings, about: About) -> dict[str, str]:
         least = (about.batch or 1, *((height, width) if about.fixed_size else (about.stride, about.stride)))
         bounds = {"min": least, "opt": (most, height, width), "max": (most, height, width)}
         for bound, (batch, down, across) in bounds.items():
-            shape = (batch, down, across, 3) if about.takes_bytes else (batch, 3, down, across)
+            planes = about.channels
+            shape = (batch, down, across, planes) if about.takes_bytes else (batch, planes, down, across)
             options[f"trt_profile_{bound}_shapes"] = f"{about.input}:{'x'.join(map(str, shape))}"
     return options
 
@@ -476,13 +479,15 @@ class About:
         size: Width and height in pixels; of a file that takes any, those it was made for.
         batch: Images at a time; None for any number.
         fixed_size: It takes images of that size only.
-        takes_bytes: The input is ``(B, H, W, 3)``, bytes, blue first, else ``(B, 3, H, W)``, red first, in [0, 1].
+        takes_bytes: The input is ``(B, H, W, C)``, bytes, blue first, else ``(B, C, H, W)`` in [0, 1]: three channels
+            with red first, others as OpenCV has them.
         half_input: The input is float16.
         heads: How raw maps are decoded.
         suppressed: Thresholds that the file applies itself.
         precision: ``fp32``, ``fp16``, ``int8``, or empty.
         weights: A hash of the weights, or empty.
         notes: What had to be assumed.
+        channels: Of the images: 3, 1 for grey, 4 with opacity, or other bands of a file.
     """
 
     input: str
@@ -501,6 +506,7 @@ class About:
     precision: str = ""
     weights: str = ""
     notes: tuple[str, ...] = ()
+    channels: int = COLOUR
 
 
 def read_about(path: str) -> About:
@@ -542,8 +548,8 @@ def about_session(session: Any, path: str) -> About:
         raise InferError(f"model={path}: takes {images.type}; images are bytes or floats")
     batch, *rest = images.shape
     height, width, channels = rest if takes_bytes else (*rest[1:], rest[0])
-    if isinstance(channels, int) and channels != 3:
-        raise InferError(f"model={path}: takes images of {channels} channels; 3 are understood")
+    if not isinstance(channels, int):
+        channels = _literal(given, "channels", COLOUR)
     notes: list[str] = []
     fixed_size = isinstance(height, int) and isinstance(width, int)
     size = (width, height) if fixed_size else _literal(given, "imgsz", None)
@@ -564,7 +570,7 @@ def about_session(session: Any, path: str) -> About:
         all(isinstance(side, int) for each in (images, *outputs) for side in each.shape),
         takes_bytes, images.type == "tensor(float16)", tuple(json.loads(given.get("ysb.heads", "[]"))),
         json.loads(given.get("ysb.nms", "{}")), given.get("ysb.precision", ""), given.get("ysb.weights_sha256", ""),
-        tuple(notes),
+        tuple(notes), channels,
     )  # fmt: skip
 
 
@@ -660,7 +666,7 @@ def fit_image(image: Array, size: tuple[int, int], mode: str, stride: int) -> tu
     """Fit an image to the network.
 
     Args:
-        image: ``(H, W, 3)``.
+        image: ``(H, W, C)``.
         size: Width and height in pixels.
         mode: ``ultralytics`` (grey 114), ``darknet`` (grey 127) or ``stretch``.
         stride: Pad to the next multiple of it only; 0 pads to the full size.
@@ -697,14 +703,15 @@ def _ultralytics_scale(inside: tuple[int, ...], outside: tuple[int, int]) -> tup
 def _resized(image: Array, size: tuple[int, int]) -> Array:
     if image.shape[1::-1] == size:
         return image
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
+    return with_planes(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
 
 
 def _padded(image: Array, left: int, right: int, top: int, bottom: int, grey: int) -> Array:
     if not (left or right or top or bottom):
         return image
-    border = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(grey,) * 3)
-    return np.asarray(border)
+    if image.shape[2] == COLOUR:
+        return np.asarray(cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(grey,) * 3))
+    return np.pad(image, ((top, bottom), (left, right), (0, 0)), constant_values=grey)
 
 
 # --- from the network's output to boxes -------------------------------------------------------------------------------
@@ -864,7 +871,7 @@ class Detections:
         names: Class names.
         frame: Number of the frame of a video, from 0.
         error: Why the image cannot be read.
-        image: The image itself, ``(H, W, 3)``, blue first, where it is to be drawn on.
+        image: The image itself, ``(H, W, C)``, blue first, where it is to be drawn on.
     """
 
     path: str
@@ -898,10 +905,10 @@ class Detections:
         return str(self.names.get(index, f"class{index}"))
 
     def drawn(self) -> Array:
-        """Return a copy of the image with its boxes."""
+        """Return a copy of the image with its boxes, in colours."""
         if self.image is None:
             raise ValueError("the image was not kept; predict with keep=True")
-        picture = self.image.copy()
+        picture = picture_of(self.image)
         line = max(round((self.width + self.height) / 2 * 0.003), 2)
         for index, score, box in zip(self.classes.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True):
             x1, y1, x2, y2 = (round(each) for each in box)
@@ -909,6 +916,13 @@ class Detections:
             cv2.rectangle(picture, (x1, y1), (x2, y2), colour, line, cv2.LINE_AA)
             _label(picture, f"{self.name(index)} {score:.2f}", (x1, y1), colour, line)
         return picture
+
+
+def picture_of(image: Array) -> Array:
+    """Return a copy of an image ``(H, W, C)`` as a picture has it, ``(H, W, 3)``: of other bands, the first three."""
+    if image.shape[2] < COLOUR:
+        return np.repeat(image[..., :1], COLOUR, axis=2)
+    return np.ascontiguousarray(image[..., :COLOUR]).copy()
 
 
 def colour_of(index: int) -> tuple[int, int, int]:
@@ -942,14 +956,44 @@ class Item:
     frame: int | None = None
 
 
-def read_image(path: str) -> Array | None:
-    """Read an image ``(H, W, 3)`` of a file or an address, blue first, turned as its camera says.
+def with_planes(image: Array) -> Array:
+    """Return an image as ``(H, W, C)``: OpenCV drops the last axis where there is one channel."""
+    return image if image.ndim == 3 else image[..., None]
+
+
+def with_channels(image: Array, channels: int) -> Array:
+    """Bring an image ``(H, W)`` or ``(H, W, C)``, blue first, to a number of channels; no opacity is 255.
+
+    Raises:
+        ValueError: If there is no way to: only grey, colours and colours with opacity become one another.
+    """
+    image = with_planes(image)
+    found = image.shape[2]
+    if found == channels:
+        return image
+    usual = (GREYS, COLOUR, OPACITY)
+    if found == 2 and channels in usual:  # grey and opacity
+        made = with_channels(image[..., :1], channels)
+        return np.concatenate((made[..., :3], image[..., 1:]), 2) if channels == OPACITY else made
+    if found not in usual or channels not in usual:
+        raise ValueError(f"has {found} channels, the model takes {channels}")
+    if channels == GREYS:
+        return with_planes(np.asarray(cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_BGR2GRAY)))
+    colours = np.repeat(image, COLOUR, axis=2) if found == GREYS else image[..., :COLOUR]
+    if channels == COLOUR:
+        return np.ascontiguousarray(colours)
+    return np.concatenate((colours, np.full((*image.shape[:2], 1), 255, image.dtype)), 2)
+
+
+def read_image(path: str, channels: int = COLOUR) -> Array | None:
+    """Read an image ``(H, W, channels)`` of a file or an address, blue first, turned as its camera says.
 
     Returns:
         None if it cannot be read.
 
     Raises:
         InferError: If an address gives nothing.
+        ValueError: If it has other channels, which cannot become those.
     """
     if is_address(path):
         data = np.frombuffer(fetch(path), np.uint8)
@@ -958,28 +1002,40 @@ def read_image(path: str) -> Array | None:
             data = np.fromfile(path, np.uint8)  # not imread: it fails on names outside the system's code page
         except (OSError, ValueError):  # no file, or a name that no file can have
             return None
-    return decode_image(data, ending_of(path))
+    return decode_image(data, ending_of(path), channels)
 
 
-def decode_image(data: Array, ending: str) -> Array | None:
+def decode_image(data: Array, ending: str, channels: int = COLOUR) -> Array | None:
     """Decode the bytes of an image ``(n,)`` as Ultralytics does; see :func:`read_image`.
 
     Args:
         data: What the file holds.
         ending: Of its name, in small letters.
+        channels: How many the image is brought to.
     """
     if not len(data):
         return None
     image: Any = _by_pillow(data) if ending in BY_PILLOW else None
+    if image is None:
+        image = _by_opencv(data, ending, channels)
+    if image is None:
+        return None
+    image = np.asarray(image >> 8 if image.dtype == np.uint16 else image).astype(np.uint8, copy=False)
+    return with_channels(image, channels)
+
+
+def _by_opencv(data: Array, ending: str, channels: int) -> Any:
+    """Decode a file; where bands of its own are wanted, pages of a TIFF are such, as in Ultralytics."""
+    if channels == GREYS:
+        return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    colours = channels == COLOUR or (channels == OPACITY and data[:2].tobytes() == JPEG)
     if ending in {".tif", ".tiff"}:
         there, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED)
         if there and pages[0].ndim == 3:
-            image = pages[0][..., :3]
-    if image is None:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if image is None:
-        return None
-    return np.asarray(image >> 8 if image.dtype == np.uint16 else image).astype(np.uint8, copy=False)
+            return pages[0][..., :COLOUR] if colours else pages[0]
+        if there and not colours and len({page.shape for page in pages}) == 1:
+            return np.stack(pages, 2)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR if colours else cv2.IMREAD_UNCHANGED)
 
 
 def _by_pillow(data: Array) -> Array | None:
@@ -1188,10 +1244,14 @@ def _is_wanted(file: Path) -> bool:
         return False
 
 
-def items_of(source: str) -> Iterator[Item]:
+def items_of(source: str, channels: int = COLOUR) -> Iterator[Item]:
     """Go through everything that a source names; frames of videos and cameras are read on the way.
 
     Streams of a ``.streams`` file come last, a frame of each in turn.
+
+    Args:
+        source: See the setting of that name.
+        channels: That the images are read with; frames have the three of a video.
 
     Raises:
         InferError: If there is nothing, or a video or camera cannot be opened.
@@ -1201,11 +1261,11 @@ def items_of(source: str) -> Iterator[Item]:
         _check_address(source)  # whoever names one address wants to know why it is not there
     alone, live = len(files) == 1, list[str]()
     for path in files:
-        yield from _items_at(path, live) if alone else _named_if_not(path, _items_at(path, live))
+        yield from _items_at(path, live, channels) if alone else _named_if_not(path, _items_at(path, live, channels))
     yield from _in_turn([frames_of(path) if alone else _named_if_not(path, frames_of(path)) for path in live])
 
 
-def _items_at(path: str, live: list[str]) -> Iterator[Item]:
+def _items_at(path: str, live: list[str], channels: int) -> Iterator[Item]:
     """Yield a picture, or the frames of a video; what has no end joins ``live``."""
     kind = kind_of(path)
     if kind == "live":
@@ -1213,7 +1273,7 @@ def _items_at(path: str, live: list[str]) -> Iterator[Item]:
     elif kind == "video":
         yield from frames_of(path)
     else:
-        yield Item(path, functools.partial(read_image, path))
+        yield Item(path, functools.partial(read_image, path, channels))
 
 
 def _named_if_not(path: str, items: Iterator[Item]) -> Iterator[Item]:
@@ -1343,14 +1403,14 @@ class Runner:
 
 @dataclass
 class Prepared:
-    """An image ready for the network, or the reason why not."""
+    """An image ready for the network, or the reason why not: ``fault``, or it cannot be read."""
 
     item: Item
     result: Future[Detections]
     image: Array | None = None
     input: Array | None = None
     fit: Fit | None = None
-    fault: str | None = None
+    fault: str = ""
 
 
 class OnnxYolo:
@@ -1418,10 +1478,13 @@ class OnnxYolo:
     def _prepare(self, item: Item, result: Future[Detections]) -> Prepared:
         try:
             image = item.load()
+            image = None if image is None else with_channels(image, self.about.channels)
         except cv2.error:
             image = None
         except InferError as error:
             return Prepared(item, result, fault=str(error))
+        except ValueError as error:
+            return Prepared(item, result, fault=f"{item.path}: {error}")
         if image is None:
             return Prepared(item, result)
         pad = 0 if self.about.fixed_size else self.about.stride
@@ -1432,7 +1495,8 @@ class OnnxYolo:
         if self.about.takes_bytes:
             return fitted
         # Bytes are turned round before they become four times as many.
-        planes = np.ascontiguousarray(fitted[..., ::-1].transpose(2, 0, 1))
+        ordered = fitted[..., ::-1] if self.about.channels == COLOUR else fitted
+        planes = np.ascontiguousarray(ordered.transpose(2, 0, 1))
         scaled: Array = np.divide(planes, np.float32(255), dtype=np.float32)
         return scaled.astype(np.float16) if self.about.half_input else scaled
 
@@ -1475,7 +1539,7 @@ class OnnxYolo:
             image=prepared.image if keep else None,
         )  # fmt: skip
 
-    def _unread(self, item: Item, fault: str | None) -> Detections:
+    def _unread(self, item: Item, fault: str) -> Detections:
         empty = np.zeros((0, 4), np.float32)
         none = np.zeros(0, np.int64)
         kind = "a video" if ending_of(item.path) in VIDEOS else "an image"
@@ -1486,7 +1550,7 @@ class OnnxYolo:
     # --- all of it ---
 
     def detect(self, images: Sequence[Array]) -> list[Detections]:
-        """Find objects in images ``(H, W, 3)``, bytes, blue first."""
+        """Find objects in images ``(H, W)`` or ``(H, W, C)``, bytes, blue first, brought to the model's channels."""
         items = (Item(f"image{index}", lambda image=image: image) for index, image in enumerate(images))  # type: ignore[misc]
         return list(self.stream(items))
 
@@ -1497,7 +1561,8 @@ class OnnxYolo:
             source: See the setting of that name.
             keep: Keep the images, to draw on them.
         """
-        return self.stream(itertools.islice(items_of(str(source)), self.settings.frames), keep)
+        items = items_of(str(source), self.about.channels)
+        return self.stream(itertools.islice(items, self.settings.frames), keep)
 
     def stream(self, items: Iterable[Item], keep: bool = False) -> Iterator[Detections]:
         """Find objects in items, in their order, reading, computing and the caller's own work going on at once.
@@ -1575,9 +1640,10 @@ class OnnxYolo:
 
     def _nothing(self, batch: int, height: int, width: int) -> Array:
         """Return black images as the model takes them."""
+        planes = self.about.channels
         if self.about.takes_bytes:
-            return np.zeros((batch, height, width, 3), np.uint8)
-        return np.zeros((batch, 3, height, width), np.float16 if self.about.half_input else np.float32)
+            return np.zeros((batch, height, width, planes), np.uint8)
+        return np.zeros((batch, planes, height, width), np.float16 if self.about.half_input else np.float32)
 
     def benchmark(self, items: Sequence[Item], seconds: float = 3.0) -> dict[str, float]:
         """Measure.
@@ -1790,7 +1856,7 @@ def _check_address(source: str) -> None:
 
 
 def _benchmark(yolo: OnnxYolo, settings: InferSettings) -> int:
-    items = list(itertools.islice(items_of(settings.source or ""), settings.frames or 256))
+    items = list(itertools.islice(items_of(settings.source or "", yolo.about.channels), settings.frames or 256))
     figures = yolo.benchmark(items)
     width, height = yolo.size
     print(f"{len(items)} images, {width}x{height}, batch {yolo.batch}, {yolo.streams} at the same time; milliseconds:")

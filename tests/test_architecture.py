@@ -29,6 +29,8 @@ ALLOWED = {
         "darknet.report",
         "darknet.textfile",
         "darknet.pictures",
+        "darknet.weights_header",
+        "darknet.weights_kinds",
     },
     "engine": {"darknet", "run", "shapes", "export.infer"},  # that file imports nothing of this project
     "cfg": set(),
@@ -43,7 +45,10 @@ FORBIDDEN = {
     "gui": {"torch", "ultralytics"},
     "export": {"PySide6", "pyqtgraph"},
 }
-WITHOUT_TORCH = ("sections", "parser", "schedule", "datafile", "shapes", "plan", "report", "textfile", "pictures")
+WITHOUT_TORCH = (
+    "sections", "parser", "schedule", "datafile", "shapes", "plan", "report", "textfile", "pictures", "label_faults",
+    "weights_header", "weights_kinds", "explicit",
+)  # fmt: skip
 
 
 def modules(package: str) -> list[Path]:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "yolo-subbatch"
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
-DETECTOR = "detector"  # Darknet's own command line
+DETECTOR, DETECT = "detector", "detect"  # Darknet's own command line, and its short form of detector test
+HELP = frozenset({"-h", "--help", "-help"})
 MOST_LINES = 4  # of a message about the user's input
 
 
@@ -85,15 +86,17 @@ def _dispatch(arguments: list[str]) -> int:
     if DETECTOR in arguments and arguments[0].startswith("-"):
         place = arguments.index(DETECTOR)  # as in darknet -i 1 detector train
         arguments = [DETECTOR, *arguments[:place], *arguments[place + 1 :]]
+    if arguments[:1] == [DETECT]:
+        arguments = [DETECTOR, "test", *arguments[1:]]
     first, *rest = arguments or ["help"]
-    if first in {"help", "-h", "--help"} and not rest:
+    if first in {"help", *HELP} and not rest:
         print(_overview())
     elif first in {"-V", "--version", "version"}:
         print(f"{PROGRAM} {__version__}")
     elif first == "help":
         print(_help(*rest))
-    elif {"-h", "--help"} & set(rest):
-        print(_help(first, *rest))
+    elif HELP & set(rest) or (first == DETECTOR and rest[:1] == ["help"]):
+        print(_help(first, *(each for each in rest if each != "help")))
     elif first == DETECTOR:
         status: int = load("detector:run_detector")(rest)
         return status
@@ -103,10 +106,12 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _execute(name: str, pairs: list[str]) -> int:
-    command = _command(name)
+    command = _command(name, pairs)
     from yolo_subbatch.run.values import make, parse_pairs
 
     given = _named(name, command.positional, pairs) or parse_pairs(pairs)
+    if name == "train" and "resume" not in given:
+        given = load("run.args_file:expanded")(given)
     settings = make(load(command.settings), given)
     if getattr(settings, "resume", None) is not None:
         load("run.resume:refuse_given")(given)
@@ -123,8 +128,9 @@ def _named(name: str, keys: tuple[str, ...], values: list[str]) -> dict[str, str
     return dict(zip(keys, values, strict=True))
 
 
-def _command(name: str) -> Command:
+def _command(name: str, arguments: Sequence[str] = ()) -> Command:
     if name not in COMMANDS:
+        load("run.darknet_commands:refuse_darknet_command")(name, arguments)
         near = difflib.get_close_matches(name, COMMANDS, 1)
         advice = f"did you mean {near[0]}?" if near else f"use one of {', '.join(COMMANDS)}"
         raise SettingsError(f"{name}: unknown command; {advice}")
@@ -159,6 +165,7 @@ def _with_engine(check: str, entry: str) -> Callable[[Any], int]:
     def run(settings: Any) -> int:
         from yolo_subbatch.training import check_device, prepare_host, with_built_in_data
 
+        load("run.host:check_version")()
         settings = load(check)(settings)
         check_device(getattr(settings, "device", None))
         if hasattr(settings, "data") and getattr(settings, "int8", True):
@@ -292,7 +299,7 @@ COMMANDS: dict[str, Command] = {
         ), _anchors,
     ),
     DETECTOR: Command(
-        "", "Darknet's own command line: train, test, valid, map, recall, calc_anchors", (
+        "", "Darknet's own command line: train, test, demo, valid, map, recall, calc_anchors", (
             "detector train obj.data yolov4-tiny.cfg yolov4-tiny.conv.29 -map",
         ), load,  # it reads its arguments itself
     ),

@@ -369,7 +369,7 @@ def test_every_label_is_found_in_the_order_of_the_images(images):
 
 
 @pytest.mark.parametrize(
-    ("absent", "words"), [(1, "b.jpg: no label file"), (2, "b.jpg and 1 other images: no label file")]
+    ("absent", "words"), [(1, "b.jpg: no label file"), (2, "b.jpg and 1 other image: no label file")]
 )
 def test_a_missing_label_is_an_error(images, absent, words):
     for image in images[1 : 1 + absent]:
@@ -419,7 +419,7 @@ def test_good_labels_pass(tmp_path, text):
     [
         ("0 .5 .5 .1", "4 columns"),
         ("0 .5 .5 .1 .1 .1", "6 columns"),
-        ("0,.5,.5,.1,.1", "1 columns"),
+        ("0,.5,.5,.1,.1", "has commas; put blanks between the numbers"),
         ("0 .5 .5 .1 .1 .2 .2 .3", "8 columns"),
         ("cat .5 .5 .1 .1", "'cat .5 .5 .1 .1' is not all numbers"),
         ("0 .5 .5 .1 1/2", "is not all numbers"),
@@ -427,6 +427,10 @@ def test_good_labels_pass(tmp_path, text):
         ("-1 .5 .5 .1 .1", "class -1, but"),
         ("0.5 .5 .5 .1 .1", "class 0.5, but"),
         ("nan .5 .5 .1 .1", "class nan, but"),
+        ("0 0,5 0,5 0,1 0,2", "has decimal commas; write points"),
+        ("0;.5;.5;.1;.1", "has commas"),
+        ("0 .5 .5 .1 .1 .9", "6 columns; write class, centre x, centre y, width, height, and nothing behind them"),
+        ("0 50 50 20 30", "from 0 to 1: pixels divided by its width"),
         ("inf .5 .5 .1 .1", "class inf, but"),
         ("0 .5 .5 .1 .\uff11", "is not all numbers"),
         ("0 .5 .5 .1 .1_1", "is not all numbers"),

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolo_subbatch.darknet import Network, learning_rate, parse_cfg, read_cfg
+from yolo_subbatch.darknet.explicit import ALWAYS_WRITTEN, explicit
 from yolo_subbatch.darknet.parser import write_cfg
 from yolo_subbatch.darknet.report import layer_report, parameter_count
 from yolo_subbatch.darknet.sections import (
     ACTIVATIONS,
     ALEXEYAB_KEYS,
     POLICIES,
+    SECTION_TYPES,
     Cfg,
     Convolutional,
     Maxpool,
@@ -26,6 +28,7 @@ from yolo_subbatch.darknet.sections import (
     Shortcut,
     Upsample,
     Yolo,
+    keys_of,
 )
 from yolo_subbatch.darknet.shapes import largest_stride, layer_table
 from yolo_subbatch.errors import CfgError
@@ -146,7 +149,7 @@ def test_a_gaussian_head_is_a_yolo_head_with_a_weight_for_its_uncertainties():
     (head,) = cfg.heads
     assert (head.title, head.uc_normalizer, head.iou_normalizer, head.values) == ("Gaussian_yolo", 0.5, 0.3, 29)
     assert cfg.alexeyab
-    assert parse(write_cfg(cfg)) == cfg
+    assert parse(write_cfg(cfg)) == explicit(cfg)
 
 
 def test_absent_keys_of_net_have_darknets_defaults():
@@ -386,7 +389,7 @@ def test_what_alexeyabs_net_says_of_training_is_read_and_written(key):
     cfg = parse(text)
     assert getattr(cfg.net, key) == NET_VALUES[key]
     assert (cfg.warnings, cfg.alexeyab, cfg.alexeyab_keys) == ((), True, (key,))
-    assert parse(write_cfg(cfg)) == cfg
+    assert parse(write_cfg(cfg)) == explicit(cfg)
 
 
 @pytest.mark.parametrize(("lines", "mixing"), [
@@ -423,7 +426,7 @@ def test_what_alexeyabs_heads_say_is_read_and_written(key):
     cfg = parse(f"{NET}[yolo]\nclasses=3\nanchors=1,2\n{key}={said}\n")
     assert getattr(cfg.sections[0], key) == value
     assert (cfg.warnings, cfg.alexeyab, cfg.alexeyab_keys) == ((), True, (key,))
-    assert parse(write_cfg(cfg)) == cfg
+    assert parse(write_cfg(cfg)) == explicit(cfg)
 
 
 @pytest.mark.parametrize(("line", "part"), [
@@ -707,7 +710,7 @@ def test_anchors_behind_num_that_a_mask_selects_are_taken():
     assert [each.partition(": ")[2][:62] for each in cfg.warnings] == [
         "6 anchor values for num=2, and a mask selects later ones; take"
     ] * 2
-    assert parse(write_cfg(cfg)).heads == cfg.heads
+    assert parse(write_cfg(cfg)).heads == explicit(cfg).heads
     assert "6 anchor values for num=2" in refusal(f"{NET}{CONV}[yolo]\nmask=3\n{anchors}", 9)
 
 
@@ -716,7 +719,7 @@ def test_a_missing_comma_between_anchors_is_read_as_darknet_reads_it():
     cfg = parse(f"{NET}{CONV}[yolo]\nmask=0,1\nanchors = 1,2  3, 4\nnum=2\n")
     assert cfg.heads[0].anchors == (1, 23, 4, 0.5)
     assert "a comma is missing" in cfg.warnings[0]
-    assert parse(write_cfg(cfg)).heads == cfg.heads
+    assert parse(write_cfg(cfg)).heads == explicit(cfg).heads
 
 
 def test_a_key_of_another_section_is_no_typing_mistake():
@@ -729,7 +732,7 @@ def test_a_key_of_another_section_is_no_typing_mistake():
 def test_cbn_is_another_name_of_batch_normalisation():
     cfg = parse(f"{NET}[convolutional]\ncbn=1\n")
     assert (cfg.sections[0].batch_normalize, cfg.alexeyab) == (2, True)
-    assert parse(write_cfg(cfg)) == cfg
+    assert parse(write_cfg(cfg)) == explicit(cfg)
 
 
 def test_a_head_without_anchors_is_refused():
@@ -841,10 +844,52 @@ def test_bundled_cfgs_survive_the_round_trip(file):
     assert write_cfg(parse(text)) == text
 
 
-def test_defaults_are_not_written():
-    assert write_cfg(
-        parse(f"{NET}momentum=.9\npolicy=constant\n[conv]\nfilters=4\nstride=1\n[shortcut]\nfrom=-1\n")
-    ) == ("[net]\nwidth=32\nheight=32\nchannels=3\n\n[convolutional]\nfilters=4\n\n[shortcut]\nfrom=-1\n")
+def test_of_the_defaults_those_are_written_that_published_cfgs_have():
+    """OpenCV and others have defaults of their own, or none; a number that is worked out stands there too."""
+    text = f"{NET}angle=0\n[conv]\nfilters=4\n[maxpool]\n[shortcut]\nfrom=-1\n[conv]\nfilters=6\n[yolo]\nanchors=3,4\nclasses=1\n"
+    sections = [section.split("\n") for section in write_cfg(parse(text)).strip().split("\n\n")]
+    assert [(title, *sorted(keys)) for title, *keys in sections] == [
+        (
+            "[net]",
+            "batch=1",
+            "channels=3",
+            "decay=0.0001",
+            "height=32",
+            "learning_rate=0.001",
+            "momentum=0.9",
+            "policy=constant",
+            "subdivisions=1",
+            "width=32",
+        ),
+        ("[convolutional]", "activation=logistic", "filters=4", "pad=0", "size=1", "stride=1"),
+        ("[maxpool]", "size=1", "stride=1"),
+        ("[shortcut]", "activation=linear", "from=-1"),
+        ("[convolutional]", "activation=logistic", "filters=6", "pad=0", "size=1", "stride=1"),
+        ("[yolo]", "anchors=3,4", "classes=1", "mask=0", "num=1"),
+    ]
+
+
+def test_every_key_that_is_always_written_is_one():
+    for title, keys in ALWAYS_WRITTEN.items():
+        assert keys <= set(keys_of(SECTION_TYPES[title])), title
+
+
+@pytest.mark.parametrize(
+    ("beside", "given", "written"),
+    [
+        ("", "batch_normalize=2", {"batch_normalize=1"}),
+        ("mosaic=1\n", "batch_normalize=2", {"batch_normalize=1", "cbn=1"}),
+        ("", "cbn=1", {"batch_normalize=1", "cbn=1"}),
+        ("", "batch_normalize=7", {"batch_normalize=1"}),
+    ],
+)
+def test_any_normalisation_is_written_as_every_reader_knows_it(beside, given, written):
+    cfg = parse(f"{NET}{beside}[conv]\nfilters=4\n{given}\n")
+    lines = set(write_cfg(cfg).splitlines())
+    assert {line for line in lines if line.partition("=")[0] in {"batch_normalize", "cbn"}} == written
+    again = parse(write_cfg(cfg))
+    assert again.alexeyab == cfg.alexeyab
+    assert again.sections[0].batch_normalize == (2 if "cbn=1" in written else 1)
 
 
 @pytest.mark.parametrize("value", [1 / 3, 0.1 + 0.2, 1e-7 / 3, 123456.789012])
@@ -860,7 +905,7 @@ def test_the_flavour_survives_the_round_trip(title, key, value):
     """Whose Darknet a cfg was written for is told by keys that are not all written again."""
     cfg = parse(with_key(title, key, value)[0])
     assert cfg.alexeyab
-    assert parse(write_cfg(cfg)) == cfg
+    assert parse(write_cfg(cfg)) == explicit(cfg)
 
 
 counts = st.integers(1, 2**31 - 1)
@@ -901,8 +946,9 @@ def test_generated_cfgs_survive_the_round_trip(net, sections):
     cfg = Cfg(net, tuple(sections))
     again = parse(write_cfg(cfg))
     assert again.warnings == ()
-    assert replace(again, alexeyab=False) == cfg
-    for wanted, found in zip((cfg.net, *cfg.sections), (again.net, *again.sections), strict=True):
+    wanted_cfg = explicit(cfg)
+    assert replace(again, alexeyab=False) == wanted_cfg
+    for wanted, found in zip((wanted_cfg.net, *wanted_cfg.sections), (again.net, *again.sections), strict=True):
         for each in fields(wanted):
             assert type(getattr(wanted, each.name)) is type(getattr(found, each.name))
     written = {line.partition("=")[0] for line in write_cfg(cfg).splitlines()}

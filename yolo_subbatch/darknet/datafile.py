@@ -6,27 +6,25 @@ Source: darknet ``read_data_cfg`` in src/option_list.c, ``get_paths`` and ``fill
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from yolo_subbatch.darknet.label_faults import label_fault, summary
 from yolo_subbatch.darknet.textfile import (
     bare,
-    columns_of,
     find_file,
     lines_of,
-    number_of,
     read_text,
     without_comment,
 )
-from yolo_subbatch.errors import DataError
+from yolo_subbatch.errors import DataError, LabelsError
 
 KNOWN_KEYS = ("classes", "train", "valid", "test", "names")
 OTHER_KEYS = ("backup", "eval", "results", "labels", "map", "tree", "top", "difficult", "leaves", "map_points")
 CLOSE = 0.8  # difflib ratio from which an unknown key counts as a typing mistake
 _CHECKED: set[tuple[Path, int, int, int]] = set()  # label files found good, so that none is read twice
-TOLERANCE = 1e-3  # labels written with few digits may pass 1 by a little
+LISTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,14 @@ class DataFile:
     warnings: tuple[str, ...] = ()
 
 
-def read_data(path: str | Path) -> DataFile:
+def read_data(path: str | Path, needed: Sequence[str] = LISTS) -> DataFile:
     """Read a Darknet ``.data`` file.
 
     Paths inside it are relative to the file, then to the working directory.
+
+    Args:
+        path: The file.
+        needed: The image lists that must be there if they are named; another is None where it is not.
 
     Raises:
         DataError: If it or a file it names is missing or malformed.
@@ -60,7 +62,7 @@ def read_data(path: str | Path) -> DataFile:
             raise DataError(f"{file}:{entries[key][1]}: unknown key {key}; did you mean {near[0]}?")
     warnings: list[str] = []
     classes = _classes(file, entries, warnings)
-    lists = {key: _existing(file, key, entries, warnings) for key in ("train", "valid", "test")}
+    lists = {key: _existing(file, key, entries, warnings, key in needed) for key in LISTS}
     names = _names(file, entries, classes, warnings)
     return DataFile(file, classes, lists["train"], lists["valid"], lists["test"], names, unused, tuple(warnings))
 
@@ -115,7 +117,9 @@ def _classes(file: Path, entries: dict[str, tuple[str, int]], warnings: list[str
     return int(value)
 
 
-def _existing(file: Path, key: str, entries: dict[str, tuple[str, int]], warnings: list[str]) -> Path | None:
+def _existing(
+    file: Path, key: str, entries: dict[str, tuple[str, int]], warnings: list[str], needed: bool = True
+) -> Path | None:
     """Return the file that a key names, or None without the key."""
     if key not in entries:
         return None
@@ -125,7 +129,7 @@ def _existing(file: Path, key: str, entries: dict[str, tuple[str, int]], warning
         found = find_file(name, file.parent)
         if found is not None:
             warnings.append(f"{file}:{line}: {key}={value}: read as {name}; Darknet takes the comment for a name")
-    if found is not None:
+    if found is not None or not needed:
         return found
     tried = " and ".join(dict.fromkeys(map(str, (file.parent / value, Path(value)))))
     raise DataError(f"{file}:{line}: {key}={value}: no such file (tried {tried}); correct the path")
@@ -210,59 +214,50 @@ def label_path(image: Path) -> Path:
 
 
 def find_labels(images: Sequence[Path], missing: str = "error") -> list[Path]:
-    """Return the label file of every image.
+    """Return the label file of every image, or where it would be.
 
     Args:
         images: The images.
-        missing: ``error``: every image needs a label file, as in Darknet; ``background``: one without is background, as
-            in Ultralytics, but at least one image needs one.
+        missing: What an image without one is: an ``error``, as in pjreddie's Darknet, ``background``, as in
+            Ultralytics, or one to ``skip``. At least one image needs a label file anyway.
 
     Raises:
         DataError: If labels are missing that must be there.
     """
     labels = [label_path(image) for image in images]
     absent = [image for image, label in zip(images, labels, strict=True) if not label.is_file()]
-    if absent and (missing == "error" or len(absent) == len(images)):
-        tried = ", ".join(map(str, label_places(absent[0])))
-        more = f" and {len(absent) - 1} other images" if len(absent) > 1 else ""
-        raise DataError(
-            f"{absent[0]}{more}: no label file (tried {tried}); write one, empty for an image without objects"
-        )
-    return labels
+    if not absent or (missing != "error" and len(absent) < len(images)):
+        return labels
+    tried = ", ".join(map(str, label_places(absent[0])))
+    more = f" and {len(absent) - 1} other image{'s' if len(absent) > 2 else ''}" if len(absent) > 1 else ""
+    found = f"{absent[0]}{more}: no label file (tried {tried})"
+    if len(absent) == len(images):
+        raise DataError(f"{found}; not one image has one: put the folder of the labels there")
+    advice = "write one, empty for an image without objects, or give missing_labels=skip or background"
+    raise DataError(f"{found}; {advice}")
 
 
 def check_labels(labels: Iterable[Path], classes: int, names_source: str) -> None:
     """Check the content of label files.
 
     Raises:
-        DataError: ``file:line`` for the first line that is no label or names a class that does not exist.
+        LabelsError: With every line that is no label or names a class that does not exist; its text has the first of
+            each kind.
     """
-    for label in labels:
+    faults: list[tuple[str, str, str]] = []  # place, what was found, what to do
+    for label in dict.fromkeys(labels):
         if not label.is_file():
             continue
         state = label.stat()
         mark = (label.absolute(), state.st_mtime_ns, state.st_size, classes)
         if mark in _CHECKED:
             continue
+        before = len(faults)
         for number, line in enumerate(lines_of(read_text(label, "the labels")), 1):
-            if bare(line):
-                fault = _label_fault(columns_of(line), classes, names_source)
-                if fault:
-                    raise DataError(f"{label}:{number}: {fault}")
-        _CHECKED.add(mark)
-
-
-def _label_fault(columns: list[str], classes: int, names_source: str) -> str | None:
-    polygon = len(columns) >= 7 and len(columns) % 2 == 1
-    if len(columns) != 5 and not polygon:
-        return f"{len(columns)} columns; write class, centre x, centre y, width, height"
-    try:
-        values = [number_of(column) for column in columns]
-    except ValueError:
-        return f"'{' '.join(columns)[:60]}' is not all numbers; write class, centre x, centre y, width, height"
-    if not values[0].is_integer() or not 0 <= values[0] < classes:
-        known = f"{names_source} has {classes} classes (0 to {classes - 1})"
-        return f"class {columns[0]}, but {known}; correct the label or the names"
-    if not all(math.isfinite(value) and 0 <= value <= 1 + TOLERANCE for value in values[1:]):
-        return f"coordinates {' '.join(columns[1:])[:60]}; give them as fractions of the image, from 0 to 1"
-    return None
+            fault = label_fault(line, classes, names_source)
+            if fault is not None:
+                faults.append((f"{label}:{number}", *fault))
+        if len(faults) == before:
+            _CHECKED.add(mark)
+    if faults:
+        raise LabelsError(summary(faults), tuple(f"{place}: {found}; {advice}" for place, found, advice in faults))

@@ -14,10 +14,11 @@ import re
 import types
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from yolo_subbatch.darknet.explicit import ALWAYS_WRITTEN, explicit
 from yolo_subbatch.darknet.limits import FILES, NUMBER, WHOLE
 from yolo_subbatch.darknet.section_checks import (
     Block,
@@ -242,10 +243,12 @@ def with_net(cfg: Cfg, **values: Any) -> Cfg:
 
 
 def write_cfg(cfg: Cfg) -> str:
-    """Return the cfg as text that Darknet reads; keys at their default are left out.
+    """Return the cfg as text that Darknet, and what else reads cfgs, takes for the same network.
 
-    Keys without a field here (AlexeyAB's without effect) are not written.
+    Other keys at their default than :data:`~yolo_subbatch.darknet.explicit.ALWAYS_WRITTEN` are left out, and so are
+    keys without a field here (AlexeyAB's without effect).
     """
+    cfg = explicit(cfg)
     text = "\n".join(_section_text(section) for section in (cfg.net, *cfg.sections))
     if cfg.alexeyab and ALEXEYAB_KEYS.isdisjoint(line.partition("=")[0] for line in lines_of(text)):
         # The keys that told the flavour are gone; this one keeps it and has no effect at its default.
@@ -254,11 +257,13 @@ def write_cfg(cfg: Cfg) -> str:
 
 
 def _section_text(section: Section) -> str:
-    lines = [f"[{section.title}]"]
-    for each in fields(section):
-        value = getattr(section, each.name)
-        if each.name != "line" and value != each.default:
-            lines.append(f"{each.name.rstrip('_')}={_text(value)}")
+    lines, always = [f"[{section.title}]"], ALWAYS_WRITTEN.get(section.title, frozenset())
+    for key, name in keys_of(type(section)).items():
+        value = getattr(section, name)
+        if key == "batch_normalize" and value:
+            value = 1  # 2 is told by cbn
+        if value != type(section).__dataclass_fields__[name].default or (key in always and value not in (None, ())):
+            lines.append(f"{key}={_text(value)}")
     return "\n".join(lines) + "\n"
 
 

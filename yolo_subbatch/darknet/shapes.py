@@ -124,12 +124,9 @@ def largest_stride(cfg: Cfg) -> int:
 
 
 def check_detector(cfg: Cfg) -> None:
-    """Raise CfgError unless the network has a detection head and takes colour images, as the data sets give them."""
+    """Raise CfgError unless the network has a detection head."""
     if not cfg.heads:
         raise CfgError(f"{cfg.path}: the network has no [yolo] or [region] section; detection needs at least one")
-    if cfg.net.channels != 3:
-        found = f"{cfg.path}:{cfg.net.line}: channels={cfg.net.channels}"
-        raise CfgError(f"{found}; images are read as RGB, so channels=3 is needed")
 
 
 def with_classes(cfg: Cfg, classes: int) -> Cfg:

@@ -8,6 +8,8 @@ import sys
 
 import torch
 
+from yolo_subbatch.run.host import check_version
+
 # Ultralytics limits torch to all cores but one, to a single one on small machines; this is torch's own choice.
 CPU_THREADS = max(torch.get_num_threads(), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
 if "ultralytics" not in sys.modules and os.environ.get("OMP_NUM_THREADS"):
@@ -27,6 +29,10 @@ if not LOGGER.handlers:
     LOGGER.addHandler(_Output())
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
+
+_NEWER = check_version()  # before any of Ultralytics' names is looked up: an old release is refused by its number
+if _NEWER:
+    LOGGER.warning(_NEWER)
 
 
 def use_all_cores(device: torch.device) -> None:

@@ -22,22 +22,24 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ultralytics.nn.tasks import YOLOEModel
 from ultralytics.utils import loss as losses
 
+from yolo_subbatch.engine import host
 from yolo_subbatch.errors import SettingsError
 
 #: What a criterion returns: components times images, ``(components,)``, and for the log the components by name.
-Loss = tuple[Tensor, dict[str, Tensor]]
+Loss = tuple[Tensor, host.Items]
 #: What is summed over the images of a pass: four divisors and the keypoints' negative log-likelihood (see
 #: :meth:`Branch.loss`). No divisor counts as less than one: Ultralytics cuts the target scores off there, and a count
 #: of zero belongs to a component that is zero itself.
 SCORES, POSITIVES, KEYPOINTS, IMAGES, LIKELIHOOD = SUMS = range(5)
-#: The divisor of every component, in the order of the loss vector.
-DIVISORS: dict[type, tuple[int, ...]] = {
-    losses.v8DetectionLoss: (SCORES,) * 3,  # box, class, dfl or l1
-    losses.v8OBBLoss: (SCORES,) * 4,  # and angle
-    losses.v8SegmentationLoss: (SCORES, POSITIVES, SCORES, SCORES, IMAGES),  # box, mask, class, dfl, semantic
-    losses.SegmentLoss26: (SCORES, POSITIVES, SCORES, SCORES, IMAGES),
-    losses.v8PoseLoss: (SCORES, POSITIVES, POSITIVES, SCORES, SCORES),  # box, keypoints, visibility, class, dfl
-    losses.PoseLoss26: (SCORES, POSITIVES, POSITIVES, SCORES, SCORES, KEYPOINTS),  # and likelihood
+#: The divisor of every component, in the order of the loss vector, by the name of Ultralytics' class: not every release
+#: has each of them.
+DIVISORS: dict[str, tuple[int, ...]] = {
+    "v8DetectionLoss": (SCORES,) * 3,  # box, class, dfl or l1
+    "v8OBBLoss": (SCORES,) * 4,  # and angle
+    "v8SegmentationLoss": (SCORES, POSITIVES, SCORES, SCORES, IMAGES),  # box, mask, class, dfl, semantic
+    "SegmentLoss26": (SCORES, POSITIVES, SCORES, SCORES, IMAGES),
+    "v8PoseLoss": (SCORES, POSITIVES, POSITIVES, SCORES, SCORES),  # box, keypoints, visibility, class, dfl
+    "PoseLoss26": (SCORES, POSITIVES, POSITIVES, SCORES, SCORES, KEYPOINTS),  # and likelihood
 }
 #: Why a loss cannot be put together from parts, or need not be.
 REFUSED = {
@@ -188,7 +190,7 @@ class Branch:
 
     def __init__(self, criterion: Any) -> None:
         self.criterion = criterion
-        self.divisors = DIVISORS[type(criterion)][: len(criterion.loss_names)]
+        self.divisors = DIVISORS[type(criterion).__name__]
         self.window: Tensor | None = None
         self.batch_images = 0
         self.plain = False
@@ -220,15 +222,15 @@ class Branch:
         if self.window is not None and not semantics and isinstance(preds.get("proto"), tuple):
             counts = self.window[POSITIVES] > 0
             parts[-1] = (semantic_loss(criterion, preds, batch) * counts * (criterion.hyp.box * images)).to(loss)
-        loss = torch.stack(parts) * self.factors()
-        return loss, dict(zip(items, (loss.detach() / images).unbind(), strict=True))
+        loss = torch.stack(parts) * self.factors(len(parts))
+        return loss, host.with_values(items, loss.detach() / images)
 
-    def factors(self) -> Tensor:
+    def factors(self, components: int) -> Tensor:
         """Return what each component of the last pass must be multiplied by, ``(components,)``."""
         factors = self.sums.clamp(min=1) / self.sums[IMAGES]
         if self.window is not None:
             factors = factors * self.batch_images / self.window.clamp(min=1)
-        return torch.stack([factors[each] for each in self.divisors])
+        return torch.stack([factors[each] for each in self.divisors[:components]])
 
 
 def sums_of(scores: Tensor, positives: Tensor, likelihoods: list[tuple[Any, Any]], images: int) -> Tensor:
@@ -283,11 +285,17 @@ def known_criterion(model: Any) -> Any:
         criterion = getattr(model, "criterion", None)
         criterion = model.init_criterion() if criterion is None else criterion
         criterion = criterion.criterion if isinstance(criterion, StandIn) else criterion
-        unknown = [type(each).__name__ for each in branches_of(criterion) if type(each) not in DIVISORS]
+        unknown = [type(each).__name__ for each in branches_of(criterion) if not is_known(each)]
         if not unknown:
             return criterion
         reason = REFUSED.get(unknown[0], f"what {unknown[0]} divides by is not known")
     raise SettingsError(f"exact_norm=True: {reason}; leave it out")
+
+
+def is_known(criterion: Any) -> bool:
+    """Tell whether it is known what a criterion divides by: that of Ultralytics' own class, not of one made from it."""
+    name = type(criterion).__name__
+    return name in DIVISORS and type(criterion) is getattr(losses, name, None)
 
 
 def branches_of(criterion: Any) -> tuple[Any, ...]:

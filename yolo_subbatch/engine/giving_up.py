@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from yolo_subbatch.engine import host
 from yolo_subbatch.engine.shortage import Snapshot, finer
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class GivesUp(Base):
             with suppress(RuntimeError):  # a view cannot be detached in place
                 self.host_loss.detach_()  # Ultralytics' loop holds it, and its graph, until the next pass is done
         self.loss = torch.zeros((), device=self.device)
-        kept = getattr(self, "loss_items", None) or {}
-        self.loss_items = {name: value.detach() for name, value in kept.items()}
+        self.asked_to_step = False
+        self.loss_items = host.detached(getattr(self, "loss_items", None))
         gc.collect()
         self._clear_memory()

@@ -1,0 +1,99 @@
+"""Where the releases of Ultralytics differ that this plug-in works with, in one place.
+
+The rest of this package is written for the newest release. A difference is known by the number of the release that
+brought it, or by the name that came with it; ``tests/hosts.sh`` runs the oldest, the newest and those around a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from ultralytics.engine.trainer import BaseTrainer
+
+from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.host import INSTALL, release, version
+
+NAMED_LOSSES = (8, 4, 104)  # from here on, a loss gives its parts by name; before, as one tensor without names
+#: Methods of Ultralytics' trainer without whose calls updates would be wrong.
+HOOKS = ("_build_train_pipeline", "_setup_train", "_do_train", "_model_train", "optimizer_step", "preprocess_batch")
+#: What a loss gives for the log: its parts by name or, before ``NAMED_LOSSES``, a tensor ``(parts,)``.
+Items = Any
+
+
+def check_hooks() -> None:
+    """Make sure that the installed release has the methods that the trainer stands in for.
+
+    Raises:
+        SettingsError: If one has another name there.
+    """
+    missing = [name for name in HOOKS if not hasattr(BaseTrainer, name)]
+    if missing:
+        raise SettingsError(
+            f"ultralytics {release()}: its trainer has no {', '.join(missing)}, so updates would be wrong; {INSTALL}"
+        )
+
+
+def losses_have_names() -> bool:
+    """Tell whether Ultralytics hands the parts of a loss on by name."""
+    return version() >= NAMED_LOSSES
+
+
+def by_name(items: Items, names: Sequence[str]) -> dict[str, Tensor]:
+    """Return the parts of a loss by name, whichever way Ultralytics gives them."""
+    if isinstance(items, Mapping):
+        return dict(items)
+    return dict(zip(names, items.reshape(-1).unbind(), strict=True))
+
+
+def as_host_wants(items: Mapping[str, Tensor | float]) -> Items:
+    """Return the parts of a loss in the form that the installed release expects."""
+    if losses_have_names():
+        return dict(items)
+    values = [each if isinstance(each, Tensor) else torch.tensor(each) for each in items.values()]
+    return values[0] if len(values) == 1 else torch.stack(values) if values else torch.zeros(0)
+
+
+def with_values(items: Items, values: Tensor) -> Items:
+    """Return the parts of a loss with other values ``(parts,)``, in their own form."""
+    return dict(zip(items, values.unbind(), strict=True)) if isinstance(items, Mapping) else values.reshape(items.shape)
+
+
+def scaled(items: Items, factor: Any) -> Items:
+    """Return the parts of a loss, each times a factor."""
+    return {name: each * factor for name, each in items.items()} if isinstance(items, Mapping) else items * factor
+
+
+def detached(items: Items) -> Items:
+    """Return the parts of a loss without what they were computed from; None becomes an empty dictionary."""
+    if items is None:
+        return {}
+    return {name: each.detach() for name, each in items.items()} if isinstance(items, Mapping) else items.detach()
+
+
+def zeros(names: Sequence[str], device: torch.device) -> Items:
+    """Return parts of a loss that are all zero, in the form that the installed release expects."""
+    return as_host_wants({name: torch.zeros((), device=device) for name in names})
+
+
+class HiddenWarmup:
+    """Keeps the loop of releases before 8.4.103 from a warm-up of its own, which would count sub-batches.
+
+    Later ones ask a method of the trainer how long it is. These read ``warmup_epochs`` when the loaders are built, and
+    nowhere else: it is zero from then on until the epochs begin.
+    """
+
+    def __init__(self) -> None:
+        self.epochs: float | None = None
+
+    def hide(self, args: Any) -> None:
+        """Have no warm-up, where it is not asked for."""
+        if self.epochs is None and not hasattr(BaseTrainer, "_get_warmup_iterations"):
+            self.epochs, args.warmup_epochs = args.warmup_epochs, 0.0
+
+    def show(self, args: Any) -> None:
+        """Put back what was hidden."""
+        if self.epochs is not None:
+            self.epochs, args.warmup_epochs = None, self.epochs
