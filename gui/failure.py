@@ -81,7 +81,7 @@ def _own_words(finished: RunFinished | None, console: str) -> tuple[str, str]:
     if finished is not None and finished.error:
         kind = finished.error.get("type", "")
         return finished.error.get("message", "") or kind, kind
-    return _last_lines(console.splitlines()), ""
+    return _last_lines(re.split(r"[\r\n]+", console)), ""
 
 
 def _last_lines(lines: Sequence[str]) -> str:

@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _short(text: str) -> str:
     """Keep a message to a few lines, saying how many faults were left out."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip()]
     if len(lines) > MOST_LINES:
         lines = [*lines[: MOST_LINES - 1], f"and {len(lines) - MOST_LINES + 1} more"]
     return "\n".join([f"{PROGRAM}: {lines[0] if lines else 'the input is not usable'}", *lines[1:]])

@@ -187,7 +187,7 @@ def route_messages(progress: TerminalProgress) -> None:
 
 def _matters(record: logging.LogRecord) -> bool:
     """Let Ultralytics' warnings pass, and its list of unusable images, which it calls information, as one line."""
-    bad = [line for line in str(record.msg).splitlines() if IGNORED in line]
+    bad = [line for line in str(record.msg).split("\n") if IGNORED in line]
     if bad:
         first = bad[0].partition(f": {IGNORED}")[0].strip()
         record.msg = f"images left out, as they or their labels cannot be read: {len(bad)}; the first is {first}"
