@@ -7,15 +7,15 @@ OPENCV4 := $(VENV)/opencv4/cv2
 
 QT_LIBRARIES := libegl1 libgl1 libfontconfig1 libfreetype6 libxkbcommon0 libglib2.0-0 libdbus-1-3
 
-.PHONY: demo test lint slow translations docs clean
+.PHONY: demo test lint slow translations docs darknet clean
 
 demo: $(READY)
 	$(BIN)/yolo-subbatch demo
 
-test: $(READY) $(OPENCV4)
+test: $(READY) $(OPENCV4) darknet
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10
 
-slow: $(READY) $(OPENCV4)
+slow: $(READY) $(OPENCV4) darknet
 	$(BIN)/python -m pytest -q -m slow
 
 lint: $(READY)
@@ -49,6 +49,12 @@ $(OPENCV4): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
 		--target $(VENV)/opencv4 'opencv-python-headless==4.10.*'
 	touch $(OPENCV4)
+
+# pjreddie's Darknet as Debian and Ubuntu build it: tests give it what is written here. Elsewhere they are left out.
+darknet:
+	@command -v darknet >/dev/null || { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends darknet >/dev/null; } || \
+		echo "Darknet is not installed, its tests are left out; Debian and Ubuntu have the package darknet"
 
 # Install system packages where that is allowed, else say in one line what is missing.
 define system

@@ -199,6 +199,27 @@ def test_opencv_computes_the_same_from_what_a_run_and_convert_leave(place, tmp_p
         opencv4.assert_same(network, image, outputs)
 
 
+STOCK = """
+from ultralytics import YOLO
+model = YOLO("runs/train/weights/best.pt")
+found = model.predict("shapes/images/val/00000.jpg", conf=0.001, verbose=False, imgsz=64, device="cpu", save=False)
+print(type(model.model).__name__, len(found[0].boxes))
+"""
+
+
+@pytest.mark.parametrize(("before", "safe"), [("", "0"), ("from yolo_subbatch import Darknet", "1")])
+def test_stock_ultralytics_opens_the_checkpoint_of_a_run(place, before, safe):
+    """Where nobody has imported this package; restricted loading wants its classes to be known before."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "ULTRALYTICS_SAFE_LOAD": safe}
+    done = subprocess.run(
+        [sys.executable, "-c", before + STOCK], cwd=place, env=environment, text=True, capture_output=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    name, count = done.stdout.split()[-2:]
+    assert name == "DarknetModel"
+    assert int(count) > 0
+
+
 def test_ctrl_c_keeps_the_weights_and_says_how_to_go_on(place):
     arguments = ["train", "cfg=tiny.cfg", "data=shapes/shapes.data", "epochs=200", "batch=4", "subdivisions=2", "name=long", "val=False",
                  "device=cpu", "plots=False", "max_norm=15"]  # fmt: skip

@@ -23,7 +23,11 @@ import sys
 import cv2, numpy
 assert cv2.__version__.startswith("4.10."), cv2.__version__
 for cfg, weights, images, found in zip(*[iter(sys.argv[1:])] * 4):
-    net = cv2.dnn.readNetFromDarknet(cfg, weights)
+    try:
+        net = cv2.dnn.readNetFromDarknet(cfg, weights)
+    except cv2.error as error:
+        print(cfg, error, file=sys.stderr)
+        continue
     net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
     net.setInput(numpy.load(images))
     names = [each for each in net.getLayerNames() if net.getLayer(each).type == "Region"]
@@ -47,6 +51,8 @@ def folder() -> Path:
 def run(*nets: tuple[Path, Path, np.ndarray]) -> list[list[np.ndarray]]:
     """Open each cfg with its weights, and return what its heads (without one, its last layers) give for an image.
 
+    Of a net that OpenCV refuses there is nothing.
+
     Args:
         nets: A cfg, its weights, and the image as ``(1, channels, height, width)``.
 
@@ -63,7 +69,11 @@ def run(*nets: tuple[Path, Path, np.ndarray]) -> list[list[np.ndarray]]:
         done = subprocess.run([sys.executable, "-c", PROGRAM, *words], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         found = []
+        print(done.stderr)
         for index in range(len(nets)):
+            if not Path(f"{made}/{index}.npz").is_file():
+                found.append([])
+                continue
             with np.load(f"{made}/{index}.npz") as file:
                 found.append([file[name] for name in file.files])
     return found

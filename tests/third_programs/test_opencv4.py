@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from yolo_subbatch.darknet.report import parameter_count
 from yolo_subbatch.darknet.shapes import largest_stride
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+Outcome = dict[str, tuple[Network, torch.Tensor, list[np.ndarray]]]
 NAMES = [file.stem for file in BUNDLED]
 
 
@@ -68,6 +70,7 @@ TERSE = {
     "rearranged by one": C + "[reorg]\n",
     "rearranged by two": C + "[reorg]\nstride=2\n",
     "sum with an earlier layer": C + C + "[shortcut]\nfrom=-2\n",
+    "weighted sum with an earlier layer": C + C + "[shortcut]\nfrom=-2\nalpha=.5\n",
     "half of an earlier layer": C + "[route]\nlayers=-1\ngroups=2\ngroup_id=1\n",
     "two layers in one": C + C + "[route]\nlayers=-1,-2\n",
     "cross-iteration normalisation": "[convolutional]\nfilters=8\ncbn=1\n" + C,
@@ -85,25 +88,60 @@ TERSE = {
 }
 
 
-@pytest.fixture(scope="module")
-def terse(
-    tmp_path_factory: pytest.TempPathFactory, one_thread: None
-) -> dict[str, tuple[Network, torch.Tensor, list[np.ndarray]]]:
-    """Each network, an image and what OpenCV gives for it: all in one process, whose start takes the longest."""
+#: What the guide says that OpenCV refuses, and what it takes for something else.
+REFUSED = {
+    **{
+        f"[{title}]": C + f"[{title}]\n"
+        for title in ("local_avgpool", "reorg3d", "batchnorm", "activation", "l2norm", "empty")
+    },
+    "activation": C + "activation=elu\n",
+    "beta": C + C + "[shortcut]\nfrom=-2\nbeta=.5\n",
+    "groups": C + "[softmax]\ngroups=2\n",
+}
+OTHERWISE = {
+    "strides": C + "[convolutional]\nfilters=8\nstride_x=2\n",
+    "dilation": C + "[convolutional]\nfilters=8\nsize=3\npad=1\ndilation=2\n",
+    "antialiasing": C + "[convolutional]\nfilters=8\nsize=3\npad=1\nstride=2\nantialiasing=1\n",
+    "share_index": C + C + "[convolutional]\nfilters=8\nshare_index=-1\n",
+    "from": C + C + C + "[shortcut]\nfrom=-2,-3\n",
+    "weights_type": C + C + "[shortcut]\nfrom=-2\nweights_type=per_feature\n",
+    "temperature": C + "[avgpool]\n[softmax]\ntemperature=3\n",
+    "scale": C + "[upsample]\nscale=3\n",
+    "dontsave": C + "dontsave=1\n" + C,
+}
+
+
+def all_of(texts: dict[str, str], folder: Callable[[str], Path]) -> Outcome:
+    """Open all in one process, whose start takes the longest; return each network, an image and what OpenCV gives."""
     nets, files = [], []
-    for name, text in TERSE.items():
+    for name, text in texts.items():
         cfg = parse_cfg(HEAD + text + LAST, name)
         torch.manual_seed(0)
         nets.append((alike(Network(cfg), images_of(cfg)), images_of(cfg, 1)))
-        files.append((*written(tmp_path_factory.mktemp("net"), nets[-1][0]), nets[-1][1].numpy()))
-    return {name: (*net, found) for name, net, found in zip(TERSE, nets, opencv4.run(*files), strict=True)}
+        files.append((*written(folder("net"), nets[-1][0]), nets[-1][1].numpy()))
+    return {name: (*net, found) for name, net, found in zip(texts, nets, opencv4.run(*files), strict=True)}
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Outcome:
+    return all_of({**TERSE, **REFUSED, **OTHERWISE}, tmp_path_factory.mktemp)
 
 
 @pytest.mark.parametrize("name", TERSE)
-def test_what_a_cfg_leaves_to_darknets_defaults(
-    name: str, terse: dict[str, tuple[Network, torch.Tensor, list[np.ndarray]]]
-) -> None:
-    opencv4.assert_same(*terse[name])
+def test_what_a_cfg_leaves_to_darknets_defaults(name: str, outcome: Outcome) -> None:
+    opencv4.assert_same(*outcome[name])
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_opencv_refuses(name: str, outcome: Outcome) -> None:
+    assert outcome[name][2] == []
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_what_opencv_takes_for_something_else(name: str, outcome: Outcome) -> None:
+    assert outcome[name][2]
+    with pytest.raises(AssertionError):
+        opencv4.assert_same(*outcome[name])
 
 
 def test_a_region_whose_numbers_are_left_out(tmp_path: Path) -> None:
