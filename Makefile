@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+OPENCV4 := $(VENV)/opencv4/cv2
 
 QT_LIBRARIES := libegl1 libgl1 libfontconfig1 libfreetype6 libxkbcommon0 libglib2.0-0 libdbus-1-3
 
@@ -11,10 +12,10 @@ QT_LIBRARIES := libegl1 libgl1 libfontconfig1 libfreetype6 libxkbcommon0 libglib
 demo: $(READY)
 	$(BIN)/yolo-subbatch demo
 
-test: $(READY)
+test: $(READY) $(OPENCV4)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10
 
-slow: $(READY)
+slow: $(READY) $(OPENCV4)
 	$(BIN)/python -m pytest -q -m slow
 
 lint: $(READY)
@@ -42,6 +43,12 @@ $(READY): pyproject.toml
 	@$(BIN)/python -c 'import PySide6.QtGui' 2>/dev/null || $(call system,$(QT_LIBRARIES))
 	@$(BIN)/python -c 'import PySide6.QtGui' || { echo "Qt cannot be loaded: install $(QT_LIBRARIES)"; exit 1; }
 	touch $(READY)
+
+# The last OpenCV that reads Darknet's files, beside the newer one: tests open with it what is written here.
+$(OPENCV4): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+		--target $(VENV)/opencv4 'opencv-python-headless==4.10.*'
+	touch $(OPENCV4)
 
 # Install system packages where that is allowed, else say in one line what is missing.
 define system

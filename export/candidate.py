@@ -11,6 +11,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from yolo_subbatch.darknet.channels import COLOUR
+
 from .graph import INPUT, OUTPUT
 from .nms import COUNT, DECODED, THRESHOLDS
 
@@ -18,8 +20,12 @@ Array = NDArray[Any]
 
 
 def rgb(images: Array) -> Array:
-    """Return what a graph without pre-processing takes: ``(B, 3, H, W)``, float32, red first, in [0, 1]."""
-    return np.ascontiguousarray(images[..., ::-1].transpose(0, 3, 1, 2)).astype(np.float32) / 255
+    """Return what a graph without pre-processing takes: ``(B, C, H, W)``, float32, in [0, 1].
+
+    Three channels come with red first; others stay as OpenCV has them, as Ultralytics gives them to a network.
+    """
+    ordered = images[..., ::-1] if images.shape[3] == COLOUR else images
+    return np.ascontiguousarray(ordered.transpose(0, 3, 1, 2)).astype(np.float32) / 255
 
 
 class Candidate:
@@ -35,7 +41,9 @@ class Candidate:
         self.boxes = 0  # that an image has before suppression, known after the first run
         self.model = onnx.load(path)
         self.suppresses = any(output.name == COUNT for output in self.model.graph.output)
-        self.takes_bytes = self.model.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
+        taken = self.model.graph.input[0].type.tensor_type
+        self.takes_bytes = taken.elem_type == TensorProto.UINT8
+        self.channels = int(taken.shape.dim[3 if self.takes_bytes else 1].dim_value)
         if self.suppresses:
             self.model.graph.output.append(helper.make_tensor_value_info(DECODED, TensorProto.FLOAT, None))
         self.session = open_session(self.model)
@@ -61,6 +69,7 @@ class Candidate:
         """Return the same graph with other thresholds."""
         other = Candidate.__new__(Candidate)
         other.path, other.heads, other.suppresses, other.takes_bytes = self.path, None, True, self.takes_bytes
+        other.channels = self.channels
         other.model = ModelProto()
         other.model.CopyFrom(self.model)
         for tensor in other.model.graph.initializer:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.onnx import OnnxExporterError
 
+from yolo_subbatch.darknet.channels import COLOUR, OPACITY, network_order
 from yolo_subbatch.darknet.layers import Elementwise, MaxPool, mish
 from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.shapes import largest_stride, layer_table
@@ -38,6 +39,7 @@ class Layout:
         dynamic: Batch, height and width are free.
         raw: The outputs are the maps before the heads, not boxes.
         half: The network computes in half precision; inputs, outputs and boxes stay float32.
+        channels: Of the images.
     """
 
     batch: int
@@ -46,11 +48,12 @@ class Layout:
     dynamic: bool = False
     raw: bool = False
     half: bool = False
+    channels: int = COLOUR
 
     @property
     def example(self) -> Tensor:
         """An input of the right shape."""
-        return torch.zeros(self.batch, 3, self.height, self.width)
+        return torch.zeros(self.batch, self.channels, self.height, self.width)
 
 
 class FixedMaxPool(nn.Module):
@@ -107,7 +110,8 @@ class TracedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor | list[Tensor]:
         """Return ``(B, 4 + classes, N)`` boxes and confidences, or the raw maps, float32."""
-        maps = [raw.float() for raw in self.network(images.half() if self.layout.half else images)]
+        ordered = network_order(images) if self.layout.channels == OPACITY else images
+        maps = [raw.float() for raw in self.network(ordered.half() if self.layout.half else ordered)]
         return maps if self.layout.raw else self.network.predictions(maps)
 
 
@@ -201,7 +205,7 @@ def _name_dimensions(model: ModelProto, traced: TracedNetwork, axes: dict[str, d
 
 
 def prepend_preprocessing(model: ModelProto) -> None:
-    """Let a graph take images as OpenCV has them: ``images`` becomes ``(B, H, W, 3)``, bytes, blue first.
+    """Let a graph take images as OpenCV has them: ``images`` becomes ``(B, H, W, C)``, bytes, blue first.
 
     Bytes are a quarter of what float32 takes on the way to a GPU. Fitting to the size stays outside: how an image is
     padded depends on its shape, and onnxruntime does not resize as OpenCV does.
@@ -211,14 +215,15 @@ def prepend_preprocessing(model: ModelProto) -> None:
     for node in model.graph.node:
         node.input[:] = ["images_rgb" if name == INPUT else name for name in node.input]
     order, most = np.array([2, 1, 0], np.int64), np.array(255, np.float32)
-    model.graph.initializer.extend([
-        onnx.numpy_helper.from_array(order, "rgb_from_bgr"), onnx.numpy_helper.from_array(most, "largest_byte"),
-    ])  # fmt: skip
+    constants = [onnx.numpy_helper.from_array(most, "largest_byte")]
     node = onnx.helper.make_node
-    nodes = [
-        node("Transpose", [INPUT], ["images_nchw"], "preprocess/nchw", perm=[0, 3, 1, 2]),
-        node("Gather", ["images_nchw", "rgb_from_bgr"], ["images_bytes"], "preprocess/rgb", axis=1),
-        node("Cast", ["images_bytes"], ["images_255"], "preprocess/float", to=onnx.TensorProto.FLOAT),
+    nodes = [node("Transpose", [INPUT], ["images_nchw"], "preprocess/nchw", perm=[0, 3, 1, 2])]
+    if channels == COLOUR:
+        constants.append(onnx.numpy_helper.from_array(order, "rgb_from_bgr"))
+        nodes.append(node("Gather", ["images_nchw", "rgb_from_bgr"], ["images_bytes"], "preprocess/rgb", axis=1))
+    model.graph.initializer.extend(constants)
+    nodes += [
+        node("Cast", [nodes[-1].output[0]], ["images_255"], "preprocess/float", to=onnx.TensorProto.FLOAT),
         node("Div", ["images_255", "largest_byte"], ["images_rgb"], "preprocess/scale"),
     ]
     later = list(model.graph.node)

@@ -21,9 +21,13 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import csv
 import dataclasses
 import difflib
+import functools
 import glob
+import http.client
+import importlib
 import io
 import itertools
 import json
@@ -36,6 +40,9 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -50,12 +57,25 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-IMAGES = frozenset(".bmp .dng .jp2 .jpeg .jpg .mpo .png .tif .tiff .webp".split())
+IMAGES = frozenset(".avif .bmp .dng .heic .heif .jp2 .jpeg .jpg .mpo .png .tif .tiff .webp".split())
 VIDEOS = frozenset(".asf .avi .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ts .webm .wmv".split())
+LISTS = frozenset({".txt", ".csv", ".streams"})  # of sources
+OTHERS = frozenset(".txt .json .xml .csv .yaml .yml .npy .cache .data .names .md".split())  # what lies beside pictures
+BY_PILLOW = frozenset({".avif", ".heic", ".heif"})
+#: How the files of pictures begin.
+SIGNATURES = (
+    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",
+    b"\0\0\0\x0cjP  \r\n", b"\xff\x4f\xff\x51", b"\x59\xa6\x6a\x95", b"#?RADIANCE", b"#?RGBE", b"\x76\x2f\x31\x01",
+)  # fmt: skip
+PORTABLE = frozenset(f"P{letter}".encode() for letter in "1234567Ff")
+BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"heif", b"mif1", b"msf1")
+PATIENCE = 30.0  # seconds for an answer from the web
 PROVIDERS = {
     "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider", "cpu": "CPUExecutionProvider",
 }  # fmt: skip
 GREY, DARKNET_GREY = 114, 127
+GREYS, COLOUR, OPACITY = 1, 3, 4  # numbers of channels that every image can be brought to
+JPEG = b"\xff\xd8"  # how its files begin
 APART = 7680.0  # pixels by which the boxes of neighbouring classes are moved apart, as in Ultralytics
 MOST_CANDIDATES = 30_000  # boxes that compete for one image, the most confident ones
 NMS_BLOCK = 128
@@ -84,8 +104,8 @@ class InferSettings:
     model: str | None = option(None, "Input", "Model", "ONNX file.", kind="file", filter="ONNX (*.onnx)")
     source: str | None = option(
         None, "Input", "Source",
-        "Image, folder, pattern, video, list (.txt), address of a stream, number of a camera, or - for names from "
-        "standard input.",
+        "Image, folder, pattern, video, list (.txt), address of an image, a video or a stream, list of streams "
+        "(.streams), number of a camera, or - for names from standard input.",
     )  # fmt: skip
     imgsz: int | tuple[int, int] | None = option(
         None, "Input", "Image size", "Input size in pixels, or height,width; the file's if not given.", min=8, max=8192
@@ -428,7 +448,8 @@ def tensorrt_options(settings: InferSettings, about: About) -> dict[str, str]:
         least = (about.batch or 1, *((height, width) if about.fixed_size else (about.stride, about.stride)))
         bounds = {"min": least, "opt": (most, height, width), "max": (most, height, width)}
         for bound, (batch, down, across) in bounds.items():
-            shape = (batch, down, across, 3) if about.takes_bytes else (batch, 3, down, across)
+            planes = about.channels
+            shape = (batch, down, across, planes) if about.takes_bytes else (batch, planes, down, across)
             options[f"trt_profile_{bound}_shapes"] = f"{about.input}:{'x'.join(map(str, shape))}"
     return options
 
@@ -474,13 +495,15 @@ class About:
         size: Width and height in pixels; of a file that takes any, those it was made for.
         batch: Images at a time; None for any number.
         fixed_size: It takes images of that size only.
-        takes_bytes: The input is ``(B, H, W, 3)``, bytes, blue first, else ``(B, 3, H, W)``, red first, in [0, 1].
+        takes_bytes: The input is ``(B, H, W, C)``, bytes, blue first, else ``(B, C, H, W)`` in [0, 1]: three channels
+            with red first, others as OpenCV has them.
         half_input: The input is float16.
         heads: How raw maps are decoded.
         suppressed: Thresholds that the file applies itself.
         precision: ``fp32``, ``fp16``, ``int8``, or empty.
         weights: A hash of the weights, or empty.
         notes: What had to be assumed.
+        channels: Of the images: 3, 1 for grey, 4 with opacity, or other bands of a file.
     """
 
     input: str
@@ -499,6 +522,7 @@ class About:
     precision: str = ""
     weights: str = ""
     notes: tuple[str, ...] = ()
+    channels: int = COLOUR
 
 
 def read_about(path: str) -> About:
@@ -540,8 +564,8 @@ def about_session(session: Any, path: str) -> About:
         raise InferError(f"model={path}: takes {images.type}; images are bytes or floats")
     batch, *rest = images.shape
     height, width, channels = rest if takes_bytes else (*rest[1:], rest[0])
-    if isinstance(channels, int) and channels != 3:
-        raise InferError(f"model={path}: takes images of {channels} channels; 3 are understood")
+    if not isinstance(channels, int):
+        channels = _literal(given, "channels", COLOUR)
     notes: list[str] = []
     fixed_size = isinstance(height, int) and isinstance(width, int)
     size = (width, height) if fixed_size else _literal(given, "imgsz", None)
@@ -562,7 +586,7 @@ def about_session(session: Any, path: str) -> About:
         all(isinstance(side, int) for each in (images, *outputs) for side in each.shape),
         takes_bytes, images.type == "tensor(float16)", tuple(json.loads(given.get("ysb.heads", "[]"))),
         json.loads(given.get("ysb.nms", "{}")), given.get("ysb.precision", ""), given.get("ysb.weights_sha256", ""),
-        tuple(notes),
+        tuple(notes), channels,
     )  # fmt: skip
 
 
@@ -658,7 +682,7 @@ def fit_image(image: Array, size: tuple[int, int], mode: str, stride: int) -> tu
     """Fit an image to the network.
 
     Args:
-        image: ``(H, W, 3)``.
+        image: ``(H, W, C)``.
         size: Width and height in pixels.
         mode: ``ultralytics`` (grey 114), ``darknet`` (grey 127) or ``stretch``.
         stride: Pad to the next multiple of it only; 0 pads to the full size.
@@ -695,14 +719,15 @@ def _ultralytics_scale(inside: tuple[int, ...], outside: tuple[int, int]) -> tup
 def _resized(image: Array, size: tuple[int, int]) -> Array:
     if image.shape[1::-1] == size:
         return image
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
+    return with_planes(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
 
 
 def _padded(image: Array, left: int, right: int, top: int, bottom: int, grey: int) -> Array:
     if not (left or right or top or bottom):
         return image
-    border = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(grey,) * 3)
-    return np.asarray(border)
+    if image.shape[2] == COLOUR:
+        return np.asarray(cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(grey,) * 3))
+    return np.pad(image, ((top, bottom), (left, right), (0, 0)), constant_values=grey)
 
 
 # --- from the network's output to boxes -------------------------------------------------------------------------------
@@ -862,7 +887,7 @@ class Detections:
         names: Class names.
         frame: Number of the frame of a video, from 0.
         error: Why the image cannot be read.
-        image: The image itself, ``(H, W, 3)``, blue first, where it is to be drawn on.
+        image: The image itself, ``(H, W, C)``, blue first, where it is to be drawn on.
     """
 
     path: str
@@ -896,10 +921,10 @@ class Detections:
         return str(self.names.get(index, f"class{index}"))
 
     def drawn(self) -> Array:
-        """Return a copy of the image with its boxes."""
+        """Return a copy of the image with its boxes, in colours."""
         if self.image is None:
             raise ValueError("the image was not kept; predict with keep=True")
-        picture = self.image.copy()
+        picture = picture_of(self.image)
         line = max(round((self.width + self.height) / 2 * 0.003), 2)
         for index, score, box in zip(self.classes.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True):
             x1, y1, x2, y2 = (round(each) for each in box)
@@ -907,6 +932,13 @@ class Detections:
             cv2.rectangle(picture, (x1, y1), (x2, y2), colour, line, cv2.LINE_AA)
             _label(picture, f"{self.name(index)} {score:.2f}", (x1, y1), colour, line)
         return picture
+
+
+def picture_of(image: Array) -> Array:
+    """Return a copy of an image ``(H, W, C)`` as a picture has it, ``(H, W, 3)``: of other bands, the first three."""
+    if image.shape[2] < COLOUR:
+        return np.repeat(image[..., :1], COLOUR, axis=2)
+    return np.ascontiguousarray(image[..., :COLOUR]).copy()
 
 
 def colour_of(index: int) -> tuple[int, int, int]:
@@ -940,20 +972,195 @@ class Item:
     frame: int | None = None
 
 
-def read_image(path: str) -> Array | None:
-    """Read an image ``(H, W, 3)``, blue first, turned as its camera says; None if it cannot be read."""
-    try:
-        data = np.fromfile(path, np.uint8)  # not imread: it fails on names outside the system's code page
-    except (OSError, ValueError):  # no file, or a name that no file can have
-        return None
+def with_planes(image: Array) -> Array:
+    """Return an image as ``(H, W, C)``: OpenCV drops the last axis where there is one channel."""
+    return image if image.ndim == 3 else image[..., None]
+
+
+def with_channels(image: Array, channels: int) -> Array:
+    """Bring an image ``(H, W)`` or ``(H, W, C)``, blue first, to a number of channels; no opacity is 255.
+
+    Raises:
+        ValueError: If there is no way to: only grey, colours and colours with opacity become one another.
+    """
+    image = with_planes(image)
+    found = image.shape[2]
+    if found == channels:
+        return image
+    usual = (GREYS, COLOUR, OPACITY)
+    if found == 2 and channels in usual:  # grey and opacity
+        made = with_channels(image[..., :1], channels)
+        return np.concatenate((made[..., :3], image[..., 1:]), 2) if channels == OPACITY else made
+    if found not in usual or channels not in usual:
+        raise ValueError(f"has {found} channels, the model takes {channels}")
+    if channels == GREYS:
+        return with_planes(np.asarray(cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_BGR2GRAY)))
+    colours = np.repeat(image, COLOUR, axis=2) if found == GREYS else image[..., :COLOUR]
+    if channels == COLOUR:
+        return np.ascontiguousarray(colours)
+    return np.concatenate((colours, np.full((*image.shape[:2], 1), 255, image.dtype)), 2)
+
+
+def read_image(path: str, channels: int = COLOUR) -> Array | None:
+    """Read an image ``(H, W, channels)`` of a file or an address, blue first, turned as its camera says.
+
+    Returns:
+        None if it cannot be read.
+
+    Raises:
+        InferError: If an address gives nothing.
+        ValueError: If it has other channels, which cannot become those.
+    """
+    if is_address(path):
+        data = np.frombuffer(fetch(path), np.uint8)
+    else:
+        try:
+            data = np.fromfile(path, np.uint8)  # not imread: it fails on names outside the system's code page
+        except (OSError, ValueError):  # no file, or a name that no file can have
+            return None
+    return decode_image(data, ending_of(path), channels)
+
+
+def decode_image(data: Array, ending: str, channels: int = COLOUR) -> Array | None:
+    """Decode the bytes of an image ``(n,)`` as Ultralytics does; see :func:`read_image`.
+
+    Args:
+        data: What the file holds.
+        ending: Of its name, in small letters.
+        channels: How many the image is brought to.
+    """
     if not len(data):
         return None
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    return None if image is None else np.asarray(image)
+    image: Any = _by_pillow(data) if ending in BY_PILLOW else None
+    if image is None:
+        image = _by_opencv(data, ending, channels)
+    if image is None:
+        return None
+    image = np.asarray(image >> 8 if image.dtype == np.uint16 else image).astype(np.uint8, copy=False)
+    return with_channels(image, channels)
+
+
+def _by_opencv(data: Array, ending: str, channels: int) -> Any:
+    """Decode a file; where bands of its own are wanted, pages of a TIFF are such, as in Ultralytics."""
+    if channels == GREYS:
+        return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    colours = channels == COLOUR or (channels == OPACITY and data[:2].tobytes() == JPEG)
+    if ending in {".tif", ".tiff"}:
+        there, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED)
+        if there and pages[0].ndim == 3:
+            return pages[0][..., :COLOUR] if colours else pages[0]
+        if there and not colours and len({page.shape for page in pages}) == 1:
+            return np.stack(pages, 2)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR if colours else cv2.IMREAD_UNCHANGED)
+
+
+def _by_pillow(data: Array) -> Array | None:
+    """Decode what Ultralytics leaves to Pillow; None where Pillow is not there or cannot."""
+    try:
+        from PIL import Image, ImageOps
+    except ImportError:
+        return None
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pi_heif").register_heif_opener()
+    try:
+        turned = ImageOps.exif_transpose(Image.open(io.BytesIO(data.tobytes()))).convert("RGB")
+    except Exception:  # whatever a damaged file makes it say
+        return None
+    return np.ascontiguousarray(np.asarray(turned)[..., ::-1])
+
+
+def begins_as_picture(head: bytes) -> bool:
+    """Tell from its first bytes, 16 at least, whether a file is a picture that OpenCV reads."""
+    portable = head[:2] in PORTABLE and head[2:3].isspace()
+    bitmap = head[:2] == b"BM" and head[15:16] == b"\0"
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    boxed = head[4:8] == b"ftyp" and head[8:12] in BRANDS
+    return portable or bitmap or webp or boxed or head.startswith(SIGNATURES)
+
+
+def is_address(name: str) -> bool:
+    """Tell whether a name is an address of the web."""
+    return name.lower().startswith(("http://", "https://"))
+
+
+def ending_of(name: str) -> str:
+    """Return the ending of a file's name, in small letters; of an address, that of its path."""
+    return Path(plain_name(name)).suffix.lower()
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a file; of an address, what stands last in its path, with every letter as itself."""
+    if not is_address(name):
+        return Path(name).name
+    return Path(urllib.parse.unquote(urllib.parse.urlsplit(name).path)).name
+
+
+class _Redirect(urllib.request.HTTPRedirectHandler):
+    """Follows redirects for good too, which Python before 3.11 does not."""
+
+    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
+
+
+def open_address(address: str) -> Any:
+    """Open an address of the web, following where it sends to.
+
+    Raises:
+        InferError: If it does not answer, with the reason.
+    """
+    quoted = urllib.parse.quote(address, safe="%/:=&?~#+!$,;'@()*[]")
+    request = urllib.request.Request(quoted, headers={"User-Agent": "Mozilla/5.0 (yolo-subbatch)"})
+    try:
+        return urllib.request.build_opener(_Redirect).open(request, timeout=PATIENCE)
+    except urllib.error.HTTPError as error:
+        raise InferError(f"{address}: the server answers {error.code} ({error.reason}); check the address") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:  # also URLError
+        reason = getattr(error, "reason", error)
+        reason = getattr(reason, "strerror", None) or reason
+        raise InferError(f"{address}: cannot be reached ({reason}); check the address and the network") from error
+
+
+def fetch(address: str) -> bytes:
+    """Return what an address of the web holds.
+
+    Raises:
+        InferError: If it does not answer, or breaks off.
+    """
+    with open_address(address) as answer:
+        try:
+            data: bytes = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise InferError(f"{address}: breaks off ({type(error).__name__}); try again") from error
+    return data
+
+
+@functools.lru_cache(maxsize=1024)
+def kind_of(name: str) -> str:
+    """Return what a name stands for: ``picture``, ``video``, or ``live`` for a camera or a stream.
+
+    An address whose name does not tell is asked.
+
+    Raises:
+        InferError: If it does not answer.
+    """
+    if name.isdecimal() or ("://" in name and not is_address(name)):
+        return "live"
+    ending = ending_of(name)
+    if ending in VIDEOS:
+        return "video"
+    if not is_address(name) or ending in IMAGES:
+        return "picture"
+    with open_address(name) as answer:
+        said = answer.headers.get_content_type()
+        head = answer.read(16) if not said.startswith("image/") else b""
+    if said.startswith("image/") or begins_as_picture(head):
+        return "picture"
+    host = urllib.parse.urlsplit(name).hostname or ""
+    # A page is no stream, except where Ultralytics finds the video in it: it is named as an image that cannot be read.
+    return "picture" if said == "text/html" and not host.endswith(("youtube.com", "youtu.be")) else "live"
 
 
 def find_files(source: str) -> list[str]:
-    """Return the images and videos that a source names.
+    """Return the images, videos and streams that a source names.
 
     Raises:
         InferError: If there are none.
@@ -969,49 +1176,148 @@ def find_files(source: str) -> list[str]:
 
 def _find_files(source: str) -> tuple[list[str], str]:
     """Return what a source names, and what is wrong where that is nothing."""
-    path, known = Path(source), IMAGES | VIDEOS
     if source == "-":
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(errors="surrogateescape")  # a name may hold any byte
-        return [line.strip() for line in sys.stdin.read().splitlines() if line.strip()], "no names in it"
+        return list(_listed(sys.stdin.read(), Path())), "no names in it"
+    if source.isdecimal() or "://" in source:
+        return [source], ""
     if os.path.isdir(source):
-        return sorted(str(each) for each in path.iterdir() if each.suffix.lower() in known), "no image or video in it"
+        return _in_folder(source), "no image or video in it"
     if os.path.isfile(source):
-        if path.suffix.lower() != ".txt":
+        ending = Path(source).suffix.lower()
+        if ending not in LISTS:
             return [source], ""
-        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-        listed = [line.strip() for line in lines if line.strip()]
-        return [each if os.path.exists(each) else str(path.parent / each) for each in listed], "no names in it"
-    found = sorted(each for each in glob.glob(source, recursive=True) if os.path.isfile(each))
+        text = read_text(source)
+        if ending == ".streams":
+            return text.split(), "no names in it"
+        if ending == ".csv":
+            rows = list(csv.reader(lines_of(text)))
+            text = "\n".join(each for row in rows[rows[:1] == [["source"]] :] for each in row)
+        return list(_listed(text, Path(source).parent)), "no names in it"
+    return _matching(source), "no such file or folder"
+
+
+def read_text(source: str) -> str:
+    """Return the text of a list; a name in it may hold any byte.
+
+    Raises:
+        InferError: If it is no such text.
+    """
+    data = Path(source).read_bytes()
+    if b"\0" in data:
+        wide = data.startswith((b"\xff\xfe", b"\xfe\xff")) or not any(data[1:200:2]) or not any(data[:200:2])
+        raise InferError(f"{source}: " + ("is UTF-16: save it as UTF-8" if wide else "a binary file; give a list"))
+    return data.decode("utf-8-sig", "surrogateescape")
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text; nothing but a line feed or a carriage return ends one."""
+    return re.split(r"\r\n|\r|\n", text)
+
+
+def _listed(text: str, folder: Path) -> Iterator[str]:
+    """Yield what the lines of a list name: from here or beside the list, as typed or as Windows writes it."""
+    for line in lines_of(text):
+        name = line.strip(" \t")
+        if not name or "://" in name:
+            yield from [name] if name else []
+            continue
+        places = [place for each in _spellings(line) for place in (each, str(folder / each))]
+        yield next((place for place in places if os.path.exists(place.partition("\0")[0])), str(folder / name))
+
+
+def _spellings(typed: str) -> Iterator[str]:
+    """Yield what a line may mean: as typed, without blanks around it, without quotes, or as Windows writes it."""
+    name = typed.strip(" \t")
+    yield from (typed, name)
+    if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'":
+        name = name[1:-1]
+        yield name
+    yield re.sub(r"[\\/]+", "/", name)
+
+
+def _in_folder(folder: str) -> list[str]:
+    return sorted(str(each) for each in Path(folder).iterdir() if not each.name.startswith(".") and _is_wanted(each))
+
+
+def _matching(pattern: str) -> list[str]:
+    found = sorted(each for each in glob.glob(pattern, recursive=True) if os.path.isfile(each))
     # Labels lie beside images; a pattern that names nothing else is taken at its word.
-    return [each for each in found if Path(each).suffix.lower() in known] or found, "no such file or folder"
+    return [each for each in found if _is_wanted(Path(each))] or found
 
 
-def items_of(source: str) -> Iterator[Item]:
+def _is_wanted(file: Path) -> bool:
+    """Tell whether a file is a picture or a video: its name says so, or what is in it."""
+    if file.suffix.lower() in IMAGES | VIDEOS:
+        return True
+    if file.suffix.lower() in OTHERS:
+        return False
+    try:
+        with file.open("rb") as stream:
+            return begins_as_picture(stream.read(16))
+    except OSError:
+        return False
+
+
+def items_of(source: str, channels: int = COLOUR) -> Iterator[Item]:
     """Go through everything that a source names; frames of videos and cameras are read on the way.
+
+    Streams of a ``.streams`` file come last, a frame of each in turn.
+
+    Args:
+        source: See the setting of that name.
+        channels: That the images are read with; frames have the three of a video.
 
     Raises:
         InferError: If there is nothing, or a video or camera cannot be opened.
     """
-    if is_live(source):
-        yield from frames_of(source)
-        return
     files = find_files(source)
+    if files == [source]:
+        _check_address(source)  # whoever names one address wants to know why it is not there
+    alone, live = len(files) == 1, list[str]()
     for path in files:
-        if Path(path).suffix.lower() not in VIDEOS:
-            yield Item(path, lambda path=path: read_image(path))  # type: ignore[misc]
-            continue
-        try:
-            yield from frames_of(path)
-        except InferError:
-            if len(files) == 1:
-                raise
-            yield Item(path, lambda: None)  # as an image that cannot be read: the others are not lost
+        items = _items_at(path, channels, live)
+        yield from items if alone else _named_if_not(path, items)
+    yield from _in_turn([frames_of(path) if alone else _named_if_not(path, frames_of(path)) for path in live])
+
+
+def _items_at(path: str, channels: int, live: list[str]) -> Iterator[Item]:
+    """Yield a picture, or the frames of a video; what has no end joins ``live``."""
+    kind = kind_of(path)
+    if kind == "live":
+        live.append(path)
+    elif kind == "video":
+        yield from frames_of(path)
+    else:
+        yield Item(path, functools.partial(read_image, path, channels))
+
+
+def _named_if_not(path: str, items: Iterator[Item]) -> Iterator[Item]:
+    """Yield items; where that fails, one that cannot be read, so that the others are not lost."""
+    try:
+        yield from items
+    except InferError as error:
+        yield Item(path, functools.partial(_fail, error) if "://" in path else lambda: None)
+
+
+def _fail(error: InferError) -> Array | None:
+    raise error
+
+
+def _in_turn(streams: list[Iterator[Item]]) -> Iterator[Item]:
+    """Yield from each in turn until all have ended."""
+    while streams:
+        items = [(stream, next(stream, None)) for stream in streams]
+        yield from (item for _, item in items if item is not None)
+        streams = [stream for stream, item in items if item is not None]
 
 
 def is_live(source: str) -> bool:
     """Tell whether a source is a camera or a stream: it has no end, and waiting for a full batch would delay it."""
-    return source.isdecimal() or "://" in source
+    if source.lower().endswith(".streams") and os.path.isfile(source):
+        return any(is_live(each) for each in read_text(source).split())
+    return source.isdecimal() or ("://" in source and kind_of(source) == "live")
 
 
 def frames_of(source: str) -> Iterator[Item]:
@@ -1114,13 +1420,14 @@ class Runner:
 
 @dataclass
 class Prepared:
-    """An image ready for the network, or the reason why not."""
+    """An image ready for the network, or the reason why not: ``fault``, or it cannot be read."""
 
     item: Item
     result: Future[Detections]
     image: Array | None = None
     input: Array | None = None
     fit: Fit | None = None
+    fault: str = ""
 
 
 class OnnxYolo:
@@ -1188,8 +1495,13 @@ class OnnxYolo:
     def _prepare(self, item: Item, result: Future[Detections]) -> Prepared:
         try:
             image = item.load()
+            image = None if image is None else with_channels(image, self.about.channels)
         except cv2.error:
             image = None
+        except InferError as error:
+            return Prepared(item, result, fault=str(error))
+        except ValueError as error:
+            return Prepared(item, result, fault=f"{item.path}: {error}")
         if image is None:
             return Prepared(item, result)
         pad = 0 if self.about.fixed_size else self.about.stride
@@ -1200,7 +1512,8 @@ class OnnxYolo:
         if self.about.takes_bytes:
             return fitted
         # Bytes are turned round before they become four times as many.
-        planes = np.ascontiguousarray(fitted[..., ::-1].transpose(2, 0, 1))
+        ordered = fitted[..., ::-1] if self.about.channels == COLOUR else fitted
+        planes = np.ascontiguousarray(ordered.transpose(2, 0, 1))
         scaled: Array = np.divide(planes, np.float32(255), dtype=np.float32)
         return scaled.astype(np.float16) if self.about.half_input else scaled
 
@@ -1243,19 +1556,18 @@ class OnnxYolo:
             image=prepared.image if keep else None,
         )  # fmt: skip
 
-    def _unread(self, item: Item) -> Detections:
+    def _unread(self, item: Item, fault: str) -> Detections:
         empty = np.zeros((0, 4), np.float32)
         none = np.zeros(0, np.int64)
-        kind = "a video" if Path(item.path).suffix.lower() in VIDEOS else "an image"
-        text = f"cannot be read as {kind}" if os.path.exists(item.path) else "no such file"
-        return Detections(
-            item.path, 0, 0, empty, empty[:, 0], none, self.about.names, item.frame, error=f"{item.path}: {text}"
-        )
+        kind = "a video" if ending_of(item.path) in VIDEOS else "an image"
+        there = is_address(item.path) or os.path.exists(item.path)
+        fault = fault or f"{item.path}: " + (f"cannot be read as {kind}" if there else "no such file")
+        return Detections(item.path, 0, 0, empty, empty[:, 0], none, self.about.names, item.frame, error=fault)
 
     # --- all of it ---
 
     def detect(self, images: Sequence[Array]) -> list[Detections]:
-        """Find objects in images ``(H, W, 3)``, bytes, blue first."""
+        """Find objects in images ``(H, W)`` or ``(H, W, C)``, bytes, blue first, brought to the model's channels."""
         items = (Item(f"image{index}", lambda image=image: image) for index, image in enumerate(images))  # type: ignore[misc]
         return list(self.stream(items))
 
@@ -1266,7 +1578,8 @@ class OnnxYolo:
             source: See the setting of that name.
             keep: Keep the images, to draw on them.
         """
-        return self.stream(itertools.islice(items_of(str(source)), self.settings.frames), keep)
+        items = items_of(str(source), self.about.channels)
+        return self.stream(itertools.islice(items, self.settings.frames), keep)
 
     def stream(self, items: Iterable[Item], keep: bool = False) -> Iterator[Detections]:
         """Find objects in items, in their order, reading, computing and the caller's own work going on at once.
@@ -1285,7 +1598,7 @@ class OnnxYolo:
 
             def place(prepared: Prepared) -> None:
                 if prepared.input is None:
-                    prepared.result.set_result(self._unread(prepared.item))
+                    prepared.result.set_result(self._unread(prepared.item, prepared.fault))
                     return
                 group = groups.setdefault(prepared.input.shape, [])
                 group.append(prepared)
@@ -1344,9 +1657,10 @@ class OnnxYolo:
 
     def _nothing(self, batch: int, height: int, width: int) -> Array:
         """Return black images as the model takes them."""
+        planes = self.about.channels
         if self.about.takes_bytes:
-            return np.zeros((batch, height, width, 3), np.uint8)
-        return np.zeros((batch, 3, height, width), np.float16 if self.about.half_input else np.float32)
+            return np.zeros((batch, height, width, planes), np.uint8)
+        return np.zeros((batch, planes, height, width), np.float16 if self.about.half_input else np.float32)
 
     def benchmark(self, items: Sequence[Item], seconds: float = 3.0) -> dict[str, float]:
         """Measure.
@@ -1413,7 +1727,7 @@ class Writer:
 
     def __init__(self, project: str, name: str) -> None:
         self.folder = new_folder(Path(project), name)
-        self.video: tuple[str, Any] | None = None
+        self.videos: dict[str, Any] = {}  # those that are being written, by where their frames come from
         self.pool = ThreadPoolExecutor(2, "write")
         self.pending: deque[Future[None]] = deque()
         self.taken: Counter[str] = Counter()
@@ -1425,7 +1739,7 @@ class Writer:
         if found.frame is not None:
             self._frame(found)
             return
-        stem, suffix = Path(found.path).stem, Path(found.path).suffix.lower()
+        stem, suffix = Path(plain_name(found.path)).stem or "image", ending_of(found.path)
         name = self._free(stem, suffix if suffix in {".png", ".bmp", ".webp", ".jpeg"} else ".jpg")
         self.pending.append(self.pool.submit(save_image, self.folder / name, found))
         while self.pending and (len(self.pending) > 16 or self.pending[0].done()):
@@ -1439,26 +1753,27 @@ class Writer:
         return f"{stem}{suffix}" if count == 1 else self._free(f"{stem}-{count}", suffix)
 
     def _frame(self, found: Detections) -> None:
-        if found.frame == 0 or self.video is None:
-            self._close_video()
-            stem = Path(found.path).stem if not is_live(found.path) else "camera"
+        if found.frame == 0 or found.path not in self.videos:
+            self._close_videos(found.path)
+            stem = "camera" if is_live(found.path) else Path(plain_name(found.path)).stem
             path = self.folder / self._free(stem, ".mp4")
             code = cv2.VideoWriter.fourcc(*"mp4v")
             rate = frame_rate(found.path)
             video = cv2.VideoWriter(str(path), code, rate, (found.width, found.height))
             if not video.isOpened():
                 raise InferError(f"{path}: this OpenCV cannot write videos; leave save out")
-            self.video = (found.path, video)
-        self.video[1].write(found.drawn())
+            self.videos[found.path] = video
+        self.videos[found.path].write(found.drawn())
 
-    def _close_video(self) -> None:
-        if self.video is not None:
-            self.video[1].release()
-            self.video = None
+    def _close_videos(self, path: str | None = None) -> None:
+        """Close all, or what a new one from there ends: streams go on side by side, files come one after the other."""
+        for each in list(self.videos):
+            if path is None or each == path or not is_live(each):
+                self.videos.pop(each).release()
 
     def close(self) -> None:
         """Wait until everything is written."""
-        self._close_video()
+        self._close_videos()
         self.pool.shutdown()
         for each in self.pending:
             each.result()
@@ -1528,8 +1843,7 @@ def run(settings: InferSettings) -> int:
     check_settings(settings)
     if not settings.source:
         raise InferError("source: not given; give an image, a folder or a video, for example source=images/")
-    if not is_live(settings.source):
-        find_files(settings.source) if settings.source != "-" else None
+    check_source(settings.source)
     given = dataclasses.asdict(settings)
     model, provider = given.pop("model"), given.pop("provider")
     yolo = OnnxYolo(model, provider, **given)
@@ -1542,8 +1856,24 @@ def run(settings: InferSettings) -> int:
     return _predict(yolo, settings)
 
 
+def check_source(source: str) -> None:
+    """Check that a source names something, before the model is opened.
+
+    Raises:
+        InferError: If it does not, or is an address that does not answer.
+    """
+    _check_address(source)
+    if source != "-":
+        find_files(source)
+
+
+def _check_address(source: str) -> None:
+    if is_address(source) and ending_of(source) not in VIDEOS:  # OpenCV itself opens videos
+        open_address(source).close()
+
+
 def _benchmark(yolo: OnnxYolo, settings: InferSettings) -> int:
-    items = list(itertools.islice(items_of(settings.source or ""), settings.frames or 256))
+    items = list(itertools.islice(items_of(settings.source or "", yolo.about.channels), settings.frames or 256))
     figures = yolo.benchmark(items)
     width, height = yolo.size
     print(f"{len(items)} images, {width}x{height}, batch {yolo.batch}, {yolo.streams} at the same time; milliseconds:")

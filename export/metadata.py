@@ -13,6 +13,7 @@ import torch
 from onnx import ModelProto, helper
 
 from yolo_subbatch import __version__
+from yolo_subbatch.darknet.channels import COLOUR, KINDS
 from yolo_subbatch.darknet.network import Head, Network
 from yolo_subbatch.darknet.parser import write_cfg
 from yolo_subbatch.run.commands import ExportSettings
@@ -56,7 +57,7 @@ def describe(
         "version": __version__,
         "layout": layout,
         "precision": precision_of(settings),
-        "preprocess": "uint8 nhwc bgr" if settings.preprocess else "float32 nchw rgb 0-1",
+        "preprocess": _preprocess(network.cfg.net.channels, settings.preprocess),
         "letterbox": "ultralytics",
         "cfg": cfg,
         "cfg_sha256": hashlib.sha256(cfg.encode()).hexdigest(),
@@ -70,6 +71,14 @@ def describe(
     every = {**theirs, **{PREFIX + key: value for key, value in ours.items()}}
     # A file's name may hold bytes that are no text, metadata may not.
     return {name: str(value).encode("utf-8", "replace").decode() for name, value in every.items()}
+
+
+def _preprocess(channels: int, takes_bytes: bool) -> str:
+    """Return type and order of the input, and of its channels: three with red first unless they are bytes."""
+    kind = KINDS.get(channels, f"{channels} bands")
+    if takes_bytes:
+        return f"uint8 nhwc {kind}"
+    return f"float32 nchw {'rgb' if channels == COLOUR else kind} 0-1"
 
 
 def describe_head(head: Head) -> dict[str, Any]:

@@ -101,7 +101,10 @@ class OnnxExporter:
         if settings.raw and others:
             found = ", ".join(f"[{title}]" for title in sorted(others))
             raise ExportError(f"raw=True: infer cannot decode the raw maps of {found}; leave raw out")
-        layout = Layout(settings.batch, self.height, self.width, settings.dynamic, settings.raw, settings.half)
+        channels = self.network.cfg.net.channels
+        layout = Layout(
+            settings.batch, self.height, self.width, settings.dynamic, settings.raw, settings.half, channels
+        )
         model = trace(self.network, layout, settings.opset)
         if settings.simplify:
             model = simplified(model)

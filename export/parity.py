@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from onnx import ModelProto
 
+from yolo_subbatch.darknet.channels import COLOUR, network_order
 from yolo_subbatch.errors import ExportError, ParityError
 
 from .candidate import Array, Candidate, open_session, rgb
@@ -26,7 +27,7 @@ from .graph import INPUT, OUTPUT
 from .nms import DECODED
 from .suppression import check_suppression, check_tail, corners, overlaps
 
-#: Takes images ``(B, H, W, 3)``, bytes, blue first; returns ``(B, 4 + C, N)``.
+#: Takes images ``(B, H, W, C)``, bytes, blue first; returns ``(B, 4 + C, N)``.
 Reference = Callable[[Array], Array]
 
 BOX_PX, BOX_RELATIVE, SCORE = 0.05, 1e-3, 1e-4  # of float32
@@ -63,8 +64,8 @@ def shapes_to_try(batch: int, width: int, height: int, stride: int, dynamic: boo
     return [(1, height, width), (3, less, less + stride), (2, less + stride, less), (1, stride, stride)]
 
 
-def sample_images(batch: int, height: int, width: int) -> Array:
-    """Draw images ``(B, H, W, 3)``, bytes, that all differ: shades, shapes and noise, always the same ones."""
+def sample_images(batch: int, height: int, width: int, channels: int = COLOUR) -> Array:
+    """Draw images ``(B, H, W, C)``, bytes, that all differ: shades, shapes and noise, always the same ones."""
     images = np.empty((batch, height, width, 3), np.uint8)
     for index in range(batch):
         rng = np.random.default_rng([index, height, width])
@@ -79,7 +80,9 @@ def sample_images(batch: int, height: int, width: int) -> Array:
             else:
                 cv2.rectangle(image, centre, (centre[0] + 2 * radius, centre[1] + radius), colour, -1)
         images[index] = cv2.add(image, rng.integers(0, 24, image.shape).astype(np.uint8))
-    return images
+    # Channels beyond the third repeat the first ones, moved to the right.
+    planes = [np.roll(images[..., each % COLOUR], each // COLOUR, axis=2) for each in range(channels)]
+    return images if channels == COLOUR else np.stack(planes, 3)
 
 
 def check(
@@ -103,7 +106,7 @@ def check(
     """
     figures = Figures(shapes=shapes)
     for shape in shapes:
-        images = sample_images(*shape)
+        images = sample_images(*shape, candidate.channels)
         found, wanted = candidate.run(images)[DECODED], reference(images)
         place = f"{shape[0]} images of {shape[2]}x{shape[1]}"
         _compare(found, wanted, precision, place, figures, exact and partial(exact, images))
@@ -113,7 +116,7 @@ def check(
     if candidate.suppresses:
         check_tail(candidate, wanted.shape[1] - 4)
     if precision != "exact":  # an 8-bit graph differs by the order of its sums
-        images = sample_images(*shapes[0])
+        images = sample_images(*shapes[0], candidate.channels)
         place, found, wanted = "without optimisations", candidate.as_written(images), reference(images)
         _compare(found, wanted, precision, place, figures, exact and partial(exact, images))
     return figures
@@ -182,7 +185,7 @@ def torch_reference(network: Any, dtype: torch.dtype = torch.float32) -> Referen
 
     def boxes(images: Array) -> Array:
         with torch.inference_mode():
-            maps = network(torch.from_numpy(rgb(images)).to(dtype))
+            maps = network(network_order(torch.from_numpy(rgb(images)).to(dtype)))
             return np.asarray(network.predictions(maps))
 
     return boxes

@@ -19,7 +19,9 @@ import numpy as np
 import onnx
 from onnx import ModelProto
 
+from yolo_subbatch.darknet.channels import COLOUR
 from yolo_subbatch.darknet.network import Network
+from yolo_subbatch.engine.channels import check_network_data
 from yolo_subbatch.engine.evaluate import measure_file
 from yolo_subbatch.errors import DataError, ExportError
 from yolo_subbatch.run.commands import ExportSettings
@@ -58,15 +60,18 @@ def quantized(
     classes, known = len(data_names(data)), network.heads[0].classes
     if classes != known:
         raise DataError(f"{data}: {classes} classes, the network has {known}; give the data it was trained for")
+    channels = network.cfg.net.channels
+    check_network_data(channels, settings.model or network.cfg.path, data)
     images = spread(split_images(data, "train"), settings.calibration)
     say(f"int8: calibrating on {len(images)} training images")
     small = full.with_name("int8.onnx")
-    _calibrate(full, small, calibration_inputs(images, size, settings.batch, data), head_convolutions(full, network))
+    inputs = calibration_inputs(images, size, settings.batch, data, channels)
+    _calibrate(full, small, inputs, head_convolutions(full, network))
     model = onnx.load(small)
     metadata.write(model, about)
     onnx.save(model, str(small))
     say("int8: measuring mAP on the validation images, in float32 and in 8 bits")
-    before, after = (measure_file(str(file), str(data), size)[1] for file in (full, small))
+    before, after = (measure_file(str(file), str(data), size, channels)[1] for file in (full, small))
     text = f"mAP50-95 {after:.4f}, of {before:.4f} in float32, on {data.name}"
     if before == 0:
         raise ExportError(f"int8=True: mAP50-95 is 0 in float32 already on {data}; give the data it was trained for")
@@ -83,8 +88,10 @@ def spread(images: list[Path], count: int) -> list[Path]:
     return [images[index * len(images) // count] for index in range(count)] if len(images) > count else images
 
 
-def calibration_inputs(images: list[Path], size: tuple[int, int], batch: int, data: Path) -> Iterator[Array]:
-    """Give images as the network takes them, ``(batch, 3, H, W)``, letterboxed to its full size.
+def calibration_inputs(
+    images: list[Path], size: tuple[int, int], batch: int, data: Path, channels: int = COLOUR
+) -> Iterator[Array]:
+    """Give images as the network takes them, ``(batch, channels, H, W)``, letterboxed to its full size.
 
     Raises:
         DataError: If none of them can be read.
@@ -92,7 +99,7 @@ def calibration_inputs(images: list[Path], size: tuple[int, int], batch: int, da
     waiting: list[Array] = []
     given = False
     for path in images:
-        image = read_image(str(path))
+        image = read_image(str(path), channels)
         if image is None:
             continue
         waiting.append(fit_image(image, size, "ultralytics", 0)[0])

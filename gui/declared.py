@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yolo_subbatch.run.checks import show
+from yolo_subbatch.run.conversion import show
 
 from .device_box import DeviceBox
 from .fields import CheckField, ChoiceBox, KeysBox, TextField, text_of

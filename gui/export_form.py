@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
@@ -17,7 +17,7 @@ from yolo_subbatch.run.commands import ExportSettings
 from yolo_subbatch.run.export import checkpoints, network_size
 from yolo_subbatch.run.find import BUILT_IN_DATA, short_path
 from yolo_subbatch.run.process import RunFiles
-from yolo_subbatch.run.values import check_path, convert
+from yolo_subbatch.run.values import read_setting
 
 from .declared import Field, dress, label_of, make_field, tip_of
 from .fields import CheckField, ChoiceBox, text_of
@@ -25,7 +25,6 @@ from .language import setting_text
 from .number_box import by_doubling, by_stride
 from .section import Message, Section
 
-HINTS = get_type_hints(ExportSettings)
 DECLARED = {each.name: each for each in dataclasses.fields(ExportSettings)}
 #: The cards, in two columns; the last one, of settings that are rarely needed, is folded.
 COLUMNS = (
@@ -132,9 +131,7 @@ class ExportForm(QWidget):
             text = field.given().strip() if field.isEnabled() else ""
             try:
                 if text:
-                    values[name] = convert(name, text, HINTS[name])
-                    if DECLARED[name].metadata.get("kind"):
-                        check_path(name, values[name])
+                    values[name] = read_setting(ExportSettings, name, text)
             except SettingsError as error:
                 values.pop(name, None)
                 faults.append(Problem(name, "error", str(error)))

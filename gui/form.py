@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any, get_type_hints
+from typing import Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
@@ -14,7 +14,7 @@ from yolo_subbatch.run.checks import Problem
 from yolo_subbatch.run.find import BUILT_IN_DATA, bundled_cfgs
 from yolo_subbatch.run.ready import Readiness
 from yolo_subbatch.run.settings import TrainSettings
-from yolo_subbatch.run.values import ALIASES, convert, defaults, make, parse_pairs
+from yolo_subbatch.run.values import ALIASES, defaults, make, parse_pairs, read_setting
 
 from .batch_row import BatchRow
 from .declared import Field, dress, label_of, make_field, tip_of
@@ -24,7 +24,6 @@ from .language import setting_text
 from .number_box import NumberBox, by_doubling, by_stride
 from .section import Message, Section
 
-HINTS = get_type_hints(TrainSettings)
 DEFAULTS = defaults(TrainSettings)
 DECLARED = {each.name: each for each in dataclasses.fields(TrainSettings)}
 NOT_HERE = {"resume", "run_dir"}  # of the command line alone
@@ -126,7 +125,7 @@ class Form(QWidget):
                 if name == "extra":
                     values[name] = self._read_extra(text)
                 elif text:
-                    values[name] = convert(name, text, HINTS[name])
+                    values[name] = read_setting(TrainSettings, name, text)
             except SettingsError as error:
                 faults.append(Problem(name, "error", str(error)))
         return TrainSettings(**values), faults

@@ -27,8 +27,12 @@ ALLOWED = {
         "darknet.shapes",
         "darknet.plan",
         "darknet.report",
+        "darknet.textfile",
+        "darknet.pictures",
+        "darknet.weights_header",
+        "darknet.weights_kinds",
     },
-    "engine": {"darknet", "run", "shapes"},
+    "engine": {"darknet", "run", "shapes", "export.infer"},  # that file imports nothing of this project
     "cfg": set(),
     "export": {"darknet", "engine", "run"},
     "gui": {"run"},
@@ -41,7 +45,10 @@ FORBIDDEN = {
     "gui": {"torch", "ultralytics"},
     "export": {"PySide6", "pyqtgraph"},
 }
-WITHOUT_TORCH = ("sections", "parser", "schedule", "datafile", "shapes", "plan", "report")
+WITHOUT_TORCH = (
+    "sections", "parser", "schedule", "datafile", "shapes", "plan", "report", "textfile", "pictures", "label_faults",
+    "weights_header", "weights_kinds", "explicit",
+)  # fmt: skip
 
 
 def modules(package: str) -> list[Path]:

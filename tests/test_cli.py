@@ -311,3 +311,34 @@ def test_ultralytics_is_kept_from_the_network(
     assert cli.main(TRAIN.split()) == 0
     assert os.environ.pop("YOLO_OFFLINE") == "true"
     assert os.environ["YOLO_AUTOINSTALL"] == "true", "the user's own choice holds"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("yolo test yolov1.cfg yolov1.weights dog.jpg", "type yolo-subbatch detect CFG WEIGHTS IMAGE"),
+        ("yolo train yolov1.cfg", "type yolo-subbatch detector train"),
+        ("classifier train imagenet.data x.cfg", "yolo-subbatch train model=yolo26n-cls.yaml"),
+        ("classifier predict imagenet.data x.cfg x.weights dog.jpg", "yolo classify predict"),
+        ("segmenter train x.data x.cfg", "model=yolo26n-seg.yaml"),
+        ("imtest dog.jpg", "yolo-subbatch predict source="),
+        ("ops yolov3.cfg", "yolo-subbatch info cfg="),
+        ("visualize x.cfg x.weights", "yolo-subbatch info cfg="),
+        ("average x.cfg out.weights a.weights", "ema_alpha"),
+        ("rescale x.cfg x.weights out.weights", "yolo-subbatch convert"),
+        ("denormalize x.cfg x.weights out.weights", "yolo-subbatch export"),
+        ("statistics x.cfg x.weights", "yolo-subbatch info"),
+        ("nightmare x.cfg x.weights dog.jpg 3", "nothing like it"),
+    ],
+)
+def test_darknets_other_commands_are_named(line: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(line.split()) == 2
+    error = capsys.readouterr().err
+    assert "Darknet's command" in error
+    assert words in error
+
+
+@pytest.mark.parametrize("words", [["-help"], ["detector", "-help"], ["detector", "help"], ["detect", "-h"]])
+def test_help_is_asked_for_as_darknets_users_do(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 0
+    assert "Usage: yolo-subbatch" in capsys.readouterr().out

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 
 from tests.engine.conftest import cfg_text
+from tests.third_programs import opencv4
+from yolo_subbatch.darknet import Network, load_weights, read_cfg
 from yolo_subbatch.run.events import Checkpoint, Image, RunFinished, RunStarted, Step, Val, read_events
 from yolo_subbatch.shapes import Numbers, write_shapes
 
@@ -178,13 +181,22 @@ def test_convert_goes_both_ways(place):
     assert "not overwritten" in again.stderr
 
 
-def test_opencv_opens_what_a_run_leaves(place):
+def test_opencv_computes_the_same_from_what_a_run_and_convert_leave(place, tmp_path):
     """OpenCV reads Darknet's formats with code of its own; up to version 4, which still has the importer."""
-    if not hasattr(cv2.dnn, "readNetFromDarknet"):
-        pytest.skip("this OpenCV has no Darknet importer")
-    folder = place / "runs" / "train" / "weights"
-    net = cv2.dnn.readNetFromDarknet(str(folder / "model.cfg"), str(folder / "last.weights"))
-    assert not net.empty()
+    run = place / "runs" / "train" / "weights"
+    made = command(place, "convert", "model=runs/train/weights/best.pt", f"to={tmp_path / 'made.weights'}")
+    assert made.returncode == 0, made.stderr
+    pairs = [
+        (run / "model.cfg", run / "last.weights"),
+        (run / "model.cfg", run / "best.weights"),
+        (tmp_path / "made.cfg", tmp_path / "made.weights"),
+    ]
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    found = opencv4.run(*((*pair, image.numpy()) for pair in pairs))
+    for (cfg, weights), outputs in zip(pairs, found, strict=True):
+        network = Network(read_cfg(cfg))
+        load_weights(network, weights)
+        opencv4.assert_same(network, image, outputs)
 
 
 def test_ctrl_c_keeps_the_weights_and_says_how_to_go_on(place):

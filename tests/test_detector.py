@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,12 +19,13 @@ import torch
 
 from tests.conftest import golden
 from tests.engine.conftest import cfg_text
+from tests.third_programs import opencv4
 from yolo_subbatch import cli
 from yolo_subbatch.darknet import Network, load_weights, read_cfg, save_weights
 from yolo_subbatch.darknet.datafile import check_labels
 from yolo_subbatch.darknet.parser import write_cfg
 from yolo_subbatch.darknet.shapes import with_classes
-from yolo_subbatch.darknet.weights import read_header
+from yolo_subbatch.darknet.weights_header import read_header
 from yolo_subbatch.engine.backup import KeepsBackup
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.run import backup
@@ -221,7 +223,11 @@ def test_rebuilt_heads_come_with_their_cfg(here: Path, capsys: pytest.CaptureFix
     Path("shapes/five.data").write_text(Path("shapes/shapes.data").read_text().replace("= backup", "= fives"))
     assert run("detector", "train", "shapes/five.data", "five.cfg", "name=fives", "plots=False") == 0
     assert "fives/five_rebuilt.cfg written: the cfg that fits these weights" in capsys.readouterr().out
-    load_weights(Network(read_cfg("fives/five_rebuilt.cfg")), "fives/five_final.weights")
+    network = Network(read_cfg("fives/five_rebuilt.cfg"))
+    load_weights(network, "fives/five_final.weights")
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    (outputs,) = opencv4.run((Path("fives/five_rebuilt.cfg"), Path("fives/five_final.weights"), image.numpy()))
+    opencv4.assert_same(network, image, outputs)
 
 
 def test_a_backup_that_is_no_folder_is_refused_before_the_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -316,6 +322,65 @@ def test_names_of_images_may_be_piped_in(place: Path) -> None:
     assert done.stdout.count("Enter Image Path: ") == 5
     assert "none.jpg: no such file" in done.stderr
     assert [each["frame_id"] for each in json.loads((place / "two.json").read_text())] == [1, 2]
+
+
+def test_a_network_of_a_cfg_is_called_by_its_data(here: Path) -> None:
+    from yolo_subbatch.engine.evaluate import open_model
+    from yolo_subbatch.run.commands import ExportSettings, MapSettings, PredictSettings, ValSettings
+
+    given = {"cfg": NET[1], "weights": NET[2]}
+    for kind in (ValSettings, MapSettings, PredictSettings, ExportSettings):
+        assert open_model(kind(**given, data=NET[0])).model.names == {0: "circle", 1: "square", 2: "triangle"}
+        assert open_model(kind(**given)).model.names[2] == "class2"
+
+
+def test_an_image_or_a_list_needs_no_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("detect", *NET[1:], "shapes/images/val/00000.jpg", "-thresh", ".1") == 0
+    found = capsys.readouterr().out
+    assert "class1: " in found
+    assert run("detector", "test", *NET, "shapes/val.txt", "-thresh", ".1") == 0
+    listed = capsys.readouterr().out
+    assert [line.partition(":")[0] for line in listed.splitlines() if "Predicted in" in line] == [
+        f"shapes/images/val/{index:05}.jpg" for index in range(4)
+    ]
+
+
+def test_a_video_is_looked_at_frame_by_frame(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    frames = [cv2.imread(str(file)) for file in sorted(Path("shapes/images/val").iterdir())]
+    video = cv2.VideoWriter("v.avi", cv2.VideoWriter.fourcc(*"MJPG"), 12, frames[0].shape[1::-1])
+    for each in frames:
+        video.write(each)
+    video.release()
+    flags = ["-thresh", ".1", "-out_filename", f"{tmp_path}/out.mp4", "-prefix", f"{tmp_path}/f"]
+    assert run("detector", "demo", *NET, "v.avi", *flags, "-json_file_output", f"{tmp_path}/v.json") == 0
+    assert capsys.readouterr().out.count("Objects:") == 4
+    capture = cv2.VideoCapture(f"{tmp_path}/out.mp4")
+    assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (4, 12)
+    assert sorted(each.name for each in tmp_path.glob("f_*")) == [f"f_{index:08}.jpg" for index in range(4)]
+    (first, *_) = json.loads((tmp_path / "v.json").read_text())
+    assert first["frame_id"] == 1
+    assert first["objects"][0]["name"] in {"circle", "square", "triangle"}
+    assert run("detector", "demo", *NET, "v.avi") == 0
+    assert Path("predictions.avi").is_file(), "without a screen it is written"
+    assert run("detector", "demo", *NET, "none.avi") == 2
+    Path("text.avi").write_text("no video")
+    assert run("detector", "demo", *NET, "text.avi") == 2
+    assert "text.avi: cannot be opened" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["-gpus", "-i"])
+def test_a_gpu_that_is_not_there_is_named_with_its_flag(
+    here: Path, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("test", "train"):
+        assert cli.main(["detector", command, *NET, flag, "97"]) == 2
+        error = capsys.readouterr().err
+        assert f"{flag} 97: " in error
+        assert "give -nogpu" in error
 
 
 def test_only_the_names_of_the_data_are_needed(place: Path, here: Path) -> None:
@@ -508,6 +573,29 @@ def test_anchors_are_written_as_darknet_writes_them(here: Path, capsys: pytest.C
     assert f"num = 4\nanchors = {anchors}\n{counters}" in capsys.readouterr().out
     assert cli.main(line) == 0
     assert "anchors.txt replaced" in capsys.readouterr().out
+
+
+def test_images_without_labels_are_told_and_counted_as_alexeyabs_darknet_counts_them(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(here / "shapes", tmp_path / "shapes")
+    for name in NET[1:]:
+        shutil.copy(here / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        sorted(Path(f"shapes/labels/{split}").glob("*.txt"))[0].unlink()
+    for words in (["recall"], ["map", "coco=False"]):
+        assert run("detector", *words, *NET) == 2
+        assert "give missing_labels=skip or background" in capfd.readouterr().err
+        assert run("detector", *words, *NET, "flavour=alexeyab") == 0
+        said = capfd.readouterr()
+        assert "1 of 4 images have no label file and count as images without objects" in said.out + said.err
+        assert run("detector", *words, *NET, "missing_labels=skip") == 0
+        said = capfd.readouterr()
+        assert "1 of 4 images have no label file and are left out" in said.out + said.err
+    assert Path("bad_labels.list").read_text().splitlines()[1].endswith("images/val/00000.jpg")
+    assert run("detector", "calc_anchors", NET[0], "-width", "64", "-height", "64") == 0
+    assert "1 of 10 images have no label file and are left out" in capfd.readouterr().out
 
 
 def test_the_printed_anchors_can_be_pasted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

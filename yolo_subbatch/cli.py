@@ -6,6 +6,7 @@ Help and nearly every check come before torch is imported, so that a mistake is 
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 import traceback
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "yolo-subbatch"
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
-DETECTOR = "detector"  # Darknet's own command line
+DETECTOR, DETECT = "detector", "detect"  # Darknet's own command line, and its short form of detector test
+HELP = frozenset({"-h", "--help", "-help"})
 MOST_LINES = 4  # of a message about the user's input
 
 
@@ -49,6 +51,8 @@ class Command:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status: 0 done, 2 the user's input is at fault, 1 else, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name may hold bytes that are no letters
     try:
         return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except ParityError as error:
@@ -82,15 +86,17 @@ def _dispatch(arguments: list[str]) -> int:
     if DETECTOR in arguments and arguments[0].startswith("-"):
         place = arguments.index(DETECTOR)  # as in darknet -i 1 detector train
         arguments = [DETECTOR, *arguments[:place], *arguments[place + 1 :]]
+    if arguments[:1] == [DETECT]:
+        arguments = [DETECTOR, "test", *arguments[1:]]
     first, *rest = arguments or ["help"]
-    if first in {"help", "-h", "--help"} and not rest:
+    if first in {"help", *HELP} and not rest:
         print(_overview())
     elif first in {"-V", "--version", "version"}:
         print(f"{PROGRAM} {__version__}")
     elif first == "help":
         print(_help(*rest))
-    elif {"-h", "--help"} & set(rest):
-        print(_help(first, *rest))
+    elif HELP & set(rest) or (first == DETECTOR and rest[:1] == ["help"]):
+        print(_help(first, *(each for each in rest if each != "help")))
     elif first == DETECTOR:
         status: int = load("detector:run_detector")(rest)
         return status
@@ -100,10 +106,12 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _execute(name: str, pairs: list[str]) -> int:
-    command = _command(name)
+    command = _command(name, pairs)
     from yolo_subbatch.run.values import make, parse_pairs
 
     given = _named(name, command.positional, pairs) or parse_pairs(pairs)
+    if name == "train" and "resume" not in given:
+        given = load("run.args_file:expanded")(given)
     settings = make(load(command.settings), given)
     if getattr(settings, "resume", None) is not None:
         load("run.resume:refuse_given")(given)
@@ -120,8 +128,9 @@ def _named(name: str, keys: tuple[str, ...], values: list[str]) -> dict[str, str
     return dict(zip(keys, values, strict=True))
 
 
-def _command(name: str) -> Command:
+def _command(name: str, arguments: Sequence[str] = ()) -> Command:
     if name not in COMMANDS:
+        load("run.darknet_commands:refuse_darknet_command")(name, arguments)
         near = difflib.get_close_matches(name, COMMANDS, 1)
         advice = f"did you mean {near[0]}?" if near else f"use one of {', '.join(COMMANDS)}"
         raise SettingsError(f"{name}: unknown command; {advice}")
@@ -150,8 +159,11 @@ def _train(settings: TrainSettings) -> int:
     return status
 
 
-def _with_engine(check: str, entry: str) -> Callable[[Any], int]:
-    """Return a command that checks its settings and hands them to the engine, both given as ``module:function``."""
+def _with_engine(check: str, entry: str, named: bool = False) -> Callable[[Any], int]:
+    """Return a command that checks its settings and hands them to the engine, both given as ``module:function``.
+
+    With ``named``, data gives the classes their names and is not needed otherwise.
+    """
 
     def run(settings: Any) -> int:
         from yolo_subbatch.training import check_device, prepare_host, with_built_in_data
@@ -159,7 +171,7 @@ def _with_engine(check: str, entry: str) -> Callable[[Any], int]:
         load("run.host:check_version")()
         settings = load(check)(settings)
         check_device(getattr(settings, "device", None))
-        if hasattr(settings, "data") and getattr(settings, "int8", True):
+        if hasattr(settings, "data") and not named and getattr(settings, "int8", True):
             settings = with_built_in_data(settings)
         prepare_host(quiet=entry.startswith(("demo", "export")))
         status = load(entry)(settings)
@@ -179,6 +191,8 @@ def _info(settings: InfoSettings) -> int:
     size = settings.imgsz
     height, width = size if isinstance(size, tuple) else (size, size)
     print(load("darknet.report:layer_report")(cfg, width, height, settings.batch, settings.subdivisions))
+    if settings.data:
+        print(load("run.class_names:describe_classes")(settings.data, cfg))
     return DONE
 
 
@@ -246,7 +260,7 @@ COMMANDS: dict[str, Command] = {
         "run.commands:PredictSettings", "find objects in images, folders or videos", (
             "predict model=runs/train/weights/best.pt source=images/ json=boxes.json",
             "predict cfg=yolov3.cfg weights=yolov3.weights source=dog.jpg conf=0.5",
-        ), _with_engine("run.inputs:check_predict", "engine.predict:run_prediction"),
+        ), _with_engine("run.inputs:check_predict", "engine.predict:run_prediction", named=True),
     ),
     "export": Command(
         "run.commands:ExportSettings", "write an ONNX file, checked against the network before it is kept", (
@@ -276,7 +290,7 @@ COMMANDS: dict[str, Command] = {
         "run.commands:ConvertSettings", "turn a checkpoint into Darknet weights, or the other way round", (
             "convert model=runs/train/weights/best.pt to=best.weights",
             "convert cfg=yolov3.cfg weights=yolov3.weights to=yolov3.pt",
-        ), _with_engine("run.inputs:check_convert", "engine.convert:run_conversion"),
+        ), _with_engine("run.inputs:check_convert", "engine.convert:run_conversion", named=True),
     ),
     "partial": Command(
         "run.commands:PartialSettings", "cut the first layers off a network's weights, to train from them", (
@@ -290,7 +304,7 @@ COMMANDS: dict[str, Command] = {
         ), _anchors,
     ),
     DETECTOR: Command(
-        "", "Darknet's own command line: train, test, valid, map, recall, calc_anchors", (
+        "", "Darknet's own command line: train, test, demo, valid, map, recall, calc_anchors", (
             "detector train obj.data yolov4-tiny.cfg yolov4-tiny.conv.29 -map",
         ), load,  # it reads its arguments itself
     ),

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from yolo_subbatch.darknet.datafile import find_labels
 from yolo_subbatch.errors import DataError, SettingsError, YoloSubbatchError
 from yolo_subbatch.lazy import load
 from yolo_subbatch.run.backup import Backup
 from yolo_subbatch.run.commands import AnchorsSettings, MapSettings, PartialSettings, PredictSettings, ValSettings
 from yolo_subbatch.run.darknet_args import Call, parse_detector
-from yolo_subbatch.run.darknet_flags import ANCHORS, MAP, TEST, TRAIN, VALID
+from yolo_subbatch.run.darknet_flags import ANCHORS, DEMO, MAP, TEST, TRAIN, VALID
 from yolo_subbatch.run.data import data_names, split_images
-from yolo_subbatch.run.find import YAML, find_cfg
+from yolo_subbatch.run.find import find_cfg
 from yolo_subbatch.run.host import check_version
-from yolo_subbatch.run.inputs import check_anchors, check_map, check_test, check_val
+from yolo_subbatch.run.inputs import check_anchors, check_map, check_test, check_val, check_video, missing_of_anchors
+from yolo_subbatch.run.label_lists import labelled, write_list
 from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.run.training_data import has_val
 
 DONE = 0
 COUNTERS = "counters_per_class.txt"  # beside anchors.txt, as Darknet writes it
@@ -52,8 +54,12 @@ def _train(call: Call) -> int:
         print(f"note: {call.data} names no backup folder; the weights stay in the run's own")
     for file in backup.existing() if backup is not None else ():
         print(f"note: {file} is going to be replaced")
+    if "-map" in call.given and there and not has_val(Path(call.data)):
+        text = "no 'valid' list, on which -map measures; add a line valid = valid.txt, or leave -map out"
+        raise DataError(f"{call.data}: {text}")
     try:
-        status: int = load("training:train")(settings, backup)
+        with in_darknets_words(call.given):
+            status: int = load("training:train")(settings, backup)
     except SettingsError as error:
         if settings.seen != "keep" or not str(error).startswith("seen=keep"):
             raise
@@ -78,13 +84,18 @@ def _use(call: Call) -> int:
     settings: Any = call.settings
     if call.command == TEST:
         settings = check_test(cast(PredictSettings, settings), call.data)
+    elif call.command == DEMO:
+        settings = check_video(cast(PredictSettings, settings), call.data, call.given.get("-out_filename"))
     elif call.command == MAP:
         settings = check_map(cast(MapSettings, settings))
     else:
         settings = check_val(cast(ValSettings, settings), labels=call.command != VALID)
-    check_device(settings.device)
+    with in_darknets_words(call.given):
+        check_device(settings.device)
     prepare_host(quiet=True)
-    if call.command == TEST:
+    if call.command == DEMO:
+        load("engine.video:run_video")(settings, call.data, _shown(call.given))
+    elif call.command == TEST:
         of_test = ("-ext_output", "-save_labels", "-hier")
         flags = {flag.lstrip("-"): call.given[flag] for flag in of_test if flag in call.given}
         load("engine.detector:run_test")(settings, call.data, **flags)
@@ -95,6 +106,27 @@ def _use(call: Call) -> int:
     else:
         load("engine.detector:run_recall")(settings)
     return DONE
+
+
+def _shown(given: Mapping[str, Any]) -> Any:
+    return load("engine.video:Show")(
+        live="-dont_show" not in given, out=given.get("-out_filename"), prefix=given.get("-prefix"),
+        boxes="-dontdraw_bbox" not in given, ext_output="-ext_output" in given, seconds=given.get("-time_limit_sec"),
+    )  # fmt: skip
+
+
+@contextmanager
+def in_darknets_words(given: Mapping[str, Any]) -> Iterator[None]:
+    """Name the flag that asked for a GPU which is not there."""
+    try:
+        yield
+    except SettingsError as error:
+        flag = next((each for each in ("-gpus", "-i") if each in given), None)
+        place, _, rest = str(error).partition(": ")
+        if flag is None or not place.startswith("device="):
+            raise
+        reason = rest.partition("; ")[0]
+        raise SettingsError(f"{flag} {given[flag]}: {reason}; give -nogpu instead, which uses the CPU") from error
 
 
 def _calc_anchors(call: Call) -> int:
@@ -131,8 +163,13 @@ def run_anchors(settings: AnchorsSettings) -> str:
         raise DataError(f"{data}: its images are where only Ultralytics looks; give a Darknet .data")
     print(f"\n num_of_clusters = {settings.num}, width = {width}, height = {height} ")
     print(f" read labels from {len(images)} images ", flush=True)
-    boxes = read_all_boxes(find_labels(images, "background" if data.suffix in YAML else "error"))
+    missing = missing_of_anchors(settings, data)
+    found = labelled(images, missing, measuring=False)
+    boxes = read_all_boxes(found.labels)
     counts = np.bincount(boxes[:, 0].astype(int), minlength=len(data_names(data)))
+    if found.absent:
+        line = found.line(str(data), missing, measuring=False)
+        print(f" {line}; {write_list(list(map(str, found.absent)))}")
     sizes = boxes[:, 3:] * (width, height)
     whole = sizes.min(1) > 0
     print(f" loaded \t box: {len(boxes)}" + ("" if whole.all() else f", {(~whole).sum()} of them without area"))
@@ -166,7 +203,8 @@ def run_partial(settings: PartialSettings) -> None:
     """
     from yolo_subbatch.darknet.network import Network
     from yolo_subbatch.darknet.parser import read_cfg
-    from yolo_subbatch.darknet.weights import darknet_order, load_weights, read_header, save_weights
+    from yolo_subbatch.darknet.weights import darknet_order, load_weights, save_weights
+    from yolo_subbatch.darknet.weights_header import read_header
 
     stop, target = settings.layers or 0, settings.to or ""
     network = Network(read_cfg(settings.cfg or ""))

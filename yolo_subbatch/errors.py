@@ -20,6 +20,14 @@ class DataError(YoloSubbatchError):
     """A data description, an image list, a label file or an image is missing or malformed."""
 
 
+class LabelsError(DataError):
+    """Label files hold lines that are none; ``faults`` has every one, as ``file:line: what was found; what to do``."""
+
+    def __init__(self, text: str, faults: tuple[str, ...]) -> None:
+        super().__init__(text)
+        self.faults = faults
+
+
 class ExportError(YoloSubbatchError):
     """A network cannot be exported, or the exported file does not compute what the network does."""
 

@@ -1108,6 +1108,10 @@
         <translation>填充方式</translation>
     </message>
     <message>
+        <source>Missing labels</source>
+        <translation>缺失的标签</translation>
+    </message>
+    <message>
         <source>Subdivisions</source>
         <translation>子批数</translation>
     </message>
@@ -1398,6 +1402,10 @@
     <message>
         <source>How validation images are fitted to the network.</source>
         <translation>验证图像如何适配网络尺寸。</translation>
+    </message>
+    <message>
+        <source>An image without label file: error (pjreddie&apos;s Darknet), skip or background.</source>
+        <translation>没有标签文件的图像：error 报错（pjreddie 的 Darknet）、skip 跳过，或 background 作为背景。</translation>
     </message>
     <message>
         <source>Images per weight update.</source>

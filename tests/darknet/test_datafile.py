@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,44 @@ def test_blanks_comments_and_encodings_do_not_matter(folder, text):
     data = read_data(described(folder, text))
     assert (data.classes, data.names, data.unused) == (2, ("cat", "dog"), ())
     assert (data.train, data.valid, data.test) == (folder / "train.txt", folder / "val.txt", None)
+
+
+@pytest.mark.parametrize("behind", [" # two", " ; two", " // two", "#two", "; two"])
+def test_a_comment_behind_a_number_is_left_out_and_named(folder, behind):
+    path = described(folder, GOOD.replace("classes = 2", f"classes = 2{behind}"))
+    data = read_data(path)
+    assert data.classes == 2
+    assert data.warnings == (f"{path}:1: classes=2{behind}: read as 2; comments have lines of their own in Darknet",)
+
+
+def test_a_comment_behind_a_path_is_left_out_unless_it_belongs_to_the_name(folder):
+    path = described(folder, GOOD.replace("train.txt", "train.txt # mine"))
+    data = read_data(path)
+    assert data.train == folder / "train.txt"
+    (told,) = data.warnings
+    assert told.startswith(f"{path}:2: train=train.txt # mine: read as train.txt")
+    (folder / "train.txt # mine").write_text("b.jpg\n")
+    data = read_data(path)
+    assert (data.train, data.warnings) == (folder / "train.txt # mine", ())
+
+
+@pytest.mark.parametrize("typed", [r"sub\more\list.txt", r"sub\\more\\list.txt", r".\sub\more/list.txt", '"sub/more/list.txt"',
+                                   "'sub\\more\\list.txt'", "sub / more / list.txt", "sub/more/list.txt \t"])  # fmt: skip
+def test_a_path_may_be_written_as_on_windows_in_quotes_or_with_blanks(folder, typed):
+    (folder / "sub/more").mkdir(parents=True)
+    (folder / "sub/more/list.txt").write_text("a.jpg\n")
+    data = read_data(described(folder, GOOD.replace("train.txt", typed)))
+    assert data.train.samefile(folder / "sub/more/list.txt")
+    (folder / "pictures.txt").write_text(typed + "\r\n")
+    assert read_image_list(folder / "pictures.txt")[0].samefile(folder / "sub/more/list.txt")
+
+
+def test_a_path_that_exists_as_typed_wins(folder):
+    (folder / "sub").mkdir()
+    for name in (r"sub\a.jpg", "sub/a.jpg", " b.jpg ", "b.jpg", '"c.jpg"', "c.jpg"):
+        (folder / name).touch()
+    (folder / "list.txt").write_text('sub\\a.jpg\n b.jpg \n"c.jpg"\n')
+    assert read_image_list(folder / "list.txt") == [folder / name for name in (r"sub\a.jpg", " b.jpg ", '"c.jpg"')]
 
 
 def test_the_first_of_duplicate_keys_counts(folder):
@@ -199,6 +238,28 @@ def test_names_keep_their_blanks_and_their_order(folder):
     assert read_names(path) == ("traffic light", "café", "", "zebra"), "an empty line inside counts, as in Darknet"
 
 
+ODD = "\x0b \x0c \x1c \x1d \x1e \x85 \u2028 \u2029 \u00a0 \u3000".split(" ")
+
+
+def test_only_line_ends_end_a_name(folder):
+    path = folder / "odd.names"
+    names = tuple(f"{each}a{each}b{each}" for each in ODD)
+    path.write_bytes("\n".join((*names, " last ")).encode())
+    assert read_names(path) == (*names, "last"), "only blanks and tabs are dropped around a name"
+    path.write_bytes("\r".join(names).encode())
+    assert read_names(path) == names
+    path.write_bytes(b"caf\xe9\ncat\x85\n")
+    assert read_names(path) == ("caf\xe9", "cat\x85"), "what is not UTF-8 is Latin-1"
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("read", [read_data, read_names, read_image_list])
+def test_a_text_of_two_bytes_a_letter_is_named(folder, read, coding):
+    path = folder / "wide"
+    path.write_bytes("train = train.txt\nclasses = 2\n".encode(coding))
+    assert fault(read, path) == f"{path}: is UTF-16: save it as UTF-8"
+
+
 def test_no_names_at_all(folder):
     (folder / "obj.names").write_text("\n \n")
     assert fault(read_names, folder / "obj.names").startswith(f"{folder / 'obj.names'}: no class names")
@@ -228,6 +289,19 @@ def test_missing_images_are_named_with_their_line(folder, missing, words):
     message = fault(read_image_list, path)
     assert message.startswith(f"{path}:3: {words}")
     assert str(folder) in message.split("relative to")[1]
+
+
+def test_a_path_may_hold_any_byte_but_a_line_end(folder):
+    names = [b"a\x85.jpg", b"b\xe4.jpg", "c\u2028\u0085\x0c\x1c.jpg".encode(), b"\xc2\xa0d\xff.jpg", "é.jpg".encode()]
+    for name in names:
+        (folder / os.fsdecode(name)).touch()
+    path = folder / "list.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(names))
+    assert read_image_list(path) == [folder / os.fsdecode(name) for name in names]
+    lists = b"lis\xe9e\x85.txt"
+    (folder / os.fsdecode(lists)).write_text("a.jpg\n")
+    data = read_data(described(folder, GOOD.encode().replace(b"train.txt", lists)))
+    assert data.train == folder / os.fsdecode(lists)
 
 
 def test_an_empty_list(folder):
@@ -295,7 +369,7 @@ def test_every_label_is_found_in_the_order_of_the_images(images):
 
 
 @pytest.mark.parametrize(
-    ("absent", "words"), [(1, "b.jpg: no label file"), (2, "b.jpg and 1 other images: no label file")]
+    ("absent", "words"), [(1, "b.jpg: no label file"), (2, "b.jpg and 1 other image: no label file")]
 )
 def test_a_missing_label_is_an_error(images, absent, words):
     for image in images[1 : 1 + absent]:
@@ -345,7 +419,7 @@ def test_good_labels_pass(tmp_path, text):
     [
         ("0 .5 .5 .1", "4 columns"),
         ("0 .5 .5 .1 .1 .1", "6 columns"),
-        ("0,.5,.5,.1,.1", "1 columns"),
+        ("0,.5,.5,.1,.1", "has commas; put blanks between the numbers"),
         ("0 .5 .5 .1 .1 .2 .2 .3", "8 columns"),
         ("cat .5 .5 .1 .1", "'cat .5 .5 .1 .1' is not all numbers"),
         ("0 .5 .5 .1 1/2", "is not all numbers"),
@@ -353,7 +427,14 @@ def test_good_labels_pass(tmp_path, text):
         ("-1 .5 .5 .1 .1", "class -1, but"),
         ("0.5 .5 .5 .1 .1", "class 0.5, but"),
         ("nan .5 .5 .1 .1", "class nan, but"),
+        ("0 0,5 0,5 0,1 0,2", "has decimal commas; write points"),
+        ("0;.5;.5;.1;.1", "has commas"),
+        ("0 .5 .5 .1 .1 .9", "6 columns; write class, centre x, centre y, width, height, and nothing behind them"),
+        ("0 50 50 20 30", "from 0 to 1: pixels divided by its width"),
         ("inf .5 .5 .1 .1", "class inf, but"),
+        ("0 .5 .5 .1 .\uff11", "is not all numbers"),
+        ("0 .5 .5 .1 .1_1", "is not all numbers"),
+        ("0 .5 .5\u00a0.1 .1", "4 columns"),
         ("0 nan .5 .1 .1", "coordinates nan .5 .1 .1; give them as fractions"),
         ("0 .5 .5 inf .1", "coordinates .5 .5 inf .1"),
         ("0 .5 .5 .1 -.1", "coordinates .5 .5 .1 -.1"),

@@ -51,9 +51,18 @@ def test_a_map_is_a_number_a_line(tmp_path):
     file.write_text("5\nzero\n")
     with pytest.raises(CfgError, match=r":2: no whole number"):
         read_map(file)
-    file.write_bytes(b"\xff\xfe")
-    with pytest.raises(CfgError, match="no text"):
+    file.write_bytes(b"5\0")
+    with pytest.raises(CfgError, match="binary file"):
         read_map(file)
+    file.write_text("\uff15\n", encoding="utf-8")
+    with pytest.raises(CfgError, match=r":1: no whole number"):
+        read_map(file)
+
+
+def test_a_name_in_a_hierarchy_may_hold_any_character_but_a_blank(tmp_path):
+    file = tmp_path / "x.tree"
+    file.write_text("a\u2028b -1\r\nc\u00a0d\t-1\n\x85 0", encoding="utf-8")
+    assert read_tree(file).names == ["a\u2028b", "c\u00a0d", "\x85"]
 
 
 @pytest.mark.parametrize(("name", "thresh"), [("05", 0.5), ("02", 0.2)])

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolo_subbatch.darknet import Network, learning_rate, parse_cfg, read_cfg
+from yolo_subbatch.darknet.explicit import ALWAYS_WRITTEN, explicit
 from yolo_subbatch.darknet.parser import write_cfg
 from yolo_subbatch.darknet.report import layer_report, parameter_count
 from yolo_subbatch.darknet.sections import (
     ACTIVATIONS,
     ALEXEYAB_KEYS,
     POLICIES,
+    SECTION_TYPES,
     Cfg,
     Convolutional,
     Maxpool,
@@ -26,6 +28,7 @@ from yolo_subbatch.darknet.sections import (
     Shortcut,
     Upsample,
     Yolo,
+    keys_of,
 )
 from yolo_subbatch.darknet.shapes import largest_stride, layer_table
 from yolo_subbatch.errors import CfgError
@@ -146,7 +149,7 @@ def test_a_gaussian_head_is_a_yolo_head_with_a_weight_for_its_uncertainties():
     (head,) = cfg.heads
     assert (head.title, head.uc_normalizer, head.iou_normalizer, head.values) == ("Gaussian_yolo", 0.5, 0.3, 29)
     assert cfg.alexeyab
-    assert parse(write_cfg(cfg)) == cfg
+    assert parse(write_cfg(cfg)) == explicit(cfg)
 
 
 def test_absent_keys_of_net_have_darknets_defaults():
@@ -221,9 +224,37 @@ def test_comments_stand_on_lines_of_their_own(comment):
     assert parse(f"{NET}[convolutional]\n{comment}\nfilters=4\n") == plain
 
 
-@pytest.mark.parametrize("line", ["filters=4 ; four", "filters=4 // four", "filters=# four", "filters=#4"])
+@pytest.mark.parametrize("line", ["filters=# four", "filters=#4", "filters=4;5", "filters=4x", "filters=; 4"])
 def test_what_is_no_comment_after_a_number_is_part_of_it(line):
     assert "filters takes a whole number" in refusal(f"{NET}[convolutional]\n{line}\n", 6)
+
+
+@pytest.mark.parametrize(
+    "behind", [" ; four", "; four", " // four", "//four", "# four", "\t#4", " four", " (four)", ";", " ;4"]
+)
+def test_words_behind_a_number_are_left_out_and_named(behind):
+    cfg = parse(f"{NET}[convolutional]\nfilters = 4{behind}\n")
+    assert cfg.sections[0].filters == 4
+    (told,) = [each for each in cfg.warnings if ":6: filters=4" in each]
+    assert told.endswith("read as filters=4, as Darknet does")
+
+
+def test_blanks_are_darknets_and_no_others():
+    assert parse(f"{NET}[convolutional]\n f i l t e r s\t=\t4 \n").sections[0].filters == 4
+    for blank in ("\u00a0", "\u3000", "\u2003"):
+        assert "filters takes" in refusal(f"{NET}[convolutional]\nfilters=4{blank}\n", 6)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("YOLO", "yolo"), ("Convolutional", "convolutional"), ("MaxPool", "maxpool")]
+)
+def test_a_section_in_capitals_is_a_mistake(typed, meant):
+    assert refusal(f"{NET}{CONV}[{typed}]\n", 7).endswith(f"unknown section [{typed}]; did you mean [{meant}]?")
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("FILTERS", "filters"), ("Batch_Normalize", "batch_normalize")])
+def test_a_key_in_capitals_is_a_mistake(typed, meant):
+    assert refusal(f"{NET}[convolutional]\n{typed}=4\n", 6).endswith(f"did you mean {meant}?")
 
 
 def test_darknet_reads_a_number_up_to_a_comment():
@@ -358,7 +389,7 @@ def test_what_alexeyabs_net_says_of_training_is_read_and_written(key):
     cfg = parse(text)
     assert getattr(cfg.net, key) == NET_VALUES[key]
     assert (cfg.warnings, cfg.alexeyab, cfg.alexeyab_keys) == ((), True, (key,))
-    assert parse(write_cfg(cfg)) == cfg
+    assert parse(write_cfg(cfg)) == explicit(cfg)
 
 
 @pytest.mark.parametrize(("lines", "mixing"), [
@@ -395,7 +426,7 @@ def test_what_alexeyabs_heads_say_is_read_and_written(key):
     cfg = parse(f"{NET}[yolo]\nclasses=3\nanchors=1,2\n{key}={said}\n")
     assert getattr(cfg.sections[0], key) == value
     assert (cfg.warnings, cfg.alexeyab, cfg.alexeyab_keys) == ((), True, (key,))
-    assert parse(write_cfg(cfg)) == cfg
+    assert parse(write_cfg(cfg)) == explicit(cfg)
 
 
 @pytest.mark.parametrize(("line", "part"), [
@@ -679,7 +710,7 @@ def test_anchors_behind_num_that_a_mask_selects_are_taken():
     assert [each.partition(": ")[2][:62] for each in cfg.warnings] == [
         "6 anchor values for num=2, and a mask selects later ones; take"
     ] * 2
-    assert parse(write_cfg(cfg)).heads == cfg.heads
+    assert parse(write_cfg(cfg)).heads == explicit(cfg).heads
     assert "6 anchor values for num=2" in refusal(f"{NET}{CONV}[yolo]\nmask=3\n{anchors}", 9)
 
 
@@ -688,7 +719,7 @@ def test_a_missing_comma_between_anchors_is_read_as_darknet_reads_it():
     cfg = parse(f"{NET}{CONV}[yolo]\nmask=0,1\nanchors = 1,2  3, 4\nnum=2\n")
     assert cfg.heads[0].anchors == (1, 23, 4, 0.5)
     assert "a comma is missing" in cfg.warnings[0]
-    assert parse(write_cfg(cfg)).heads == cfg.heads
+    assert parse(write_cfg(cfg)).heads == explicit(cfg).heads
 
 
 def test_a_key_of_another_section_is_no_typing_mistake():
@@ -701,7 +732,7 @@ def test_a_key_of_another_section_is_no_typing_mistake():
 def test_cbn_is_another_name_of_batch_normalisation():
     cfg = parse(f"{NET}[convolutional]\ncbn=1\n")
     assert (cfg.sections[0].batch_normalize, cfg.alexeyab) == (2, True)
-    assert parse(write_cfg(cfg)) == cfg
+    assert parse(write_cfg(cfg)) == explicit(cfg)
 
 
 def test_a_head_without_anchors_is_refused():
@@ -776,7 +807,8 @@ def test_messages_start_with_the_path_as_given(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "found"),
-    [(b"", "no [section]"), (b"\0\0\0\0\2\0\0\0" * 9, "binary"), ((NET + CONV).encode("utf-16"), "binary"),
+    [(b"", "no [section]"), (b"\0\0\0\0\2\0\0\0" * 9, "binary"), ((NET + CONV).encode("utf-16"), "is UTF-16: save it as UTF-8"),
+     ((NET + CONV).encode("utf-16-le"), "is UTF-16: save it as UTF-8"),
      (b"\xff\xfe\xfd" * 50, "before any section"), (b"\x89PNG\r\n\x1a\n\0\0", "binary")],
 )  # fmt: skip
 def test_a_file_that_is_no_cfg_is_refused(tmp_path, content, found):
@@ -812,10 +844,52 @@ def test_bundled_cfgs_survive_the_round_trip(file):
     assert write_cfg(parse(text)) == text
 
 
-def test_defaults_are_not_written():
-    assert write_cfg(
-        parse(f"{NET}momentum=.9\npolicy=constant\n[conv]\nfilters=4\nstride=1\n[shortcut]\nfrom=-1\n")
-    ) == ("[net]\nwidth=32\nheight=32\nchannels=3\n\n[convolutional]\nfilters=4\n\n[shortcut]\nfrom=-1\n")
+def test_of_the_defaults_those_are_written_that_published_cfgs_have():
+    """OpenCV and others have defaults of their own, or none; a number that is worked out stands there too."""
+    text = f"{NET}angle=0\n[conv]\nfilters=4\n[maxpool]\n[shortcut]\nfrom=-1\n[conv]\nfilters=6\n[yolo]\nanchors=3,4\nclasses=1\n"
+    sections = [section.split("\n") for section in write_cfg(parse(text)).strip().split("\n\n")]
+    assert [(title, *sorted(keys)) for title, *keys in sections] == [
+        (
+            "[net]",
+            "batch=1",
+            "channels=3",
+            "decay=0.0001",
+            "height=32",
+            "learning_rate=0.001",
+            "momentum=0.9",
+            "policy=constant",
+            "subdivisions=1",
+            "width=32",
+        ),
+        ("[convolutional]", "activation=logistic", "filters=4", "pad=0", "size=1", "stride=1"),
+        ("[maxpool]", "size=1", "stride=1"),
+        ("[shortcut]", "activation=linear", "from=-1"),
+        ("[convolutional]", "activation=logistic", "filters=6", "pad=0", "size=1", "stride=1"),
+        ("[yolo]", "anchors=3,4", "classes=1", "mask=0", "num=1"),
+    ]
+
+
+def test_every_key_that_is_always_written_is_one():
+    for title, keys in ALWAYS_WRITTEN.items():
+        assert keys <= set(keys_of(SECTION_TYPES[title])), title
+
+
+@pytest.mark.parametrize(
+    ("beside", "given", "written"),
+    [
+        ("", "batch_normalize=2", {"batch_normalize=1"}),
+        ("mosaic=1\n", "batch_normalize=2", {"batch_normalize=1", "cbn=1"}),
+        ("", "cbn=1", {"batch_normalize=1", "cbn=1"}),
+        ("", "batch_normalize=7", {"batch_normalize=1"}),
+    ],
+)
+def test_any_normalisation_is_written_as_every_reader_knows_it(beside, given, written):
+    cfg = parse(f"{NET}{beside}[conv]\nfilters=4\n{given}\n")
+    lines = set(write_cfg(cfg).splitlines())
+    assert {line for line in lines if line.partition("=")[0] in {"batch_normalize", "cbn"}} == written
+    again = parse(write_cfg(cfg))
+    assert again.alexeyab == cfg.alexeyab
+    assert again.sections[0].batch_normalize == (2 if "cbn=1" in written else 1)
 
 
 @pytest.mark.parametrize("value", [1 / 3, 0.1 + 0.2, 1e-7 / 3, 123456.789012])
@@ -831,7 +905,7 @@ def test_the_flavour_survives_the_round_trip(title, key, value):
     """Whose Darknet a cfg was written for is told by keys that are not all written again."""
     cfg = parse(with_key(title, key, value)[0])
     assert cfg.alexeyab
-    assert parse(write_cfg(cfg)) == cfg
+    assert parse(write_cfg(cfg)) == explicit(cfg)
 
 
 counts = st.integers(1, 2**31 - 1)
@@ -872,8 +946,9 @@ def test_generated_cfgs_survive_the_round_trip(net, sections):
     cfg = Cfg(net, tuple(sections))
     again = parse(write_cfg(cfg))
     assert again.warnings == ()
-    assert replace(again, alexeyab=False) == cfg
-    for wanted, found in zip((cfg.net, *cfg.sections), (again.net, *again.sections), strict=True):
+    wanted_cfg = explicit(cfg)
+    assert replace(again, alexeyab=False) == wanted_cfg
+    for wanted, found in zip((wanted_cfg.net, *wanted_cfg.sections), (again.net, *again.sections), strict=True):
         for each in fields(wanted):
             assert type(getattr(wanted, each.name)) is type(getattr(found, each.name))
     written = {line.partition("=")[0] for line in write_cfg(cfg).splitlines()}
@@ -1000,7 +1075,7 @@ def carry_through(text: str) -> bool:
     except CfgError as error:
         refused = str(error)
     if refused:
-        assert re.match(r"x\.cfg(:\d+)?: [^\n]+$", refused)
+        assert all(re.match(r"x\.cfg(:\d+)?: .+$", line) for line in refused.splitlines())
         return False
     if not is_small(cfg):
         return False
@@ -1037,6 +1112,25 @@ def test_any_lines_of_cfgs_parse_or_are_refused(lines):
 @given(st.lists(edits, min_size=1, max_size=4))
 def test_edited_cfgs_parse_or_are_refused(changes):
     carry_through(edited(RICH, changes))
+
+
+def test_every_fault_is_told_at_once():
+    text = NET + "[conv]\nfilter=8\nsize=x\n[yoloo]\nclasses=3\n[maxpol]\n[conv]\nstride=2\nactivation=leeky\nno pair\n"
+    with pytest.raises(CfgError) as error:
+        parse_cfg(text, "x.cfg")
+    told = str(error.value).splitlines()
+    assert all(line.startswith("x.cfg:") for line in told)
+    for words in ("[yoloo]; did you mean [yolo]?", "[maxpol]; did you mean [maxpool]?", "did you mean filters?",
+                  "size takes a whole number", "did you mean leaky?", "'nopair' is no key=value line"):  # fmt: skip
+        assert sum(words in line for line in told) == 1, words
+    assert len(told) == 6
+
+
+def test_no_more_faults_are_told_than_anyone_reads():
+    with pytest.raises(CfgError) as error:
+        parse_cfg(NET + "[conv]\nsize=x\n" * 30, "x.cfg")
+    told = str(error.value).splitlines()
+    assert (len(told), told[-1]) == (21, "x.cfg: 10 more faults; give a Darknet cfg")
 
 
 def test_a_number_of_iterations_at_stopbackward_is_a_warning():

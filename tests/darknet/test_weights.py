@@ -14,7 +14,7 @@ import torch
 from tests.conftest import golden
 from yolo_subbatch.darknet import Header, Network, load_weights, parse_cfg, save_weights
 from yolo_subbatch.darknet.report import weights_bytes
-from yolo_subbatch.darknet.weights import read_header
+from yolo_subbatch.darknet.weights_header import read_header
 from yolo_subbatch.errors import WeightsError
 
 NET = "[net]\nwidth=16\nheight=16\nchannels=3\n"
@@ -73,7 +73,8 @@ def saved(network: Network, **keywords) -> bytes:
 
 
 def floats(network: Network) -> np.ndarray:
-    return np.frombuffer(saved(network), "<f4", offset=20)
+    data = saved(network)
+    return np.frombuffer(data, "<f4", offset=read_header(data).size)
 
 
 def file_of(values: np.ndarray, header: bytes | None = None) -> io.BytesIO:
@@ -254,19 +255,20 @@ def test_a_file_that_ends_in_the_header_says_so(count):
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "words"),
     [
-        b"[net]\nbatch=64\nsubdivisions=16\nwidth=416\n",
-        b"PK\x03\x04" + bytes(60),
-        struct.pack("<3iQ", 0, -2, 0, 0) + bytes(600),
-        b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(600),
+        (b"[net]\nbatch=64\nsubdivisions=16\nwidth=416\n", "this is a cfg"),
+        (b"PK\x03\x04" + bytes(60), "this is a checkpoint of torch"),
+        (struct.pack("<3iQ", 0, -2, 0, 0) + bytes(600), "does not start with a Darknet version"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(600), "this is a picture"),
+        (bytes([9] * 600), "does not start with a Darknet version"),
     ],
-    ids=["cfg", "zip", "negative version", "jpeg"],
+    ids=["cfg", "zip", "negative version", "jpeg", "anything"],
 )
-def test_other_files_are_no_weights(tmp_path, data):
+def test_other_files_are_no_weights(tmp_path, data, words):
     path = tmp_path / "other.weights"
     path.write_bytes(data)
-    with pytest.raises(WeightsError, match=r"other\.weights: does not start with a Darknet version"):
+    with pytest.raises(WeightsError, match=rf"other\.weights: {words}"):
         load_weights(build(), path)
 
 

@@ -140,9 +140,7 @@ def test_accumulation_of_ultralytics_own_would_be_noticed(cfg, data, tmp_path):
     from yolo_subbatch.errors import TrainingError
 
     class Accumulating(DarknetTrainer):
-        def _build_train_pipeline(self):
-            super()._build_train_pipeline()
-            self.accumulate = 2
+        accumulate = property(lambda self: 2, lambda self, passes: None)
 
     with pytest.raises(TrainingError, match="optimizer_step"):
         Darknet(cfg).train(

@@ -18,9 +18,12 @@ from ultralytics import YOLO
 from yolo_subbatch import Darknet
 from yolo_subbatch.darknet import Network, load_weights, parse_cfg, read_cfg, save_weights
 from yolo_subbatch.darknet.shapes import with_classes
+from yolo_subbatch.darknet.weights_header import Header, read_header
+from yolo_subbatch.engine.convert import run_conversion
 from yolo_subbatch.engine.inference import DarknetValidator
 from yolo_subbatch.engine.model import DarknetModel
 from yolo_subbatch.errors import CfgError, SettingsError, WeightsError
+from yolo_subbatch.run.commands import ConvertSettings
 
 from .conftest import cfg_text
 
@@ -129,6 +132,7 @@ def test_heads_are_rebuilt_for_the_data(data, tmp_path, capsys):
     weights = tmp_path / "five.weights"
     network = Network(read_cfg(path))
     save_weights(network, weights, seen=77)
+    weights.write_bytes(Header(0, 1, 9, 77).to_bytes() + weights.read_bytes()[20:])  # of the first Darknets
     model = Darknet(path, weights)
     first = {}
     model.add_callback(
@@ -139,6 +143,20 @@ def test_heads_are_rebuilt_for_the_data(data, tmp_path, capsys):
     assert torch.equal(first["layers.0.conv.weight"], network.layers[0].conv.weight)
     assert first["layers.4.conv.weight"].shape[0] == 16
     assert read_cfg(weights_dir(model) / "model.cfg").heads[0].classes == 3
+    for name in ("last", "best"):
+        assert read_header((weights_dir(model) / f"{name}.weights").read_bytes()) == Header(0, 1, 9, model.trainer.seen)
+    Darknet(weights_dir(model) / "best.pt").save_weights(tmp_path / "again.weights", seen=5)
+    assert read_header((tmp_path / "again.weights").read_bytes()) == Header(0, 1, 9, 5)
+
+
+@pytest.mark.parametrize("version", [(0, 1, 9), (0, 2, 5)])
+def test_weights_come_back_from_a_checkpoint_to_the_bit(cfg, tmp_path, version):
+    save_weights(Network(read_cfg(cfg)), tmp_path / "old.weights")
+    data = Header(*version, 77).to_bytes() + (tmp_path / "old.weights").read_bytes()[20:]
+    (tmp_path / "old.weights").write_bytes(data)
+    run_conversion(ConvertSettings(cfg=str(cfg), weights=str(tmp_path / "old.weights"), to=str(tmp_path / "old.pt")))
+    run_conversion(ConvertSettings(model=str(tmp_path / "old.pt"), to=str(tmp_path / "new.weights")))
+    assert (tmp_path / "new.weights").read_bytes() == data
 
 
 def test_a_backbone_starts_a_training(cfg, data, tmp_path, capsys):

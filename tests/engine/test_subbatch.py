@@ -145,9 +145,9 @@ def test_max_batches_ends_the_run_at_the_update(cfg, data, tmp_path):
     ("keywords", "words"),
     [
         ({"batch": 4, "subdivisions": 3}, "use one of"),
-        ({"batch": 0.5}, "fixed size"),
-        ({"grad_reduction": "median"}, "mean or sum"),
-        ({"norm_type": 3}, "2 or inf"),
+        ({"batch": 0.5}, "give a whole number"),
+        ({"grad_reduction": "median"}, "mean, sum"),
+        ({"norm_type": 3}, "2, inf"),
         ({"imgsz": 72}, "use 64 or 80"),
         ({"learning_rate": 0.1, "lr0": 0.1}, "one setting under two names"),
         ({"subdivison": 2}, "did you mean subdivisions"),

@@ -13,7 +13,7 @@ from yolo_subbatch.gui.device_box import DeviceBox, read_cards
 from yolo_subbatch.gui.fields import CheckField, ChoiceBox, text_of
 from yolo_subbatch.gui.number_box import NumberBox, by_doubling, by_last_digit, by_one, by_stride
 from yolo_subbatch.gui.path_field import PathField
-from yolo_subbatch.run.values import convert
+from yolo_subbatch.run.conversion import convert
 
 
 @pytest.mark.parametrize(("step", "rule", "before", "up", "down"), [

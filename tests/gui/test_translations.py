@@ -46,6 +46,7 @@ CODE = re.compile(
     r"[\w./]*\.(cfg|pt|yaml|yml|data|csv|png|jpg|weights|onnx)\b|\w+=[\w./]*|[a-z]+-\d[\w-]*|\b(cfg|auto|inf|cpu|mAP|GPU|Ultralytics|"
     r"Darknet|YOLOv3|SPP|tiny|BFLOPs|PNG|CSV|ONNX|AGPL|English|shapes|total|box|obj|cls|subdivisions|batch|Gamma|True|False|"
     r"bf16|fp16|fp32|float16|torch|random|scaled|exact|reset|keep|darknet|ultralytics|constant|step|steps|exp|poly|"
+    r"error|skip|background|"
     r"sigmoid|sgdr|frozen|cross|sub|stretch|pjreddie|alexeyab|MiB|GiB|conv|max|route|yolo|upsample|yolov[2-7]|Ctrl|Shift|"
     r"Return|Home|runs|mosaic|img|done|elsewhere|small|RTX)\b"
 )

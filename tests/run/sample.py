@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+JPEG_HEAD = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
 CFG = """
 [net]
 batch=8
@@ -54,13 +55,13 @@ def write_cfg(folder: Path, *changes: tuple[str, str], name: str = "small.cfg") 
 
 
 def write_data(folder: Path, *, images: int = 3, labels: str = "0 .5 .5 .2 .2\n1 .3 .3 .1 .1\n") -> Path:
-    """Write a Darknet data set of empty images with labels; return its .data file."""
+    """Write a Darknet data set of images, which only begin as such, with labels; return its .data file."""
     for split in ("train", "val"):
         place = folder / "images" / split
         place.mkdir(parents=True)
         (folder / "labels" / split).mkdir(parents=True)
         for index in range(images):
-            (place / f"{index}.jpg").touch()
+            (place / f"{index}.jpg").write_bytes(JPEG_HEAD)
             (folder / "labels" / split / f"{index}.txt").write_text(labels)
         (folder / f"{split}.txt").write_text("".join(f"images/{split}/{index}.jpg\n" for index in range(images)))
     (folder / "obj.names").write_text("cat\ndog\n")

@@ -19,7 +19,7 @@ from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.values import make, parse_pairs
 
 NET = "obj.data x.cfg x.weights"
-SHORT = {"train": NET, "test": NET, "valid": NET, "map": NET, "recall": NET,
+SHORT = {"train": NET, "test": NET, "valid": NET, "map": NET, "recall": NET, "demo": NET,
          "calc_anchors": "obj.data -width 416 -height 416"}  # fmt: skip
 
 
@@ -111,6 +111,44 @@ def test_every_flag_works_or_is_named_with_its_reason(command: str, name: str) -
     assert flag.tip or not flag.acts
 
 
+@pytest.mark.parametrize("line", ["train {} -clear 1 -dont_show 1 -map 0.1", "train -dont_show 0 {} -clear true -map"])
+def test_numbers_behind_flags_that_take_none_are_passed_over_and_named(line: str) -> None:
+    call = parse(line.format(NET))
+    assert call.settings == parse(f"train {NET} -clear -dont_show -map").settings
+    named = [note.partition(":")[0] for note in call.notes]
+    words = shlex.split(line)
+    pairs = [f"{flag} {value}" for flag, value in zip(words, words[1:], strict=False) if flag[0] == "-"]
+    assert named == [pair for pair in pairs if pair[-1] in "01e"]
+
+
+def test_a_file_behind_a_flag_is_an_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "1").touch()
+    assert parse(f"test {NET} -dont_show 1").settings.source == "1"  # type: ignore[union-attr]
+
+
+def test_hyphens_inside_a_flag_are_underscores() -> None:
+    assert parse(f"test {NET} -dont-show -ext-output").given == {"-dont_show": True, "-ext_output": True}
+
+
+@pytest.mark.parametrize("command", ["test", "demo"])
+def test_commands_that_need_the_names_alone_do_without_data(command: str) -> None:
+    call = parse(f"{command} x.cfg x.weights dog.jpg -thresh .4")
+    assert (call.data, call.settings) == ("", parse(f"{command} obj.data x.cfg x.weights dog.jpg -thresh .4").settings)
+    assert parse(f"{command} x.cfg obj.data x.weights dog.jpg").data == "obj.data", "in the order of hank-ai's Darknet"
+
+
+def test_a_demo_looks_at_a_video_or_a_camera() -> None:
+    assert parse(f"demo {NET} v.mp4 -thresh .4 -json_file_output r.json").settings == PredictSettings(
+        cfg="x.cfg", weights="x.weights", letterbox="stretch", conf=0.4, iou=0.45, source="v.mp4", json="r.json",
+        save=False,
+    )  # fmt: skip
+    for line, camera in ((f"demo {NET}", "0"), (f"demo {NET} -c 2", "2")):
+        settings = parse(line).settings
+        assert isinstance(settings, PredictSettings)
+        assert settings.source == camera
+
+
 def test_windows_line_ends_are_no_part_of_a_name() -> None:
     settings = parse_detector(["map", "obj.data", "x.cfg", "x.weights\r"]).settings
     assert isinstance(settings, MapSettings)
@@ -155,7 +193,8 @@ BAD = {
     "": "no command; use one of train",
     "trian obj.data x.cfg": "did you mean train",
     "xyz": "use one of train",
-    f"demo {NET}": "predict source=video.mp4",
+    "demo obj.data x.cfg": "WEIGHTS is missing",
+    "map x.cfg x.weights": "WEIGHTS is missing",
     "calcanchors obj.data": "calc_anchors",
     "train": "DATA is missing",
     "train obj.data": "CFG is missing",

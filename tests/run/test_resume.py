@@ -161,7 +161,7 @@ def test_what_would_be_another_training_is_refused(run: RunFolder, changes: dict
     ("changes", "words"),
     [
         ({"subdivisions": 0}, "subdivisions=0: too small"),
-        ({"subdivisions": "many"}, "subdivisions=many: give a whole number or auto"),
+        ({"subdivisions": "many"}, "subdivisions=many: unknown; give a whole number or auto"),
         ({"workers": -1}, "workers=-1: too small"),
         ({"save_iterations": -1}, "save_iterations=-1: too small"),
         ({"device": "gpu"}, "device=gpu: unknown; give cpu, 0 or 0,1"),

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.commands import DemoSettings, PredictSettings, ValSettings
+from yolo_subbatch.run.conversion import convert_like
 from yolo_subbatch.run.host import training_keys
 from yolo_subbatch.run.settings import TrainSettings
-from yolo_subbatch.run.values import check_path, convert_like, make, parse_pairs
+from yolo_subbatch.run.values import check_path, make, parse_pairs
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 

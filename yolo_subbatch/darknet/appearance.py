@@ -8,12 +8,21 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from yolo_subbatch.darknet.channels import COLOUR, OPACITY, with_planes
+
 WIDE_BLUR = 17  # pixels of the kernel that blurs the background
 MOST_NOISE = 127  # standard deviation
 
 
 def distort(image: np.ndarray, hue: float, saturation: float, exposure: float, flavour: str) -> np.ndarray:
-    """Shift the hue (1 is the whole circle) and multiply saturation and brightness of an image ``(H, W, 3)``."""
+    """Shift the hue (1 is the whole circle) and multiply saturation and brightness of an image ``(H, W, C)``.
+
+    Where there are no colours, the brightness is all that changes; opacity stays as it is.
+    """
+    if image.shape[2] == OPACITY:
+        return np.concatenate((distort(image[..., :3], hue, saturation, exposure, flavour), image[..., 3:]), 2)
+    if image.shape[2] != COLOUR:
+        return with_planes(cv2.LUT(image, _scaled(exposure)))
     if hue == 0 and saturation == exposure == 1:
         return image
     if flavour == "pjreddie":
@@ -25,12 +34,17 @@ def _through_hsv(image: np.ndarray, hue: float, saturation: float = 1.0, exposur
     """Change hue, saturation and value in 8 bits, each held in its range: AlexeyAB's way."""
     steps = np.arange(256)
     shifted = np.rint(steps + 180 * hue) % 180
-    scaled = (np.clip(np.rint(steps * factor), 0, 255) for factor in (saturation, exposure))
     planes = cv2.split(cv2.cvtColor(image, cv2.COLOR_BGR2HSV))
-    tables = (each.astype(np.uint8) for each in (shifted, *scaled))
+    tables = (shifted.astype(np.uint8), _scaled(saturation), _scaled(exposure))
     changed = cv2.merge([cv2.LUT(plane, table) for plane, table in zip(planes, tables, strict=True)])
     result: np.ndarray = cv2.cvtColor(changed, cv2.COLOR_HSV2BGR)
     return result
+
+
+def _scaled(factor: float) -> np.ndarray:
+    """Return what each byte becomes, ``(256,)``."""
+    found: np.ndarray = np.clip(np.rint(np.arange(256) * factor), 0, 255).astype(np.uint8)
+    return found
 
 
 def _scale_colours(image: np.ndarray, saturation: float, exposure: float) -> np.ndarray:
@@ -48,7 +62,7 @@ def blur(image: np.ndarray, corners: np.ndarray, strength: int) -> np.ndarray:
     """Blur an image, but not so far that its smallest object would vanish.
 
     Args:
-        image: ``(H, W, 3)``, uint8.
+        image: ``(H, W, C)``, uint8.
         corners: The objects ``(n, 4)``: x1, y1, x2, y2 in pixels.
         strength: 0 not, 1 all but the objects, else about the pixels of the kernel. At most an eighth of the smallest
             side of an object, which may leave 1 or nothing; an image without objects is blurred with 1 alone.
@@ -58,7 +72,7 @@ def blur(image: np.ndarray, corners: np.ndarray, strength: int) -> np.ndarray:
     if strength < 1:
         return image
     width = WIDE_BLUR if strength == 1 else strength // 2 * 2 + 1
-    blurred: np.ndarray = cv2.GaussianBlur(image, (width, width), 0)
+    blurred = with_planes(cv2.GaussianBlur(image, (width, width), 0))
     return np.where(_covered(corners, image.shape)[..., None], image, blurred) if strength == 1 else blurred
 
 
@@ -74,5 +88,4 @@ def _covered(corners: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def add_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
     """Add noise as Darknet does, which brightens: it draws into 8 bits without a sign, where all below 0 is 0."""
     drawn = rng.standard_normal(image.shape, np.float32) * min(deviation, MOST_NOISE)
-    result: np.ndarray = cv2.add(image, np.clip(np.rint(drawn), 0, 255).astype(np.uint8))
-    return result
+    return with_planes(cv2.add(image, np.clip(np.rint(drawn), 0, 255).astype(np.uint8)))

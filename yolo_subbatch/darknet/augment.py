@@ -15,9 +15,11 @@ import cv2
 import numpy as np
 
 from yolo_subbatch.darknet.appearance import add_noise, blur, distort
+from yolo_subbatch.darknet.channels import with_planes
 from yolo_subbatch.darknet.random_sizes import factor_or_inverse
 
 GREY = 127  # Darknet fills with .5
+MOST_FILLS = 4  # channels for which OpenCV takes a border's value
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ DRAWS_OF_BOTH = 10
 class Sample(NamedTuple):
     """A training image as it comes out of the augmentation.
 
-    ``image`` ``(height, width, 3)``, ``boxes`` ``(n, 4)`` in [0, 1], ``classes`` ``(n,)``; ``free`` is what the
+    ``image`` ``(height, width, C)``, ``boxes`` ``(n, 4)`` in [0, 1], ``classes`` ``(n,)``; ``free`` is what the
     original leaves free at the left, upper, right and lower side, in Darknet's measure: pixels of the original, times
     the size of the canvas over that of the original.
     """
@@ -100,7 +102,7 @@ def augment(
     """Change one training image as Darknet does.
 
     Args:
-        image: ``(H, W, 3)``, BGR, uint8.
+        image: ``(H, W, C)``, blue first, uint8.
         boxes: ``(n, 4)``: centre x, centre y, width, height in [0, 1].
         classes: ``(n,)``.
         size: Width and height of the result in pixels.
@@ -108,7 +110,7 @@ def augment(
         rng: The source of every random number.
 
     Returns:
-        Image ``(height, width, 3)``, boxes ``(m, 4)`` and classes ``(m,)`` of what is still visible.
+        Image ``(height, width, C)``, boxes ``(m, 4)`` and classes ``(m,)`` of what is still visible.
     """
     return sample(image, boxes, classes, size, settings, rng)[:3]
 
@@ -141,7 +143,7 @@ def sample(
         boxes, classes = boxes[keep], classes[keep]
     corners = _corners_px(boxes, width, height, fit)
     if mirrored:
-        canvas = cv2.flip(canvas, 1)
+        canvas = with_planes(cv2.flip(canvas, 1))
         corners[:, [0, 2]] = size[0] - corners[:, [2, 0]]
     kept, moved = _visible(corners, size, settings.flavour)
     if alexeyab:
@@ -206,17 +208,23 @@ def _free_sides(
 
 def _paste(image: np.ndarray, fit: Fit, size: tuple[int, int], settings: Augmentation) -> np.ndarray:
     """Draw the image at its place; what it does not cover is grey, or the image's mean colour with AlexeyAB."""
-    fill = (GREY,) * 3 if settings.flavour == "pjreddie" else tuple(image.mean((0, 1)))
+    channels = image.shape[2]
+    fill = (GREY,) * channels if settings.flavour == "pjreddie" else tuple(image.mean((0, 1)))
     # Shrinking far by bilinear sampling alone would skip pixels; averaging first keeps small objects.
     shrink = int(1 / max(fit.scale_x, fit.scale_y, 1e-6))
     if shrink >= 2:
-        small = cv2.resize(image, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+        small = with_planes(cv2.resize(image, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA))
         factor_x, factor_y = image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]
         image, fit = small, fit._replace(scale_x=fit.scale_x * factor_x, scale_y=fit.scale_y * factor_y)
     # cv2 counts from pixel centres; half a pixel moves the origin to the corner.
     offset_x = fit.pad_x + (fit.scale_x - 1) / 2
     offset_y = fit.pad_y + (fit.scale_y - 1) / 2
     matrix = np.array([[fit.scale_x, 0, offset_x], [0, fit.scale_y, offset_y]])
+    groups = [slice(first, first + MOST_FILLS) for first in range(0, channels, MOST_FILLS)]
+    return np.dstack([_warp(image[..., group], matrix, size, fill[group]) for group in groups])
+
+
+def _warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], fill: tuple[float, ...]) -> np.ndarray:
     result: np.ndarray = cv2.warpAffine(
         image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
     )
@@ -266,16 +274,17 @@ def letterboxed(width: int, height: int, size: tuple[int, int]) -> tuple[int, in
 
 
 def letterbox(image: np.ndarray, size: tuple[int, int], fill: int = GREY) -> tuple[np.ndarray, Fit]:
-    """Fit an image ``(H, W, 3)`` into the middle of a canvas of ``size`` (width, height), keeping its proportions."""
+    """Fit an image ``(H, W, C)`` into the middle of a canvas of ``size`` (width, height), keeping its proportions."""
     height, width = image.shape[:2]
     new = letterboxed(width, height, size)
     left, top = (size[0] - new[0]) // 2, (size[1] - new[1]) // 2
-    canvas = np.full((size[1], size[0], 3), fill, np.uint8)
-    canvas[top : top + new[1], left : left + new[0]] = cv2.resize(image, new, interpolation=cv2.INTER_LINEAR)
+    canvas = np.full((size[1], size[0], image.shape[2]), fill, np.uint8)
+    resized = with_planes(cv2.resize(image, new, interpolation=cv2.INTER_LINEAR))
+    canvas[top : top + new[1], left : left + new[0]] = resized
     return canvas, Fit(new[0] / width, new[1] / height, left, top)
 
 
 def stretch(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Fit]:
-    """Squash an image ``(H, W, 3)`` to ``size`` (width, height), whatever its proportions."""
-    result: np.ndarray = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    """Squash an image ``(H, W, C)`` to ``size`` (width, height), whatever its proportions."""
+    result = with_planes(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
     return result, Fit(size[0] / image.shape[1], size[1] / image.shape[0], 0.0, 0.0)

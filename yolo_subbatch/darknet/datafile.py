@@ -6,18 +6,25 @@ Source: darknet ``read_data_cfg`` in src/option_list.c, ``get_paths`` and ``fill
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolo_subbatch.errors import DataError
+from yolo_subbatch.darknet.label_faults import label_fault, summary
+from yolo_subbatch.darknet.textfile import (
+    bare,
+    find_file,
+    lines_of,
+    read_text,
+    without_comment,
+)
+from yolo_subbatch.errors import DataError, LabelsError
 
 KNOWN_KEYS = ("classes", "train", "valid", "test", "names")
 OTHER_KEYS = ("backup", "eval", "results", "labels", "map", "tree", "top", "difficult", "leaves", "map_points")
 CLOSE = 0.8  # difflib ratio from which an unknown key counts as a typing mistake
 _CHECKED: set[tuple[Path, int, int, int]] = set()  # label files found good, so that none is read twice
-TOLERANCE = 1e-3  # labels written with few digits may pass 1 by a little
+LISTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,17 @@ class DataFile:
     test: Path | None
     names: tuple[str, ...]
     unused: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def read_data(path: str | Path) -> DataFile:
+def read_data(path: str | Path, needed: Sequence[str] = LISTS) -> DataFile:
     """Read a Darknet ``.data`` file.
 
     Paths inside it are relative to the file, then to the working directory.
+
+    Args:
+        path: The file.
+        needed: The image lists that must be there if they are named; another is None where it is not.
 
     Raises:
         DataError: If it or a file it names is missing or malformed.
@@ -45,13 +57,14 @@ def read_data(path: str | Path) -> DataFile:
     entries = _entries(file)
     unused = tuple(key for key in entries if key not in KNOWN_KEYS)
     for key in unused:
-        near = difflib.get_close_matches(key, KNOWN_KEYS, 1, CLOSE)
+        near = difflib.get_close_matches(key.lower(), (*KNOWN_KEYS, *OTHER_KEYS), 1, CLOSE)
         if near and key not in OTHER_KEYS:
             raise DataError(f"{file}:{entries[key][1]}: unknown key {key}; did you mean {near[0]}?")
-    classes = _classes(file, entries)
-    lists = {key: _existing(file, key, entries) for key in ("train", "valid", "test")}
-    names = _names(file, entries, classes)
-    return DataFile(file, classes, lists["train"], lists["valid"], lists["test"], names, unused)
+    warnings: list[str] = []
+    classes = _classes(file, entries, warnings)
+    lists = {key: _existing(file, key, entries, warnings, key in needed) for key in LISTS}
+    names = _names(file, entries, classes, warnings)
+    return DataFile(file, classes, lists["train"], lists["valid"], lists["test"], names, unused, tuple(warnings))
 
 
 def read_options(path: str | Path) -> dict[str, str]:
@@ -69,18 +82,19 @@ def read_data_names(path: str | Path) -> tuple[str, ...]:
     Raises:
         DataError: If it or the names are missing or malformed.
     """
-    entries = _entries(Path(path))
-    return _names(Path(path), entries, _classes(Path(path), entries))
+    file, unsaid = Path(path), list[str]()
+    entries = _entries(file)
+    return _names(file, entries, _classes(file, entries, unsaid), unsaid)
 
 
 def _entries(file: Path) -> dict[str, tuple[str, int]]:
     """Return each key with its value and line; the first of duplicates counts, as in Darknet."""
     entries: dict[str, tuple[str, int]] = {}
-    for number, raw in enumerate(_text(file, "the data file").splitlines(), 1):
-        line = raw.strip()
+    for number, raw in enumerate(lines_of(read_text(file, "the data file", paths=True)), 1):
+        line = bare(raw)
         if not line or line[0] in "#;":
             continue
-        key, equals, value = (part.strip() for part in line.partition("="))
+        key, equals, value = (bare(part) for part in line.partition("="))
         if not equals or not key:
             raise DataError(
                 f"{file}:{number}: '{line[:60]}' is no key = value line; write for example train = train.txt"
@@ -89,48 +103,42 @@ def _entries(file: Path) -> dict[str, tuple[str, int]]:
     return entries
 
 
-def _text(file: Path, what: str) -> str:
-    """Read a text file of any encoding that holds no zero byte."""
-    if file.is_dir():
-        raise DataError(f"{file}: this is a folder; give the file of {what}")
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}); check the path of {what}") from error
-    if b"\0" in data:
-        raise DataError(f"{file}: this is a binary file; give the text file of {what}")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
-def _classes(file: Path, entries: dict[str, tuple[str, int]]) -> int | None:
+def _classes(file: Path, entries: dict[str, tuple[str, int]], warnings: list[str]) -> int | None:
     if "classes" not in entries:
         return None
-    value, line = entries["classes"]
-    if not value.isdecimal() or int(value) < 1:
+    given, line = entries["classes"]
+    value = without_comment(given)
+    if value != given:
+        warnings.append(f"{file}:{line}: classes={given}: read as {value}; comments have lines of their own in Darknet")
+    if not (value.isascii() and value.isdigit()) or int(value) < 1:
         raise DataError(f"{file}:{line}: classes={value}; give a whole number of at least 1")
     if len(value) > 6:  # what no file of names holds, but would be a list in memory
         raise DataError(f"{file}:{line}: classes={value[:20]}: more than a million; correct the number")
     return int(value)
 
 
-def _existing(file: Path, key: str, entries: dict[str, tuple[str, int]]) -> Path | None:
+def _existing(
+    file: Path, key: str, entries: dict[str, tuple[str, int]], warnings: list[str], needed: bool = True
+) -> Path | None:
     """Return the file that a key names, or None without the key."""
     if key not in entries:
         return None
     value, line = entries[key]
-    places = [file.parent / value, Path(value)]
-    for place in places:
-        if place.is_file():
-            return place
-    tried = " and ".join(dict.fromkeys(map(str, places)))
+    found, name = find_file(value, file.parent), without_comment(value)
+    if found is None and name not in ("", value):
+        found = find_file(name, file.parent)
+        if found is not None:
+            warnings.append(f"{file}:{line}: {key}={value}: read as {name}; Darknet takes the comment for a name")
+    if found is not None or not needed:
+        return found
+    tried = " and ".join(dict.fromkeys(map(str, (file.parent / value, Path(value)))))
     raise DataError(f"{file}:{line}: {key}={value}: no such file (tried {tried}); correct the path")
 
 
-def _names(file: Path, entries: dict[str, tuple[str, int]], classes: int | None) -> tuple[str, ...]:
-    source = _existing(file, "names", entries)
+def _names(
+    file: Path, entries: dict[str, tuple[str, int]], classes: int | None, warnings: list[str]
+) -> tuple[str, ...]:
+    source = _existing(file, "names", entries, warnings)
     if source is None:
         if classes is None:
             raise DataError(f"{file}: neither names nor classes; add a line names = obj.names")
@@ -149,7 +157,7 @@ def read_names(path: str | Path) -> tuple[str, ...]:
     Raises:
         DataError: If the file cannot be read or holds no name.
     """
-    lines = [line.strip() for line in _text(Path(path), "the class names").splitlines()]
+    lines = [bare(line) for line in lines_of(read_text(Path(path), "the class names"))]
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
@@ -166,15 +174,12 @@ def read_image_list(path: str | Path) -> list[Path]:
     file = Path(path)
     images: list[Path] = []
     missing: list[tuple[int, str]] = []
-    for number, raw in enumerate(_text(file, "the image list").splitlines(), 1):
-        entry = raw.strip()
-        if not entry:
+    for number, raw in enumerate(lines_of(read_text(file, "the image list", paths=True)), 1):
+        if not bare(raw):
             continue
-        slashes = entry.replace("\\", "/")  # a list that was made on Windows
-        places = (file.parent / entry, Path(entry), file.parent / slashes, Path(slashes))
-        found = next((place for place in places if place.is_file()), None)
+        found = find_file(raw, file.parent)
         if found is None:
-            missing.append((number, entry))
+            missing.append((number, bare(raw)))
         else:
             images.append(found)
     if missing:
@@ -209,59 +214,50 @@ def label_path(image: Path) -> Path:
 
 
 def find_labels(images: Sequence[Path], missing: str = "error") -> list[Path]:
-    """Return the label file of every image.
+    """Return the label file of every image, or where it would be.
 
     Args:
         images: The images.
-        missing: ``error``: every image needs a label file, as in Darknet; ``background``: one without is background, as
-            in Ultralytics, but at least one image needs one.
+        missing: What an image without one is: an ``error``, as in pjreddie's Darknet, ``background``, as in
+            Ultralytics, or one to ``skip``. At least one image needs a label file anyway.
 
     Raises:
         DataError: If labels are missing that must be there.
     """
     labels = [label_path(image) for image in images]
     absent = [image for image, label in zip(images, labels, strict=True) if not label.is_file()]
-    if absent and (missing == "error" or len(absent) == len(images)):
-        tried = ", ".join(map(str, label_places(absent[0])))
-        more = f" and {len(absent) - 1} other images" if len(absent) > 1 else ""
-        raise DataError(
-            f"{absent[0]}{more}: no label file (tried {tried}); write one, empty for an image without objects"
-        )
-    return labels
+    if not absent or (missing != "error" and len(absent) < len(images)):
+        return labels
+    tried = ", ".join(map(str, label_places(absent[0])))
+    more = f" and {len(absent) - 1} other image{'s' if len(absent) > 2 else ''}" if len(absent) > 1 else ""
+    found = f"{absent[0]}{more}: no label file (tried {tried})"
+    if len(absent) == len(images):
+        raise DataError(f"{found}; not one image has one: put the folder of the labels there")
+    advice = "write one, empty for an image without objects, or give missing_labels=skip or background"
+    raise DataError(f"{found}; {advice}")
 
 
 def check_labels(labels: Iterable[Path], classes: int, names_source: str) -> None:
     """Check the content of label files.
 
     Raises:
-        DataError: ``file:line`` for the first line that is no label or names a class that does not exist.
+        LabelsError: With every line that is no label or names a class that does not exist; its text has the first of
+            each kind.
     """
-    for label in labels:
+    faults: list[tuple[str, str, str]] = []  # place, what was found, what to do
+    for label in dict.fromkeys(labels):
         if not label.is_file():
             continue
         state = label.stat()
         mark = (label.absolute(), state.st_mtime_ns, state.st_size, classes)
         if mark in _CHECKED:
             continue
-        for number, line in enumerate(_text(label, "the labels").splitlines(), 1):
-            if line.strip():
-                fault = _label_fault(line.split(), classes, names_source)
-                if fault:
-                    raise DataError(f"{label}:{number}: {fault}")
-        _CHECKED.add(mark)
-
-
-def _label_fault(columns: list[str], classes: int, names_source: str) -> str | None:
-    polygon = len(columns) >= 7 and len(columns) % 2 == 1
-    if len(columns) != 5 and not polygon:
-        return f"{len(columns)} columns; write class, centre x, centre y, width, height"
-    try:
-        values = [float(column) for column in columns]
-    except ValueError:
-        return f"'{' '.join(columns)[:60]}' is not all numbers; write class, centre x, centre y, width, height"
-    if not values[0].is_integer() or not 0 <= values[0] < classes:
-        known = f"{names_source} has {classes} classes (0 to {classes - 1})"
-        return f"class {columns[0]}, but {known}; correct the label or the names"
-    if not all(math.isfinite(value) and 0 <= value <= 1 + TOLERANCE for value in values[1:]):
-        return f"coordinates {' '.join(columns[1:])[:60]}; give them as fractions of the image, from 0 to 1"
-    return None
+        before = len(faults)
+        for number, line in enumerate(lines_of(read_text(label, "the labels")), 1):
+            fault = label_fault(line, classes, names_source)
+            if fault is not None:
+                faults.append((f"{label}:{number}", *fault))
+        if len(faults) == before:
+            _CHECKED.add(mark)
+    if faults:
+        raise LabelsError(summary(faults), tuple(f"{place}: {found}; {advice}" for place, found, advice in faults))

@@ -6,14 +6,17 @@ Source: darknet ``read_tree``, ``hierarchy_predictions`` and ``hierarchy_top_pre
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from yolo_subbatch.darknet.textfile import bare, columns_of, lines_of, read_text
 from yolo_subbatch.errors import CfgError
 
+DIGITS, WHOLE = re.compile("[0-9]+"), re.compile("[+-]?[0-9]+")
 TREE_THRESH = 0.5  # how sure a class must be for its own subclasses to be asked; Darknet's `-hier`
 
 
@@ -35,9 +38,9 @@ def read_tree(file: str | Path) -> Tree:
     parents: list[int] = []
     groups: list[int] = []
     for number, line in enumerate(_lines(file, "tree"), 1):
-        parts = line.split()
+        parts = columns_of(line)
         try:
-            name, parent = parts[0], int(parts[1])
+            name, parent = parts[0], int(parts[1] if WHOLE.fullmatch(parts[1]) else "")
         except (IndexError, ValueError):
             raise CfgError(f"{file}:{number}: no class and parent; write a name and the parent's line or -1") from None
         if not -1 <= parent < len(parents):
@@ -58,7 +61,7 @@ def read_map(file: str | Path) -> list[int]:
     """
     lines = _lines(file, "map")
     for number, line in enumerate(lines, 1):
-        if not line.strip().isdecimal() or len(line) > 20:
+        if not DIGITS.fullmatch(bare(line)) or len(line) > 20:
             raise CfgError(f"{file}:{number}: no whole number; write the class's line in the tree")
     return [int(line) for line in lines]
 
@@ -68,9 +71,9 @@ def _lines(file: str | Path, key: str) -> list[str]:
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise CfgError(f"{file}: no ordinary file; check {key}= in [region]")  # a device would be read for ever
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:  # ValueError: no text, or no possible name of a file
-        reason = getattr(error, "strerror", None) or "no text"
+        return lines_of(read_text(path, f"{key}= in [region]", kind=CfgError))
+    except (OSError, ValueError) as error:  # ValueError: no possible name of a file
+        reason = getattr(error, "strerror", None) or "no name of a file"
         raise CfgError(f"{file}: cannot be read ({reason}); check {key}= in [region]") from error
 
 

@@ -23,7 +23,7 @@ TEXTS: dict[str, str] = {
     "net.time_steps": "1 alone: recurrent layers are not built",
     "net.width": "width of the input in pixels",
     "net.height": "height of the input in pixels",
-    "net.channels": "channels of the input; detection needs 3",
+    "net.channels": "channels of the images: 3, 1 for grey, 4 with opacity; others for TIFF files of as many bands",
     "net.momentum": "momentum",
     "net.decay": "decay of the weights, not of biases and scales",
     "net.learning_rate": "learning rate",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from yolo_subbatch.darknet.textfile import columns_of, lines_of, read_text
+
 
 def read_boxes(label: Path) -> np.ndarray:
     """Read one label file; what is in it was checked before, see ``datafile.check_labels``.
@@ -22,8 +24,7 @@ def read_boxes(label: Path) -> np.ndarray:
     """
     if not label.is_file():
         return np.zeros((0, 5))
-    text = label.read_text(encoding="utf-8-sig", errors="replace")
-    rows = [line.split() for line in text.splitlines() if line.strip()]
+    rows = [columns for line in lines_of(read_text(label, "the labels")) if (columns := columns_of(line))]
     return np.array([row if len(row) == 5 else _around(row) for row in rows], np.float64).reshape(-1, 5)
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from yolo_subbatch.darknet.augment import Augmentation, Sample
+from yolo_subbatch.darknet.channels import with_planes
 
 PARTNERS = {"": 0, "mixup": 1, "cutmix": 1, "mosaic": 3}  # other images that an image is mixed with
 CHANCE = 0.5  # of an image to be mixed
@@ -19,7 +20,7 @@ LEAST_PART = 0.2  # of a side, that each part of a mosaic gets
 
 def mixup(first: Sample, second: Sample, settings: Augmentation) -> Sample:
     """Lay two images over one another, half each, with the boxes of both."""
-    image: np.ndarray = cv2.addWeighted(first.image, 0.5, second.image, 0.5, 0)
+    image = with_planes(cv2.addWeighted(first.image, 0.5, second.image, 0.5, 0))
     boxes = np.concatenate((first.boxes, second.boxes))[: settings.maximum]
     classes = np.concatenate((first.classes, second.classes))[: settings.maximum]
     return Sample(image, boxes, classes, (0.0,) * 4)

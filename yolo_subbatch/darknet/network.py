@@ -21,6 +21,7 @@ from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.darknet.report import check_buildable
 from yolo_subbatch.darknet.sections import Cfg, Yolo
 from yolo_subbatch.darknet.shapes import layer_table
+from yolo_subbatch.darknet.weights_header import Version
 from yolo_subbatch.errors import CfgError
 
 DROPBLOCK_GROWS = 0.85  # share of the training
@@ -44,6 +45,9 @@ class Network(nn.Module):
     Raises:
         CfgError: If the layers do not fit one another, or the flavour is unknown.
     """
+
+    #: Version of the weights file that was loaded, to be written again; None for weights that no file had.
+    weights_version: Version | None = None
 
     def __init__(self, cfg: Cfg, flavour: str = "auto") -> None:
         super().__init__()

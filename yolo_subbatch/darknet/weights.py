@@ -1,7 +1,6 @@
 """Darknet's ``.weights`` files.
 
-A header of three 32-bit integers and the count of images seen (64 bits from version 0.2 on, 32 before), then float32
-arrays layer by layer, little endian.
+A header, see ``weights_header``, then float32 arrays layer by layer, little endian.
 
 Source: darknet ``load_weights_upto``, ``save_weights_upto``, ``load_convolutional_weights``,
 ``load_connected_weights`` and ``load_batchnorm_weights`` in src/parser.c, AlexeyAB/darknet ``load_shortcut_weights``.
@@ -10,11 +9,9 @@ Source: darknet ``load_weights_upto``, ``save_weights_upto``, ``load_convolution
 from __future__ import annotations
 
 import os
-import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,35 +24,12 @@ from yolo_subbatch.darknet.layers_alexeyab import WeightedAdd
 from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.section_checks import shorten
 from yolo_subbatch.darknet.sections import Convolutional
+from yolo_subbatch.darknet.weights_header import LONGEST_HEADER, WRITTEN, read_header, written_header
+from yolo_subbatch.darknet.weights_header import Header as Header
+from yolo_subbatch.darknet.weights_kinds import explain_size
 from yolo_subbatch.errors import WeightsError
 
 WeightsFile = str | Path | BinaryIO
-LONGEST_HEADER = 20  # bytes
-
-
-@dataclass(frozen=True)
-class Header:
-    """The start of a weights file; ``seen`` counts the images trained on.
-
-    ``layers`` is the number of sections that the file covers: fewer than the network's for a backbone.
-    """
-
-    major: int
-    minor: int
-    revision: int
-    seen: int
-    layers: int = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes of the header: ``seen`` has 64 bits from version 0.2 on."""
-        wide = self.major * 10 + self.minor >= 2 and self.major < 1000 and self.minor < 1000
-        return 20 if wide else 16
-
-    @property
-    def transposed(self) -> bool:
-        """Whether ``[connected]`` weights stand input by input, as the first Darknets wrote them."""
-        return self.major > 1000 or self.minor > 1000
 
 
 def darknet_order(network: Network, loading: bool = True) -> Iterator[tuple[int, list[Tensor]]]:
@@ -125,7 +99,9 @@ def load_weights(network: Network, file: WeightsFile, partial: bool = False) -> 
             whole = found == 0 and (len(data) - header.size) % 4 == 0 and position > 0
             if partial and whole:
                 break
-            raise WeightsError(_too_short(network, name, index, found, needed, whole))
+            known = None if whole else explain_size(network.cfg, len(data) - header.size)
+            text = f"{name}: {known}" if known else _too_short(network, name, index, found, needed, whole)
+            raise WeightsError(text)
         for array in arrays:
             part = torch.from_numpy(floats[position : position + array.numel()].copy())
             transposed = header.transposed and array.dim() == 2  # only [connected] has matrices
@@ -136,13 +112,17 @@ def load_weights(network: Network, file: WeightsFile, partial: bool = False) -> 
     else:
         covered = len(network.layers)
         if header.size + 4 * position != size:
+            known = explain_size(network.cfg, size - header.size)
             raise WeightsError(
-                f"{name}: {size} bytes, but {network.cfg.path} describes {header.size + 4 * position}; "
+                f"{name}: {known}"
+                if known
+                else f"{name}: {size} bytes, but {network.cfg.path} describes {header.size + 4 * position}; "
                 "give the cfg that the weights were trained with (check classes and filters)"
             )
     with torch.no_grad():
         for array, part in fitting:
             array.copy_(part)
+    network.weights_version = header.version
     return Header(header.major, header.minor, header.revision, header.seen, covered)
 
 
@@ -160,29 +140,10 @@ def _too_short(network: Network, name: str, index: int, found: int, needed: int,
     )
 
 
-def read_header(data: bytes, name: str = "weights") -> Header:
-    """Read the header from the first bytes of a file.
-
-    Raises:
-        WeightsError: If there are too few bytes, or they cannot be a Darknet header.
-    """
-    if not data:
-        raise WeightsError(f"{name}: the file is empty; give a Darknet .weights file")
-    if len(data) < 16:
-        raise WeightsError(f"{name}: only {len(data)} bytes, less than a header; the file is cut off")
-    major, minor, revision = struct.unpack("<3i", data[:12])
-    header = Header(major, minor, revision, seen=0)
-    if min(header.major, header.minor, header.revision) < 0 or header.major > 100_000 or header.minor > 100_000:
-        raise WeightsError(f"{name}: does not start with a Darknet version; give a Darknet .weights file")
-    if len(data) < header.size:
-        raise WeightsError(f"{name}: only {len(data)} bytes, less than a header; the file is cut off")
-    (seen,) = struct.unpack("<Q" if header.size == 20 else "<I", data[12 : header.size])
-    return Header(header.major, header.minor, header.revision, seen)
-
-
 def save_weights(network: Network, file: WeightsFile, seen: int = 0, stop: int | None = None) -> None:
     """Write a network's weights as Darknet does.
 
+    The header has the version of the file that was loaded into the network, or that of the flavour's own Darknet.
     A path is written beside its place first and then renamed, so that a crash leaves the old file whole.
 
     Args:
@@ -194,11 +155,12 @@ def save_weights(network: Network, file: WeightsFile, seen: int = 0, stop: int |
     Raises:
         WeightsError: If the file cannot be written.
     """
-    revision = 5 if network.flavour == "alexeyab" else 0
-    parts = [struct.pack("<3iQ", 0, 2, revision, seen)]
+    header = written_header(network.weights_version or WRITTEN[network.flavour], seen)
+    parts = [header.to_bytes()]
     for index, arrays in darknet_order(network, loading=False):
         if stop is None or index < stop:
-            parts += [array.detach().cpu().float().contiguous().numpy().astype("<f4").tobytes() for array in arrays]
+            ordered = [array.T if header.transposed and array.dim() == 2 else array for array in arrays]
+            parts += [array.detach().cpu().float().contiguous().numpy().astype("<f4").tobytes() for array in ordered]
     if not isinstance(file, (str, Path)):
         file.write(b"".join(parts))
         return

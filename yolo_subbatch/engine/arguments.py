@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.settings import MISSING_LABELS, TrainSettings, setting
+from yolo_subbatch.run.values import memory_bytes, read_given
 
 AUTO = "auto"
 NORMS = ("sub-batch", "frozen", "cross")
@@ -22,9 +26,50 @@ SUBBATCH_DEFAULTS: dict[str, Any] = {
     "batch_per_gpu": False,  # Darknet's way: the batch of one GPU, and its rate, are multiplied by the GPUs
     "save_iterations": 1000,  # keep the exact state every so many iterations, besides after each epoch; 0: not
     "max_skipped": 10,  # updates in a row that are not finite numbers before the run ends; 0: never
+    "missing_labels": None,  # what an image without a label file is: error, skip or background
     "bf16_on_cpu": False,  # what amp=bf16 becomes on a CPU
     "complete": False,  # these are all arguments of a run, none is to be filled in again
 }
+
+
+@dataclass(frozen=True)
+class Keywords(TrainSettings):
+    """What a Python caller can set: the settings of ``train``, and a few keys of the trainer alone."""
+
+    grad_reduction: str = setting(
+        "sum", "Batch", "Reduction", "Divide by the images of an update, or not.", choices=("mean", "sum")
+    )
+    step_scale: float | None = setting(None, "Optimizer", "Scale", "The scale of a cfg.", min=0)
+    bf16_on_cpu: bool = setting(False, "Run", "Half precision", "What amp=bf16 becomes on a CPU.")
+
+
+#: Keys that Ultralytics reads too, and that are of one kind for both.
+SHARED = frozenset({"imgsz", "batch", "epochs", "patience", "workers", "seed", "amp", "momentum", "name", "project"})
+#: Those of them whose bounds Ultralytics, or a message of its own, knows better.
+HOSTS_BOUNDS = frozenset({"batch", "momentum"})
+#: Keys that name something which may be an object of Ultralytics' own.
+LEFT_ALONE = frozenset({"model", "resume", "cfg", "extra", "run_dir", "device"})
+
+
+def read_keywords(given: Mapping[str, Any], darknet: bool) -> dict[str, Any]:
+    """Return the arguments of a training as the command line would read them.
+
+    Texts, numbers of numpy and torch, arrays and paths become values of the right kind; None is as good as not given.
+
+    Args:
+        given: The arguments; complete ones of a run are left as they are.
+        darknet: The network is one of Darknet, whose cfg decides what a key means.
+
+    Raises:
+        SettingsError: With everything that is wrong.
+    """
+    if given.get("complete"):
+        return dict(given)
+    names = {each.name for each in fields(Keywords)} - LEFT_ALONE
+    own = names if darknet else names & (SHARED | set(SUBBATCH_DEFAULTS))
+    to_read = {key: value for key, value in given.items() if key not in LEFT_ALONE}
+    read = read_given(Keywords, to_read, own, lambda key: darknet or key in own - HOSTS_BOUNDS)
+    return read | {key: value for key, value in given.items() if key in LEFT_ALONE}
 
 
 def check_arguments(args: Any) -> None:
@@ -39,8 +84,12 @@ def check_arguments(args: Any) -> None:
         raise SettingsError(f"norm_type={args.norm_type}: unknown; use 2 or inf")
     if not args.max_norm >= 0:
         raise SettingsError(f"max_norm={args.max_norm}: too small; give at least 0, which is no clipping")
+    if args.memory is not None:
+        memory_bytes(args.memory)
     if args.bn not in NORMS:
         raise SettingsError(f"bn={args.bn}: unknown; use one of {', '.join(NORMS)}")
+    if args.missing_labels not in {None, *MISSING_LABELS}:
+        raise SettingsError(f"missing_labels={args.missing_labels}: unknown; use one of {', '.join(MISSING_LABELS)}")
     for key in ("save_iterations", "max_skipped"):
         value = getattr(args, key)
         if not isinstance(value, int) or value < 0:

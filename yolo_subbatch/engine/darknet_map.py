@@ -16,14 +16,15 @@ import numpy as np
 import torch
 
 from yolo_subbatch.darknet.boxes import box_iou
-from yolo_subbatch.darknet.datafile import find_labels
 from yolo_subbatch.darknet.labels import read_boxes
-from yolo_subbatch.engine.detecting import Detector, Found, check_classes
-from yolo_subbatch.engine.evaluate import run_validation
+from yolo_subbatch.engine.channels import check_network_data
+from yolo_subbatch.engine.detecting import Detector, Found
+from yolo_subbatch.engine.evaluate import missing_for, run_validation
 from yolo_subbatch.errors import DataError
+from yolo_subbatch.run.class_names import class_names
 from yolo_subbatch.run.commands import MapSettings, ValSettings
-from yolo_subbatch.run.data import data_names, split_images
-from yolo_subbatch.run.find import YAML
+from yolo_subbatch.run.data import split_images
+from yolo_subbatch.run.label_lists import labelled, write_list
 
 THRESHOLD = 0.005  # of objectness and of a class's score, as in Darknet
 SUPPRESS = 0.45  # overlap
@@ -169,12 +170,17 @@ def run_map(settings: MapSettings) -> dict[str, Any]:
         YoloSubbatchError: If something that the user gave turns out to be unusable.
     """
     data = settings.data or ""
-    detector, names = Detector(settings), data_names(Path(data))
-    check_classes(detector, names, data)
-    images = split_images(Path(data), settings.split)
+    detector = Detector(settings)
+    names = class_names(data, detector.classes).names
+    check_network_data(detector.channels, str(settings.model or settings.cfg), data)
+    images: Sequence[Path] = split_images(Path(data), settings.split)
     if not images:
         raise DataError(f"{data}: its images are where only Ultralytics looks; give a Darknet .data")
-    labels = find_labels(images, "background" if Path(data).suffix in YAML else "error")
+    missing = missing_for(settings, detector.model)
+    found = labelled(images, missing, measuring=True)
+    images, labels = found.images, found.labels
+    if found.absent:
+        print(f"{found.line(data, missing, measuring=True)}; {write_list(list(map(str, found.absent)))}")
     print("\n calculation mAP (mean average precision)...", flush=True)
     begin = time.monotonic()
     figures = measure(detector, images, labels, settings)
@@ -186,7 +192,8 @@ def run_map(settings: MapSettings) -> dict[str, Any]:
         mean, strict = document["coco"]["map50"], document["coco"]["map"]
         print(f"\n COCO's method (Ultralytics): mAP50 = {mean:.6f}, mAP50-95 = {strict:.6f}")
     if settings.json:
-        Path(settings.json).write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+        text = json.dumps(document, indent=1, ensure_ascii=False)
+        Path(settings.json).write_bytes(text.encode("utf-8", "surrogateescape"))
     return document
 
 
@@ -196,6 +203,7 @@ def _coco(settings: MapSettings, fit: str) -> dict[str, float]:
             model=settings.model, cfg=settings.cfg, weights=settings.weights, flavour=settings.flavour,
             data=settings.data, split=settings.split, letterbox=fit, batch=settings.batch,
             device=settings.device, project=settings.project, name=settings.name,
+            missing_labels=settings.missing_labels,
         )
     )  # fmt: skip
 

@@ -7,66 +7,21 @@ transformation a training image gets.
 from __future__ import annotations
 
 import random
+from copy import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 from ultralytics.data.augment import Compose, CutMix, Format, LetterBox
-from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils.instance import Instances
-from ultralytics.utils.patches import imread
 
 from yolo_subbatch.darknet.augment import Augmentation, Sample, letterbox, sample, stretch
-from yolo_subbatch.darknet.datafile import check_labels, find_labels, label_path, read_data, read_image_list
+from yolo_subbatch.darknet.channels import OPACITY
 from yolo_subbatch.darknet.mixing import CHANCE, PARTNERS, draw_cut, mixup, mosaic
-from yolo_subbatch.engine import host
-from yolo_subbatch.errors import DataError
-
-
-def ultralytics_yaml(data: str | Path, folder: Path, only: str | None = None) -> Path:
-    """Write a Darknet ``.data`` file as the YAML that Ultralytics reads.
-
-    The image lists are written beside it with every path resolved as Darknet resolves them.
-
-    Args:
-        data: The ``.data`` file.
-        folder: Where the YAML and the lists go.
-        only: ``train``, ``val`` or ``test`` if nothing else is needed, or need be there.
-
-    Returns:
-        The path of the YAML.
-
-    Raises:
-        DataError: If a list, a label or the names are missing, or a class id is out of range.
-    """
-    file = read_data(data)
-    folder.mkdir(parents=True, exist_ok=True)
-    # Without a path, Ultralytics looks beside the YAML: the folder can be moved.
-    document: dict[str, Any] = {"names": dict(enumerate(file.names))}
-    lists = {"train": file.train, "val": file.valid or file.test, "test": file.test}
-    if only == "val":
-        lists["val"] = file.valid
-    for split in [only] if only else ["train", "val"]:
-        if lists[split] is None:
-            missing = "valid" if split == "val" else split
-            raise DataError(f"{data}: no '{missing}' list; add a line {missing} = {missing}.txt")
-    for split, source in lists.items():
-        if source is None or only not in {None, split}:
-            continue
-        images = read_image_list(source)
-        check_labels(find_labels(images, "error"), len(file.names), str(data))
-        target = folder / f"{split}.txt"
-        target.write_text("".join(f"{image.absolute()}\n" for image in images), encoding="utf-8")
-        document[split] = target.name
-    if only:  # Ultralytics wants these two keys, used or not
-        document = {"train": document[only], "val": document[only], **document}
-    path = folder / "data.yaml"
-    path.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    return path
+from yolo_subbatch.engine.channels import brought_to, check_bands, flag_of, read_image
+from yolo_subbatch.engine.pictures import AnyPicture
 
 
 class DarknetTransform:
@@ -141,7 +96,7 @@ class FullFrame:
         self.size, self.mode = size, mode
 
     def image(self, image: np.ndarray) -> tuple[np.ndarray, tuple[float, float], tuple[float, float]]:
-        """Return the image ``(height, width, 3)``, the scales and the pads, each as x, y."""
+        """Return the image ``(height, width, C)``, the scales and the pads, each as x, y."""
         fit = letterbox(image, self.size, 127) if self.mode == "darknet" else stretch(image, self.size)
         result, (scale_x, scale_y, pad_x, pad_y) = fit
         return result, (scale_x, scale_y), (pad_x, pad_y)
@@ -166,7 +121,7 @@ class FullFrame:
         return labels
 
 
-class DarknetDataset(YOLODataset):
+class DarknetDataset(AnyPicture):
     """Ultralytics' data set with Darknet's label places and, in training, Darknet's augmentation.
 
     Args:
@@ -187,31 +142,33 @@ class DarknetDataset(YOLODataset):
         super().__init__(*args, **kwargs)
 
     def load_image(self, i: int, *args: Any, **kwargs: Any) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]]:
-        """Read image ``i``, ``(H, W, 3)``: unreduced for Darknet's augmentation, which crops and scales in one go."""
+        """Read image ``i``, ``(H, W, C)``: unreduced for Darknet's augmentation, which crops and scales in one go."""
         if not self.augment or self.augmentation is None or self.cache:
-            loaded: tuple[np.ndarray, tuple[int, int], tuple[int, int]] = super().load_image(i, *args, **kwargs)
-            return loaded
-        image = imread(self.im_files[i], flags=self.cv2_flag)
+            reader = self
+            flag = flag_of(self.im_files[i], self.channels)
+            if flag != self.cv2_flag:
+                reader = copy(self)  # other threads read other files
+                reader.cv2_flag = flag
+            image, *sizes = super(DarknetDataset, reader).load_image(i, *args, **kwargs)
+            return brought_to(image, self.channels, self.im_files[i]), *sizes
+        image = read_image(self.im_files[i], self.channels)
         if image is None:
             raise FileNotFoundError(self.im_files[i])
         return image, image.shape[:2], image.shape[:2]
 
-    def get_label_files(self) -> list[str]:
-        """Return the label file of each image: Ultralytics' place, pjreddie's, or beside the image."""
-        self.label_files = [str(label_path(Path(image))) for image in self.im_files]
-        return self.label_files
+    def cache_images_to_disk(self, i: int) -> None:
+        """Keep image ``i`` beside its file, with the network's channels."""
+        if self.channels != OPACITY:
+            super().cache_images_to_disk(i)
+            return
+        image = read_image(self.im_files[i], self.channels)
+        if image is not None and not self.npy_files[i].exists():
+            np.save(self.npy_files[i], image, allow_pickle=False)
 
     def get_labels(self) -> list[dict[str, Any]]:
-        """Read the labels of the images that can be read."""
-        try:
-            with host.labels_from(self.get_label_files):
-                labels: list[dict[str, Any]] = super().get_labels()
-        except RuntimeError as error:
-            if "No valid images" not in str(error):
-                raise
-            raise DataError(
-                f"{self.img_path}: none of its images can be read; correct the list or the images"
-            ) from error
+        """Read the labels of the images, which must have the network's channels."""
+        labels = super().get_labels()
+        check_bands(self.im_files, self.channels, str(self.img_path))
         return labels
 
     def build_transforms(self, hyp: Any) -> Compose:

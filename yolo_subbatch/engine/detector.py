@@ -6,6 +6,7 @@ Source: darknet ``test_detector``, ``validate_detector``, ``validate_detector_re
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision.ops import box_convert
@@ -25,7 +27,6 @@ from ultralytics.engine.results import Results
 
 from yolo_subbatch.darknet.boxes import box_iou
 from yolo_subbatch.darknet.datafile import (
-    find_labels,
     label_path,
     read_data,
     read_data_names,
@@ -35,9 +36,14 @@ from yolo_subbatch.darknet.datafile import (
 from yolo_subbatch.darknet.hierarchy import TREE_THRESH
 from yolo_subbatch.darknet.labels import read_boxes
 from yolo_subbatch.darknet.region import RegionHead
-from yolo_subbatch.engine.detecting import Detector, Found, check_classes, suppress_by_objectness
+from yolo_subbatch.darknet.textfile import bare, find_file, find_folder, without_comment
+from yolo_subbatch.engine.detecting import Detector, Found, suppress_by_objectness
+from yolo_subbatch.engine.evaluate import missing_for
 from yolo_subbatch.errors import DataError, SettingsError
+from yolo_subbatch.run.class_names import class_names
 from yolo_subbatch.run.commands import PredictSettings, ValSettings
+from yolo_subbatch.run.inputs import is_list
+from yolo_subbatch.run.label_lists import labelled, write_list
 
 SUPPRESS = 0.45  # overlap
 VALID = 0.005  # threshold of `valid`
@@ -68,20 +74,21 @@ def run_test(
     Raises:
         YoloSubbatchError: If something that the user gave turns out to be unusable.
     """
-    detector, names = Detector(settings), read_data_names(data)
+    detector = Detector(settings)
+    names = names_for(detector, data)
     for head in detector.model.network.heads:
         if isinstance(head, RegionHead):
             head.tree_threshold = hier
-    check_classes(detector, names, data)
     replaced = Path(PICTURE).is_file()
     frames: list[dict[str, Any]] = []
     pictures = 0
-    for path in [Path(settings.source)] if settings.source else _asked():
+    listed = is_list(settings.source)
+    for path in _images(settings.source):
         begin = time.monotonic()
         try:
             (found,) = detector.find([path], settings.conf)
         except DataError as error:
-            if settings.source:
+            if settings.source and not listed:
                 raise
             print(error, file=sys.stderr)
             continue
@@ -97,20 +104,38 @@ def run_test(
         print(f"{PICTURE} {'replaced' if replaced else 'written'}")
     if settings.json:
         there = Path(settings.json).is_file()
-        Path(settings.json).write_text(json.dumps(frames, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(frames, indent=1, ensure_ascii=False) + "\n"
+        Path(settings.json).write_bytes(text.encode("utf-8", "surrogateescape"))
         print(f"{settings.json} {'replaced' if there else 'written'}")
+
+
+def _images(source: str | None) -> Iterable[Path]:
+    if source is None:
+        return _asked()
+    return read_image_list(source) if is_list(source) else [Path(source)]
+
+
+def names_for(detector: Detector, data: str) -> tuple[str, ...]:
+    """Return the class names: those of the data, if any is given, or the network's own.
+
+    Raises:
+        SettingsError: If the data has another number of classes than the network.
+    """
+    return class_names(data, detector.classes).names if data else tuple(detector.model.names.values())
 
 
 def _asked() -> Iterator[Path]:
     """Yield the images whose names are typed or piped in."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # a name may hold any byte
     while True:
         print("Enter Image Path: ", end="", flush=True)
         line = sys.stdin.readline()
         if not line:
             print()
             return
-        if line.strip():
-            yield Path(line.strip())
+        if bare(line):
+            yield find_file(line.rstrip("\r\n"), Path()) or Path(bare(line))
 
 
 def lines(found: Found, names: Sequence[str], threshold: float, ext_output: bool) -> Iterator[str]:
@@ -158,14 +183,19 @@ def _rounded(values: Tensor) -> list[float]:
 
 
 def _draw(found: Found, names: Sequence[str]) -> None:
+    if not cv2.imwrite(PICTURE, drawn(found, names)):
+        raise DataError(f"{PICTURE}: cannot be written; run this in a folder where you may write")
+
+
+def drawn(found: Found, names: Sequence[str]) -> np.ndarray:
+    """Return the image ``(H, W, 3)``, blue first, with the boxes that are told."""
     height, width = found.image.shape[:2]
     shown = _shown(found.scores, names)
     box, index = shown.nonzero(as_tuple=True)
     corners = box_convert(found.boxes[box], "cxcywh", "xyxy").clamp(0, 1) * found.boxes.new_tensor([width, height] * 2)
     rows = torch.cat((corners, shown[box, index][:, None], index[:, None].float()), 1)
-    picture = Results(found.image, str(found.path), dict(enumerate(names)), boxes=rows).plot()
-    if not cv2.imwrite(PICTURE, picture):
-        raise DataError(f"{PICTURE}: cannot be written; run this in a folder where you may write")
+    picture: np.ndarray = Results(found.image, str(found.path), dict(enumerate(names)), boxes=rows).plot()
+    return picture
 
 
 def _write_labels(found: Found) -> None:
@@ -206,13 +236,13 @@ def run_valid(settings: ValSettings, out: str | None = None) -> list[Path]:
     data = settings.data or ""
     options, names = read_options(data), read_data_names(data)
     detector, images = Detector(settings), _valid_images(data)
-    check_classes(detector, names, data)
-    form = options.get("eval", "voc")
+    form = without_comment(options.get("eval", "voc"))
+    class_names(data, detector.classes)
     if form == "coco" and len(names) > len(COCO_IDS):
         raise SettingsError(f"{data}: eval=coco has 80 classes, not {len(names)}; use eval=voc")
     if form == "imagenet" and len(names) > IMAGENET:
         raise SettingsError(f"{data}: eval=imagenet has {IMAGENET} classes, not {len(names)}; use eval=voc")
-    folder = Path(options.get("results", "results"))
+    folder = find_folder(options.get("results", "results"), Path())
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -227,7 +257,7 @@ def run_valid(settings: ValSettings, out: str | None = None) -> list[Path]:
 
 
 def _valid_images(data: str) -> list[Path]:
-    source = read_data(data).valid
+    source = read_data(data, needed=("valid",)).valid
     if source is None:
         raise DataError(f"{data}: no 'valid' list; add a line valid = valid.txt")
     return read_image_list(source)
@@ -293,7 +323,7 @@ def _written(file: Path) -> Iterator[IO[str]]:
     """Open a result for writing, beside its place: the one of before is replaced when the new one is whole."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with draft.open("w", encoding="utf-8") as stream:
+        with draft.open("w", encoding="utf-8", errors="surrogateescape") as stream:
             yield stream
         if file.is_file():
             print(f"{file} is replaced")
@@ -317,12 +347,17 @@ def run_recall(settings: ValSettings, say: Callable[[str], None] | None = None) 
     Raises:
         YoloSubbatchError: If something that the user gave turns out to be unusable.
     """
-    detector, images = Detector(settings), _valid_images(settings.data or "")
+    detector, data = Detector(settings), settings.data or ""
+    missing = missing_for(settings, detector.model)
+    known = labelled(_valid_images(data), missing, measuring=True)
+    if known.absent:
+        listed = write_list(list(map(str, known.absent)))
+        print(f"{known.line(data, missing, measuring=True)}; {listed}", file=sys.stderr)
     say = say or (lambda text: print(text, file=sys.stderr))
     proposals = correct = total = 0
     overlap = 0.0
-    labels = find_labels(images, "error")
-    for number, (found, label) in enumerate(zip(detector.find(images, RECALL, settings.batch), labels, strict=True)):
+    every = zip(detector.find(known.images, RECALL, settings.batch), known.labels, strict=True)
+    for number, (found, label) in enumerate(every):
         found = suppress_by_objectness(found, RECALL_SUPPRESS)
         truths = torch.from_numpy(read_boxes(label))[:, 1:]
         best = torch.zeros(len(truths))

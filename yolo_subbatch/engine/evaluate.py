@@ -11,16 +11,20 @@ from ultralytics.engine.model import Model
 
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.engine import LOGGER
-from yolo_subbatch.engine.data import ultralytics_yaml
+from yolo_subbatch.engine.channels import check_network_data
+from yolo_subbatch.engine.describe_data import ultralytics_yaml
+from yolo_subbatch.engine.figures import classes_of, describe, figures_of
 from yolo_subbatch.engine.inference import DarknetValidator, size_of
 from yolo_subbatch.engine.model import Darknet, DarknetModel, load_darknet_weights
+from yolo_subbatch.engine.pictures import taking_any_picture
 from yolo_subbatch.engine.train import open_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.checks import size_fault
+from yolo_subbatch.run.class_names import class_names, is_unnamed
 from yolo_subbatch.run.commands import ExportSettings, MapSettings, PredictSettings, ValSettings
+from yolo_subbatch.run.find import YAML
 from yolo_subbatch.run.folder import RunFolder
-
-BOXES = frozenset({"detect", "segment", "pose", "obb"})  # the tasks whose networks find boxes
+from yolo_subbatch.run.label_lists import MissingLabels
 
 
 def open_model(settings: ValSettings | PredictSettings | ExportSettings | MapSettings) -> Model:
@@ -28,17 +32,19 @@ def open_model(settings: ValSettings | PredictSettings | ExportSettings | MapSet
 
     Raises:
         WeightsError: If a file is no checkpoint or does not fit.
-        SettingsError: If the network finds no boxes, or cannot take images of that size.
+        SettingsError: If the network cannot take images of that size, or has no such classes.
     """
     if settings.model:
         model = open_file(settings.model)
     else:
         model = Darknet(settings.cfg or "", flavour=settings.flavour)
         model.model = load_darknet_weights(model.model.cfg, settings.weights or "", settings.flavour)
-    if model.task not in BOXES:
-        raise SettingsError(
-            f"model={settings.model}: a network for {model.task}, which finds no boxes; use Ultralytics"
-        )
+    name_classes(model.model, getattr(settings, "data", None))
+    classes, names = getattr(settings, "classes", None) or (), model.names
+    missing = [str(each) for each in classes if each not in names]
+    if missing:
+        known = f"the network has {len(names)} classes (0 to {len(names) - 1})"
+        raise SettingsError(f"classes={','.join(missing)}: {known}; give their numbers")
     imgsz = None if isinstance(settings, MapSettings) else settings.imgsz
     if imgsz is not None and isinstance(model.model, DarknetModel):
         fault = size_fault(*size_of(imgsz), largest_stride(model.model.cfg))
@@ -47,50 +53,61 @@ def open_model(settings: ValSettings | PredictSettings | ExportSettings | MapSet
     return model
 
 
-def run_validation(settings: ValSettings) -> dict[str, float]:
+def name_classes(network: Any, data: str | None) -> None:
+    """Give a network of Darknet without class names, as its weights are, those of the data, or the well-known ones.
+
+    Raises:
+        SettingsError: If the data has another number of classes.
+    """
+    if not isinstance(network, DarknetModel) or not is_unnamed(network.names):
+        return
+    found = class_names(data, network.nc)
+    network.names = dict(enumerate(found.names))
+    if found.note:
+        LOGGER.info(found.note)
+
+
+def run_validation(settings: ValSettings) -> dict[str, Any]:
     """Measure a network and print the table.
 
     Returns:
-        ``map50``, ``map``, ``precision`` and ``recall``.
+        ``map50``, ``map``, ``precision`` and ``recall``, or what else is measured; see :mod:`.figures`.
 
     Raises:
         YoloSubbatchError: If something that the user gave turns out to be unusable.
     """
     model = open_model(settings)
+    if isinstance(model.model, DarknetModel):
+        net = model.model.cfg
+        check_network_data(net.net.channels, settings.model or net.path, settings.data)
     made = RunFolder.create(settings.project, settings.name)
     folder = made.path
     try:
-        data = _host_data(settings, folder)
+        data = _host_data(settings, folder, model.model)
     except YoloSubbatchError:
         made.discard()
         raise
-    metrics = model.val(
-        data=str(data), project=str(folder.parent), name=folder.name, exist_ok=True, **_keywords(settings)
-    )
-    box = metrics.box
-    figures = {"map50": box.map50, "map": box.map, "precision": box.mp, "recall": box.mr}
-    figures = {name: round(float(value), 6) for name, value in figures.items()}
-    LOGGER.info(
-        f"{settings.split}: mAP50 {figures['map50']:.3f}, mAP50-95 {figures['map']:.3f}, "
-        f"precision {figures['precision']:.3f}, recall {figures['recall']:.3f}"
-    )
+    with taking_any_picture():
+        metrics = model.val(
+            data=str(data), project=str(folder.parent), name=folder.name, exist_ok=True, **_keywords(settings)
+        )
+    task = str(model.task)
+    figures = figures_of(metrics, task)
+    LOGGER.info(f"{settings.split}: {describe(figures, task)}")
     if settings.json:
-        classes = {
-            metrics.names[int(index)]: {"map50": round(float(box.ap50[row]), 6), "map": round(float(box.ap[row]), 6)}
-            for row, index in enumerate(box.ap_class_index)
-        }
-        document = {**figures, "split": settings.split, "data": settings.data, "classes": classes}
-        Path(settings.json).write_text(json.dumps(document, indent=1), encoding="utf-8")
+        about = {"task": task, "split": settings.split, "data": settings.data, "classes": classes_of(metrics, task)}
+        Path(settings.json).write_text(json.dumps({**figures, **about}, indent=1), encoding="utf-8")
     return figures
 
 
-def measure_file(file: str, data: str, size: tuple[int, int]) -> tuple[float, float]:
+def measure_file(file: str, data: str, size: tuple[int, int], channels: int = 3) -> tuple[float, float]:
     """Measure an exported file on a data set's validation images, with Ultralytics' own validator.
 
     Args:
         file: The ONNX file.
         data: Darknet ``.data`` or Ultralytics ``.yaml``.
         size: Width and height of its input in pixels.
+        channels: Of its input.
 
     Returns:
         mAP50 and mAP50-95.
@@ -98,13 +115,14 @@ def measure_file(file: str, data: str, size: tuple[int, int]) -> tuple[float, fl
     with tempfile.TemporaryDirectory() as folder:
         path = Path(data)
         if path.suffix == ".data":
-            path = ultralytics_yaml(path, Path(folder) / "data", "val")
+            path = ultralytics_yaml(path, Path(folder) / "data", "val", MissingLabels("background"))
         imgsz = size[0] if size[0] == size[1] else list(size[::-1])
         validator = DarknetValidator(args={
             "model": file, "data": str(path), "imgsz": imgsz, "batch": 1, "rect": False, "plots": False,
             "verbose": False, "device": "cpu", "workers": 0, "project": folder, "name": "val", "task": "detect",
             "mode": "val", "conf": 0.001,
         })  # fmt: skip
+        validator.channels, validator.network_file = channels, file
         figures = validator(model=file)
     return float(figures["metrics/mAP50(B)"]), float(figures["metrics/mAP50-95(B)"])
 
@@ -113,15 +131,25 @@ def _keywords(settings: ValSettings) -> dict[str, Any]:
     given = {"split": settings.split, "batch": settings.batch, "conf": settings.conf, "iou": settings.iou}
     if settings.letterbox != "ultralytics":
         given["letterbox"] = settings.letterbox
-    for name in ("imgsz", "device"):
-        if getattr(settings, name) is not None:
-            given[name] = getattr(settings, name)
+    for name in ("imgsz", "device", "classes"):
+        value = getattr(settings, name)
+        if value is not None:
+            given[name] = list(value) if isinstance(value, tuple) else value
     return given
 
 
-def _host_data(settings: ValSettings, folder: Path) -> Path:
+def _host_data(settings: ValSettings, folder: Path, network: Any) -> Path:
     """Return the data description that Ultralytics reads."""
     path = Path(settings.data or "")
-    if path.suffix != ".data":
+    if path.suffix != ".data" and settings.missing_labels in {None, "background"}:
         return path
-    return ultralytics_yaml(path, folder / "data", settings.split)
+    missing = missing_for(settings, network)
+    return ultralytics_yaml(path, folder / "data", settings.split, missing)
+
+
+def missing_for(settings: ValSettings | MapSettings, network: Any) -> MissingLabels:
+    """Return what an image without a label file is where a network is measured."""
+    if settings.missing_labels is None and Path(settings.data or "").suffix in YAML:
+        return MissingLabels("background")
+    flavour = network.network.flavour if isinstance(network, DarknetModel) else "pjreddie"
+    return MissingLabels(settings.missing_labels, flavour)

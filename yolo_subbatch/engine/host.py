@@ -50,7 +50,7 @@ def by_name(items: Items, names: Sequence[str]) -> dict[str, Tensor]:
     return dict(zip(names, items.reshape(-1).unbind(), strict=True))
 
 
-def as_host_wants(items: Mapping[str, Tensor]) -> Items:
+def as_host_wants(items: Mapping[str, Tensor | float]) -> Items:
     """Return the parts of a loss in the form that the installed release expects."""
     if losses_have_names():
         return dict(items)
@@ -78,13 +78,6 @@ def detached(items: Items) -> Items:
 def zeros(names: Sequence[str], device: torch.device) -> Items:
     """Return parts of a loss that are all zero, in the form that the installed release expects."""
     return as_host_wants({name: torch.zeros((), device=device) for name in names})
-
-
-def shown(losses: Mapping[str, Any], names: Sequence[str]) -> Any:
-    """Return the means of an epoch as the loop shows and keeps them: by name, or before that as one tensor."""
-    if losses_have_names():
-        return losses
-    return as_host_wants({name: torch.tensor(float(losses[name]) if name in losses else 0.0) for name in names})
 
 
 class HiddenWarmup:

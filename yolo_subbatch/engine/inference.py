@@ -15,8 +15,12 @@ from ultralytics.engine.results import Results
 from ultralytics.models.yolo.detect import DetectionPredictor, DetectionValidator
 from ultralytics.utils import DEFAULT_CFG, colorstr, ops
 
+from yolo_subbatch.darknet.channels import COLOUR, network_order
 from yolo_subbatch.engine import use_all_cores
+from yolo_subbatch.engine.channels import of_data, own_source, upright
 from yolo_subbatch.engine.data import DarknetDataset, FullFrame
+from yolo_subbatch.engine.describe_data import ultralytics_yaml
+from yolo_subbatch.engine.sources import only_source
 from yolo_subbatch.errors import SettingsError
 
 FITS = ("ultralytics", "darknet", "stretch")
@@ -51,7 +55,29 @@ class DarknetValidator(DetectionValidator):
     ) -> None:
         known, self.fit = _plain(args)
         self.size = size_of(known.get("imgsz", DEFAULT_CFG.imgsz))
+        self.channels: int | None = None  # of the network; None: those of the data
+        self.network_file = ""
         super().__init__(dataloader, save_dir, known, _callbacks)
+        if str(self.args.data).endswith(".data"):
+            self.args.data = str(ultralytics_yaml(self.args.data, self.save_dir / "data", self.args.split))
+
+    def __call__(self, trainer: Any = None, model: Any = None, **keywords: Any) -> Any:
+        """Validate; images are read as the network takes them."""
+        described = getattr(model, "yaml", None)
+        if isinstance(described, dict):
+            self.channels, self.network_file = described.get("channels", COLOUR), str(described.get("yaml_file"))
+        return super().__call__(trainer, model, **keywords)
+
+    @property
+    def data(self) -> dict[str, Any] | None:
+        """Ultralytics' description of the data set, with the network's channels: a GPU is warmed up with as many."""
+        return self._data
+
+    @data.setter
+    def data(self, found: dict[str, Any] | None) -> None:
+        if found is not None and self.channels is not None and found.get("channels") != self.channels:
+            found = of_data(found, self.channels, self.network_file)
+        self._data = found
 
     def init_metrics(self, model: torch.nn.Module) -> None:
         """Prepare the counts; the device is known by now."""
@@ -67,13 +93,23 @@ class DarknetValidator(DetectionValidator):
         for pred in preds:
             boxes = torch.nan_to_num(pred["bboxes"], 0.0, width + height, -width - height)
             drawn.append({**pred, "bboxes": ops.clip_boxes(boxes, (height, width))})
-        super().plot_predictions(batch, drawn, ni, max_det)
+        super().plot_predictions(for_picture(batch), drawn, ni, max_det)
+
+    def plot_val_samples(self, batch: dict[str, Any], ni: int) -> None:
+        """Draw the truths of a batch."""
+        super().plot_val_samples(for_picture(batch), ni)
 
     def build_dataset(self, img_path: str, mode: str = "val", batch: int | None = None) -> DarknetDataset:
         """Build the data set of a split."""
+        assert self.data is not None
         return build_dataset(
             self.args, img_path, batch, self.data, size=self.size, fit=self.fit, stride=self.stride, training=False
         )
+
+
+def for_picture(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return a batch whose first three channels are colours as pictures have them, red first."""
+    return {**batch, "img": network_order(batch["img"])}
 
 
 def build_dataset(
@@ -106,8 +142,27 @@ class DarknetPredictor(DetectionPredictor):
         super().setup_model(model, verbose)
         use_all_cores(self.device)
 
+    def setup_source(self, source: Any, *args: Any, **keywords: Any) -> None:
+        """Open what is to be looked at; files and addresses are chosen as on the command line.
+
+        Raises:
+            DataError: If there is nothing.
+            SettingsError: If heatmaps are asked for, which Ultralytics computes from a head of its own.
+        """
+        if self.args.visualize:
+            raise SettingsError("visualize=True: Ultralytics draws heatmaps of its own heads alone; leave it out")
+        source = only_source(own_source(source, self._channels), self.args.batch, self.args.vid_stride, self._channels)
+        super().setup_source(source, *args, **keywords)
+
+    @property
+    def _channels(self) -> int:
+        """The network's; an exported file says its own too."""
+        return int(getattr(self.model, "channels", COLOUR))
+
     def pre_transform(self, im: list[np.ndarray]) -> list[np.ndarray]:
-        """Fit images ``(H, W, 3)`` to the network."""
+        """Fit images ``(H, W, C)`` to the network."""
+        for index, path in enumerate(self.batch[0] if self.batch else ()):  # in place: results are drawn on these
+            im[index] = upright(im[index], path, self._channels)
         if self.fit == "ultralytics":
             return super().pre_transform(im)
         frame = FullFrame(size_of(self.imgsz), self.fit)

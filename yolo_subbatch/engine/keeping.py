@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from copy import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
-from ultralytics.utils import RANK
+from ultralytics.utils import DEFAULT_CFG_DICT, RANK
 
-from yolo_subbatch.engine import LOGGER, processes, state
-from yolo_subbatch.engine.arguments import check_arguments, sub_batch_size
+from yolo_subbatch import __version__
+from yolo_subbatch.engine import LOGGER, processes, state, trainers
+from yolo_subbatch.engine.arguments import check_arguments, read_keywords, sub_batch_size
+from yolo_subbatch.engine.asking_again import rewrite_arguments, with_args_file
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Warned
 from yolo_subbatch.run.folder import RunFolder
@@ -32,30 +35,42 @@ else:
 class KeepsState(Base):
     """The part of the trainer that keeps its state, and takes it up again."""
 
+    args: Any
     resumed: dict[str, Any] | None = None  # the state of the run that is taken up
     stop_asked = False  # by a signal to this process, which is not the first
     kept_at = keeping_took = 0.0  # when the state was kept last, and how long that took, in seconds
 
     def begin(self, overrides: dict[str, Any] | None) -> dict[str, Any]:
         """Return the arguments to begin with; those of an earlier run where one is taken up again."""
-        given = dict(overrides or {})
+        given = with_args_file(overrides or {})
+        if not self.trains_darknet():
+            given = read_keywords(given, darknet=False)
         place = given.pop("resume", None)
         if place:
             file = state.find_state(place)
             self._refuse_running(RunFolder(file.parent.parent))
             self.resumed = state.load(file)
-            if ("darknet" in self.resumed["yaml"]) != ("flavour" in self.own_defaults):
-                raise SettingsError(
-                    f"resume={place}: a run of {self.resumed['host'].partition(':')[2]}, this is a "
-                    f"{type(self).__name__}; go on with it by yolo-subbatch train resume={place}"
-                )
+            trainers.check_run(place, self.resumed, type(self), given)
+            self._tell_other_network(place, file.parent.parent, given.get("model"))
             given = state.merged(self.resumed, given, file.parent.parent)
             args = SimpleNamespace(**given)  # from here on, files of the run are written
             check_arguments(args)
             sub_batch_size(args, processes.launched() or 1)
+        elif not self.trains_darknet():
+            trainers.check_network(type(self), given.get("model"))
         if processes.launched() and not given.get("device") and torch.cuda.is_available():
             given["device"] = processes.local_devices()
         return given
+
+    def trains_darknet(self) -> bool:
+        """Tell whether this trainer is one of Darknet networks."""
+        return "flavour" in self.own_defaults
+
+    def _tell_other_network(self, place: str | Path, folder: Path, model: Any) -> None:
+        assert self.resumed is not None
+        text = trainers.tell_other_network(place, self.resumed, folder, model)
+        if text and RANK in {-1, 0}:
+            LOGGER.warning(text)
 
     def _refuse_running(self, folder: RunFolder) -> None:
         """Leave a run alone that another process goes on with; those that started this one are no other."""
@@ -63,12 +78,40 @@ class KeepsState(Base):
         if RANK in {-1, 0} and running is not None and running not in (here, *here.parents()):
             raise SettingsError(f"resume={folder.path}: this run is still running; stop it first")
 
-    def check_resume(self, overrides: Any) -> None:
-        """Leave nothing to Ultralytics, which would go on from half-precision averages of the weights."""
-        self.resume = False
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the copy of a model have no trainer, which holds loaders and open files."""
+        return type(None), ()
 
-    def resume_training(self, ckpt: Any) -> None:
-        """Leave the taking up to ``_setup_train``, when everything exists."""
+    def save_model(self) -> Any:
+        """Save Ultralytics' checkpoints with the keys that it knows; ours stand beside them, in ``model.subbatch``."""
+        own = {key: getattr(self.args, key) for key in self.own_defaults}
+        kept = {"trainer": trainers.host_class(type(self)), "version": __version__, "args": state.plain(own)}
+        self.ema.ema.subbatch = kept
+        everything, self.args = self.args, self.host_arguments()
+        if not self.trains_darknet():  # of those, YOLO() finds the trainer by itself
+            setattr(self.args, trainers.note_for_stock(type(self), Path(self.save_dir)), True)
+        try:
+            return super().save_model()
+        finally:
+            self.args = everything
+
+    def rewrite_arguments(self) -> None:
+        """Write the run's ``args.yaml`` so that it can be given with ``cfg=``, here and in stock Ultralytics."""
+        if RANK in {-1, 0}:
+            rewrite_arguments(Path(self.save_dir), self.own_defaults, self.derived_arguments())
+
+    def derived_arguments(self) -> dict[str, Any]:
+        """Return what follows from the network and is told in ``args.yaml`` all the same."""
+        return {}
+
+    def host_arguments(self) -> Any:
+        """Return a copy of the arguments with Ultralytics' own keys alone."""
+        args = copy(self.args)
+        for key in self.own_defaults:
+            delattr(args, key)
+            if key in DEFAULT_CFG_DICT:
+                setattr(args, key, DEFAULT_CFG_DICT[key])
+        return args
 
     @property
     def state_file(self) -> Path:

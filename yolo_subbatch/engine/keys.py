@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 from yolo_subbatch.darknet.parser import parse_cfg, read_cfg
 from yolo_subbatch.darknet.sections import ALEXEYAB_KEYS, Cfg, HeadSection, Section
 from yolo_subbatch.engine import LOGGER
-from yolo_subbatch.engine.arguments import AUTO, SUBBATCH_DEFAULTS
+from yolo_subbatch.engine.arguments import AUTO, SUBBATCH_DEFAULTS, read_keywords
 from yolo_subbatch.engine.inference import size_of
 from yolo_subbatch.engine.model import DarknetModel, image_size
+from yolo_subbatch.engine.opening import load_network
+from yolo_subbatch.engine.tuning import carried
 from yolo_subbatch.errors import SettingsError, WeightsError
+from yolo_subbatch.run.args_file import DARKNET_HOST_DEFAULTS
+from yolo_subbatch.run.find import YAML, find_checkpoint, is_built_in, is_checkpoint
 from yolo_subbatch.run.host import nearest
 from yolo_subbatch.run.values import ALIASES
 
@@ -43,10 +48,6 @@ DARKNET_DEFAULTS: dict[str, Any] = {
     "letterbox": "ultralytics",
     "given": (),  # the keys that the user gave himself
 }
-#: What differs from Ultralytics' defaults for a Darknet network, unless the user says otherwise.
-HOST_DEFAULTS = {
-    "mosaic": 0.0, "close_mosaic": 0, "patience": 0, "amp": False, "optimizer": "SGD", "warmup_epochs": 0.0,
-}  # fmt: skip
 #: Keys that are only read with AlexeyAB's flavour: who gives one asks for it.
 TELLING = ALEXEYAB_KEYS & {*NET_KEYS, *HEAD_KEYS, *MIXING_KEYS} - {"learning_rate_min"}
 KNOWN = frozenset({*DARKNET_DEFAULTS, *DEFAULT_CFG_DICT, "save_dir", "augmentations", "session"})
@@ -55,11 +56,12 @@ KNOWN = frozenset({*DARKNET_DEFAULTS, *DEFAULT_CFG_DICT, "save_dir", "augmentati
 def prepare_keywords(keywords: dict[str, Any]) -> dict[str, Any]:
     """Complete the keywords of ``Darknet.train``: the data set, and a run folder below the working directory."""
     made = dict(keywords)
-    if made.get("data") is None:
+    if is_built_in(made.get("data")):
         from yolo_subbatch.shapes import shapes_data
 
+        said = "" if made.get("data") else "no data given: "
         made["data"] = str(shapes_data())
-        LOGGER.info(f"no data given: training on the built-in data set shapes ({made['data']})")
+        LOGGER.info(f"{said}training on the built-in data set shapes ({made['data']})")
         if not any(made.get(key) for key in ("epochs", "max_batches")):
             made["epochs"] = 10
             LOGGER.info("no length given: training for 10 epochs; epochs= or max_batches= changes that")
@@ -74,12 +76,13 @@ def canonical(given: dict[str, Any]) -> dict[str, Any]:
     if given.get("complete"):
         return given
     given = {key: value for key, value in given.items() if value is not None}
-    for key in given:
-        if key not in KNOWN:
-            near = nearest(key, KNOWN)
-            raise SettingsError(
-                f"{key}: unknown key; {f'did you mean {near}?' if near else 'see Ultralytics for its keys'}"
-            )
+    faults = [f"{key}: unknown key; {_meant(key)}" for key in given if key not in KNOWN]
+    try:
+        given = read_keywords(given, darknet=True)
+    except SettingsError as error:
+        faults.append(str(error))
+    if faults:
+        raise SettingsError("\n".join(faults))
     for theirs, ours in ALIASES.items():
         if theirs in given:
             if ours in given:
@@ -90,21 +93,32 @@ def canonical(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def read_source(given: dict[str, Any]) -> Cfg:
+def _meant(key: str) -> str:
+    near = nearest(key, KNOWN)
+    return f"did you mean {near}?" if near else "see Ultralytics for its keys"
+
+
+def read_source(given: dict[str, Any], raw: Mapping[str, Any]) -> Cfg:
     """Read the cfg of ``model``, a ``.cfg`` or a checkpoint, and put the user's values into it.
 
-    A checkpoint's flavour is put into ``given`` where the user did not say one.
+    A checkpoint's flavour is put into ``given`` where the user did not say one, and what a search for hyperparameters
+    asks: ``raw`` are the arguments as Ultralytics gave them.
     """
     path = str(given.get("model"))
-    if path.endswith(".pt"):
-        from ultralytics.nn.tasks import load_checkpoint
-
-        model, _ = load_checkpoint(path)
+    if is_checkpoint(path):
+        model = load_network(find_checkpoint(path))
         if not isinstance(model, DarknetModel):
             raise WeightsError(f"{path}: holds no Darknet network; train it with SubbatchTrainer")
+        if model.wish:
+            asked = canonical(carried(raw, model.wish))
+            given.clear()
+            given.update(asked)
         cfg = parse_cfg(model.yaml["darknet"], path)
         if given.get("flavour", AUTO) == AUTO:
             given["flavour"] = model.yaml["flavour"]
+    elif Path(path).suffix in YAML:
+        found = f"model={path}: a model of Ultralytics, not a Darknet network"
+        raise SettingsError(f"{found}; give trainer=SubbatchTrainer")
     else:
         cfg = read_cfg(path)
     for warning in cfg.warnings:
@@ -155,7 +169,7 @@ def with_defaults(given: dict[str, Any], cfg: Cfg) -> dict[str, Any]:
             f"{cfg.path}: batch=1, Darknet's lines for testing; every image will be an update: "
             "give batch=64 subdivisions=16"
         )
-    made = {**HOST_DEFAULTS, **given}
+    made = {**DARKNET_HOST_DEFAULTS, **given}
     made["given"] = sorted(key for key, value in given.items() if value is not None and key != "given")
     made["batch"] = cfg.net.batch
     made["subdivisions"] = AUTO if given.get("subdivisions") == AUTO else cfg.net.subdivisions

@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from ultralytics.engine.model import Model
 from ultralytics.nn.tasks import BaseModel, DetectionModel
 from ultralytics.utils import DEFAULT_CFG_DICT
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
 
 from yolo_subbatch.darknet import layers, layers_alexeyab
+from yolo_subbatch.darknet.channels import COLOUR, network_order
 from yolo_subbatch.darknet.gaussian import GaussianHead
 from yolo_subbatch.darknet.hierarchy import Hierarchy
+from yolo_subbatch.darknet.input_weights import HOW, for_channels, load_other_channels
 from yolo_subbatch.darknet.layers import ConvolutionalLayer
 from yolo_subbatch.darknet.loss import Losses, YoloHead
 from yolo_subbatch.darknet.loss_alexeyab import AlexeyabHead
@@ -26,11 +27,16 @@ from yolo_subbatch.darknet.sections import SECTION_TYPES, Cfg, Net
 from yolo_subbatch.darknet.shapes import check_detector, largest_stride, with_classes
 from yolo_subbatch.darknet.weights import load_weights, save_weights
 from yolo_subbatch.engine import LOGGER, host
+from yolo_subbatch.engine.asking_again import keys_of
 from yolo_subbatch.engine.data import padded_truths
+from yolo_subbatch.engine.doors import Doors
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
+from yolo_subbatch.engine.opening import opened, rename
+from yolo_subbatch.engine.stock import DarknetDescription, share_with_yolo
+from yolo_subbatch.engine.trainers import check_trainer, own_trainer
 from yolo_subbatch.errors import SettingsError, WeightsError
-from yolo_subbatch.lazy import load
-from yolo_subbatch.run.find import find_cfg
+from yolo_subbatch.run.args_file import overridden
+from yolo_subbatch.run.find import find_cfg, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.listing import recorded_iteration
 from yolo_subbatch.run.resume import run_of
 
@@ -52,6 +58,8 @@ class DarknetModel(DetectionModel):
     network: Network
     seen: int = 0  # images that the loaded weights were trained on
     iteration: int | None = None  # after which they were saved, where that is known
+    folded: bool = False  # batch normalisation is part of the convolutions now
+    wish: dict[str, Any] | None = None  # what a search for hyperparameters asks of every training
 
     def __init__(self, cfg: Cfg, flavour: str = "auto", names: dict[int, str] | None = None) -> None:
         BaseModel.__init__(self)  # DetectionModel's own would parse a YAML
@@ -67,10 +75,18 @@ class DarknetModel(DetectionModel):
         self.nc = cfg.heads[0].classes
         self.names = names or {index: f"class{index}" for index in range(self.nc)}
         self.stride = torch.tensor([head.stride for head in network.heads] + [float(largest_stride(cfg))])
-        self.yaml: dict[str, Any] = {
+        self.yaml: dict[str, Any] = DarknetDescription({
             "darknet": write_cfg(cfg), "flavour": network.flavour, "yaml_file": cfg.path,
             "channels": cfg.net.channels, "nc": self.nc,
-        }  # fmt: skip
+        })  # fmt: skip
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a checkpoint holds: of plain types, where pickle's restrictions hold."""
+        return {**self.__dict__, "yaml": dict(self.yaml)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up what a checkpoint holds."""
+        super().__setstate__({**state, "yaml": DarknetDescription(state["yaml"])})
 
     @property
     def cfg(self) -> Cfg:
@@ -82,8 +98,18 @@ class DarknetModel(DetectionModel):
         self.network.cfg = replace(self.cfg, net=net)
         self.yaml["darknet"] = write_cfg(self.cfg)
 
-    def _predict_once(self, x: Tensor, *_: Any, **__: Any) -> Any:
-        """Return raw maps in training, otherwise ``(B, 4 + classes, N)`` boxes in pixels with scores, and the maps."""
+    def _predict_once(self, x: Tensor, *given: Any, embed: Any = None, **_: Any) -> Any:
+        """Return raw maps in training, otherwise ``(B, 4 + classes, N)`` boxes in pixels with scores, and the maps.
+
+        With ``embed``, numbers of layers, the means of their outputs over the image: a vector for each of B images.
+        Ultralytics gives it last, behind arguments that differ between its releases.
+        """
+        x = network_order(x)
+        embed = given[-1] if len(given) > 1 else embed
+        if embed:
+            outputs = self.network.layer_outputs(x)
+            means = [outputs[index].flatten(2).mean(2) for index in sorted({each % len(outputs) for each in embed})]
+            return torch.cat(means, 1).unbind(0)
         maps = self.network(x)
         if self.training:
             return maps
@@ -113,28 +139,46 @@ class DarknetModel(DetectionModel):
         """Fold batch normalisation into the convolutions, for inference."""
         for layer in self.model:
             if isinstance(layer, ConvolutionalLayer) and isinstance(layer.bn, nn.BatchNorm2d):
+                self.folded = True
                 layer.conv, layer.bn = fuse_conv_and_bn(layer.conv, layer.bn), nn.Identity()
         return self
 
     def load(self, weights: nn.Module | dict[str, Any], verbose: bool = True) -> None:
-        """Copy every tensor that has the same name and shape."""
+        """Copy every tensor that has the same name and shape; the first layer is fitted to other channels."""
         source = weights["model"] if isinstance(weights, dict) else weights
-        theirs, own = source.float().state_dict(), self.state_dict()
+        theirs, own = dict(source.float().state_dict()), self.state_dict()
+        first = next(iter(own))
+        if first in theirs and theirs[first].shape[2:] == own[first].shape[2:] != ():
+            changed = for_channels(theirs[first], own[first].shape[1])
+            if changed is not None:
+                theirs[first] = changed
+                LOGGER.info(f"the first layer of the weights reads {COLOUR} channels; {HOW[own[first].shape[1]]}")
         fitting = {name: value for name, value in theirs.items() if name in own and value.shape == own[name].shape}
         self.load_state_dict(fitting, strict=False)
+        if isinstance(source, DarknetModel):
+            self.network.weights_version = source.network.weights_version
         if verbose:
             LOGGER.info(f"Transferred {len(fitting)}/{len(own)} items from pretrained weights")
 
 
-def load_darknet_weights(cfg: Cfg, weights: str | Path, flavour: str = "auto", partial: bool = False) -> DarknetModel:
-    """Build the cfg's model and load a ``.weights`` file into it.
+def load_darknet_weights(
+    cfg: Cfg, weights: str | Path, flavour: str = "auto", partial: bool = False, into: DarknetModel | None = None
+) -> DarknetModel:
+    """Build the cfg's model, or take one that is there, and load a ``.weights`` file into it.
 
     Raises:
         WeightsError: If the file does not fit the cfg. A file that ends after a whole layer is taken with ``partial``.
     """
-    model = DarknetModel(cfg, flavour)
+    model = into or DarknetModel(cfg, flavour)
     network = model.network
-    header = load_weights(network, weights, partial)
+    try:
+        header = load_weights(network, weights, partial)
+    except WeightsError:
+        other = load_other_channels(network, weights, partial)
+        if other is None:
+            raise
+        header, note = other
+        LOGGER.info(f"{weights}: {note}")
     model.seen, model.iteration = header.seen, recorded_iteration(weights, header.seen)
     if header.layers < len(network.layers):
         LOGGER.info(
@@ -151,7 +195,7 @@ def rebuilt(model: DarknetModel, names: dict[int, str]) -> DarknetModel:
     return changed
 
 
-class Darknet(Model):
+class Darknet(Doors):
     """A Darknet network, used like ``ultralytics.YOLO``.
 
     >>> model = Darknet("yolov3.cfg", weights="yolov3.weights")
@@ -174,28 +218,23 @@ class Darknet(Model):
         verbose: bool = False,
     ) -> None:  # fmt: skip
         self._weights_file, self._flavour = weights, flavour
-        name = str(model)
-        super().__init__(name if name.endswith(".pt") else str(find_cfg(name)), task="detect", verbose=verbose)
+        self._file = Path(model)
+        super().__init__("", task="detect", verbose=verbose)  # which would change the name
 
     def _load(self, weights: str, task: str | None = None) -> None:
         """Load a checkpoint, or build the network of a cfg."""
-        if weights.endswith(".pt"):
-            if self._weights_file is not None:
-                raise SettingsError(f"weights={self._weights_file}: {weights} has its own weights; give one of the two")
-            self._load_checkpoint(weights)
-        else:
-            self._build(weights)
+        if not is_checkpoint(self._file):
+            self._build(str(find_cfg(self._file)))
+            return
+        file = find_checkpoint(self._file)
+        if self._weights_file is not None:
+            raise SettingsError(f"weights={self._weights_file}: {file} has its own weights; give one of the two")
+        self._load_checkpoint(file)
 
-    def _load_checkpoint(self, file: str) -> None:
-        if not Path(file).is_file():
-            raise WeightsError(f"{file}: no such file; give a checkpoint of yolo-subbatch or a .cfg")
-        try:
-            super()._load(file)
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0][:200]
-            raise WeightsError(
-                f"{file}: not a checkpoint that can be loaded ({reason}); give a .pt of a run"
-            ) from error
+    def _load_checkpoint(self, file: Path) -> None:
+        with opened(file) as name:
+            super()._load(name)
+        rename(self, file)
         if not isinstance(self.model, DarknetModel):
             raise WeightsError(
                 f"{file}: holds a {type(self.model).__name__}, not a Darknet network; use ultralytics.YOLO"
@@ -224,8 +263,33 @@ class Darknet(Model):
         network: Network = self.model.network
         return network
 
+    def load(self, weights: Any = "yolov3.weights") -> Darknet:
+        """Take the weights of a ``.pt``, of a model, or of a Darknet ``.weights`` file or backbone.
+
+        Raises:
+            WeightsError: If a file does not fit the cfg.
+        """
+        if not isinstance(weights, (str, Path)) or Path(weights).suffix == ".pt":
+            super().load(weights)
+            return self
+        self.model = load_darknet_weights(
+            self.model.cfg, weights, self.model.yaml["flavour"], partial=True, into=self.model
+        )
+        self.overrides.pop("pretrained", None)
+        self.ckpt, self.ckpt_path, self.predictor = {"model": self.model}, None, None
+        return self
+
     def save_weights(self, file: str | Path, seen: int = 0) -> None:
-        """Write the weights as Darknet's ``.weights`` and the cfg beside them."""
+        """Write the weights as Darknet's ``.weights`` and the cfg beside them.
+
+        Raises:
+            WeightsError: If the file cannot be written, or batch normalisation was folded away by :meth:`fuse`.
+        """
+        if self.model.folded:
+            raise WeightsError(
+                f"{file}: fuse() has folded the batch normalisation away, which the cfg asks for; "
+                "open the network again to write it"
+            )
         save_weights(self.network, file, seen)
         Path(file).with_suffix(".cfg").write_text(write_cfg(self.model.cfg), encoding="utf-8")
 
@@ -237,9 +301,14 @@ class Darknet(Model):
         """
         from yolo_subbatch.engine.keys import prepare_keywords
 
+        check_trainer(trainer)
+        if keywords.get("cfg"):
+            asked = {key: value for key, value in keys_of(keywords.pop("cfg")).items() if key != "model"}
+            keywords = overridden(asked, keywords)
         if keywords.get("resume"):
             place = self.ckpt_path if keywords["resume"] is True else keywords["resume"]
             before, folder = self.overrides, run_of(place or "").path
+            trainer = trainer or own_trainer(folder)
             self.overrides = {key: before[key] for key in ("model", "task")}  # the size is the run's
             try:
                 metrics = super().train(trainer, **{**keywords, "resume": str(folder)})
@@ -250,37 +319,29 @@ class Darknet(Model):
             return metrics
         if self._flavour != "auto":
             keywords = {"flavour": self._flavour, **keywords}
+        again = {self.overrides.get("pretrained"), keywords.get("pretrained")} & {False}
+        if self._weights_file is not None and self.ckpt_path is None and not again:
+            keywords.setdefault("weights", str(Path(self._weights_file).absolute()))
         metrics = super().train(trainer, **prepare_keywords(keywords))
         self._use_own_size()
         return metrics
 
-    def predict(self, source: Any = None, stream: bool = False, predictor: Any = None, **keywords: Any) -> Any:
-        """Find objects; ``letterbox`` says how images are fitted to the network."""
-        if "letterbox" in keywords or getattr(self.predictor, "fit", "ultralytics") != "ultralytics":
-            self.predictor = None  # Ultralytics would use the one of the call before, and refuse the key
-        return super().predict(source, stream, predictor, **keywords)
-
-    def export(self, **keywords: Any) -> str:
-        """Write an ONNX file and return its path; keys as on the command line.
-
-        Raises:
-            YoloSubbatchError: If it cannot be written, or does not compute what the network does.
-        """
-        source = Path(self.ckpt_path or self._weights_file or Path(self.model_name or "model").name)
-        path: str = load("export.command:export_keywords")(self.model, source, keywords)
-        return path
-
     @property
     def task_map(self) -> dict[str, dict[str, Any]]:
         """Which classes do what for this kind of model."""
-        from yolo_subbatch.engine.trainer import DarknetTrainer
+        return darknet_task_map()
 
-        return {
-            "detect": {
-                "model": DarknetModel, "trainer": DarknetTrainer, "validator": DarknetValidator,
-                "predictor": DarknetPredictor,
-            }
-        }  # fmt: skip
+
+def darknet_task_map() -> dict[str, dict[str, Any]]:
+    """Return which classes do what for a Darknet network, as Ultralytics' models ask for it."""
+    from yolo_subbatch.engine.trainer import DarknetTrainer
+
+    return {
+        "detect": {
+            "model": DarknetModel, "trainer": DarknetTrainer, "validator": DarknetValidator,
+            "predictor": DarknetPredictor,
+        }
+    }  # fmt: skip
 
 
 def image_size(cfg: Cfg) -> int | list[int]:
@@ -295,3 +356,4 @@ torch.serialization.add_safe_globals([
     *(each for module in (layers, layers_alexeyab) for each in vars(module).values()
       if isinstance(each, type) and issubclass(each, nn.Module)),
 ])  # fmt: skip
+share_with_yolo(DarknetModel, darknet_task_map)

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ultralytics.engine.results import Results
-
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.evaluate import open_model
+from yolo_subbatch.engine.figures import WITHOUT_BOXES, entry
+from yolo_subbatch.engine.sources import Sources, sources_of
+from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.commands import PredictSettings
 from yolo_subbatch.run.folder import RunFolder
 
@@ -18,40 +19,42 @@ def run_prediction(settings: PredictSettings) -> list[dict[str, Any]]:
     """Find objects, save pictures and boxes as asked.
 
     Returns:
-        What ``json=`` writes: one entry an image, detections by falling confidence, boxes in its own pixels.
+        What ``json=`` writes: one entry an image; see :func:`.figures.entry`.
     """
     model = open_model(settings)
     keywords: dict[str, Any] = {"conf": settings.conf, "iou": settings.iou, "max_det": settings.max_det}
     if settings.letterbox != "ultralytics":
         keywords["letterbox"] = settings.letterbox
-    for name in ("imgsz", "device"):
-        if getattr(settings, name) is not None:
-            keywords[name] = getattr(settings, name)
+    for name in ("imgsz", "device", "classes"):
+        value = getattr(settings, name)
+        if value is not None:
+            keywords[name] = list(value) if isinstance(value, tuple) else value
     if settings.save:
         folder = RunFolder.create(settings.project, settings.name).path
         keywords.update(save=True, project=str(folder.parent), name=folder.name, exist_ok=True)
-    entries = [entry(result) for result in model.predict(settings.source, stream=True, verbose=False, **keywords)]
+    entries: list[dict[str, Any]] = []
+    for source in sources_of(settings.source or "", channels=int(getattr(model.model, "yaml", {}).get("channels", 3))):
+        try:
+            entries += [entry(result) for result in model.predict(source, stream=True, verbose=False, **keywords)]
+        except ConnectionError as error:  # Ultralytics' word for a camera too
+            raise DataError(
+                f"source={settings.source}: this camera or stream cannot be opened; "
+                "check that it is there and not in use"
+            ) from error
+        if isinstance(source, Sources):
+            entries = [{**each, "image": source.origin.get(each["image"], each["image"])} for each in entries]
+            entries += [unread(path, reason) for path, reason in source.unread.items()]
+    if all("error" in each for each in entries):
+        raise DataError(f"source={settings.source}: none of its images can be read; check the files")
     count = sum(len(each["detections"]) for each in entries)
-    LOGGER.info(f"{count} objects in {len(entries)} images" + (f"; pictures in {folder}" if settings.save else ""))
+    said = f"{len(entries)} images" if model.task in WITHOUT_BOXES else f"{count} objects in {len(entries)} images"
+    LOGGER.info(said + (f"; pictures in {folder}" if settings.save else ""))
     if settings.json:
         Path(settings.json).write_text(json.dumps(entries, indent=1), encoding="utf-8")
-        LOGGER.info(f"boxes in {settings.json}")
+        LOGGER.info(f"{'results' if model.task in WITHOUT_BOXES else 'boxes'} in {settings.json}")
     return entries
 
 
-def entry(result: Results) -> dict[str, Any]:
-    """Return one image's detections in the form of ``json=``."""
-    height, width = result.orig_shape
-    boxes = result.boxes if result.obb is None else result.obb
-    rows = sorted(
-        zip(boxes.conf.tolist(), boxes.cls.tolist(), boxes.xyxy.tolist(), strict=True), key=lambda row: -row[0]
-    )
-    return {
-        "image": result.path,
-        "width": width,
-        "height": height,
-        "detections": [
-            {"class": int(index), "name": result.names[int(index)], "confidence": confidence, "xyxy": xyxy}
-            for confidence, index, xyxy in rows
-        ],
-    }
+def unread(path: str, reason: str) -> dict[str, Any]:
+    """Return the entry in the form of ``json=`` of an image that cannot be read."""
+    return {"image": path, "width": 0, "height": 0, "error": reason, "detections": []}

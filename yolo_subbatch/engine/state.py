@@ -20,6 +20,7 @@ from ultralytics.utils import RANK
 
 from yolo_subbatch.darknet.weights import write_atomically
 from yolo_subbatch.engine import host
+from yolo_subbatch.engine.trainers import host_class
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.resume import MAY_CHANGE, MAY_CHANGE_TOO, STATE, run_of
 
@@ -184,13 +185,6 @@ def check_images(then: Any, now: tuple[int, str], data: str) -> None:
         return
     what = f"{now[0]} training images, {then[0]} when the run began" if then[0] != now[0] else "other training images"
     raise SettingsError(f"{data}: {what}; put the data set back as it was, or start a new run with weights=")
-
-
-def host_class(kind: type) -> str:
-    """Return ``module:name`` of the trainer class that a run can be taken up with."""
-    generated = kind.__module__ == "yolo_subbatch.engine.subbatch" and kind.__name__ != "SubbatchTrainer"
-    shown = kind.__bases__[1] if generated else kind  # subbatch(X) is made from (SubbatchMixin, X)
-    return f"{shown.__module__}:{shown.__qualname__}"
 
 
 def find_state(place: str | Path) -> Path:

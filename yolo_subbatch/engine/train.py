@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,12 @@ from yolo_subbatch.engine import LOGGER, state
 from yolo_subbatch.engine.backup import KeepsBackup
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.engine.model import Darknet
+from yolo_subbatch.engine.opening import open_as_host, told
 from yolo_subbatch.engine.subbatch import subbatch
-from yolo_subbatch.errors import SettingsError, WeightsError
+from yolo_subbatch.engine.trainers import trainer_class
 from yolo_subbatch.run.backup import Backup
 from yolo_subbatch.run.events import Event
+from yolo_subbatch.run.find import is_checkpoint
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.host import is_darknet_checkpoint
 from yolo_subbatch.run.settings import TrainSettings
@@ -84,19 +85,6 @@ def continue_training(
     return _train(trainer.train, lambda: trainer, folder)
 
 
-def trainer_class(place: str) -> Any:
-    """Return the class ``module:name``, with sub-batches.
-
-    Raises:
-        SettingsError: If it is not there any more.
-    """
-    module, _, name = place.partition(":")
-    try:
-        return subbatch(getattr(import_module(module), name))
-    except (ImportError, AttributeError) as error:
-        raise SettingsError(f"resume: the trainer {place} of this run is not installed; install it") from error
-
-
 def _train(work: Callable[[], Any], trainer: Callable[[], Any], folder: RunFolder) -> int:
     """Train until the end, or until someone asks for a stop."""
     with stop_on_signal(trainer, folder) as stop:
@@ -125,13 +113,10 @@ def open_file(path: str) -> Model:
     Raises:
         WeightsError: If it cannot be loaded.
     """
-    if path.endswith(".pt") and Path(path).is_file() and is_darknet_checkpoint(path):
-        return Darknet(path)
-    try:
-        return YOLO(path)
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise WeightsError(f"{path}: cannot be loaded ({reason}); give a .pt of a training") from error
+    if is_checkpoint(path) and Path(path).is_file():
+        return Darknet(path) if is_darknet_checkpoint(path) else open_as_host(Path(path))
+    with told(path, "model"):
+        return YOLO(path)  # a description, or a network that Ultralytics downloads
 
 
 @contextmanager

@@ -23,9 +23,11 @@ from yolo_subbatch.darknet.sections import Cfg, most_truths
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.darknet.weights import save_weights, write_atomically
 from yolo_subbatch.engine import LOGGER, host
-from yolo_subbatch.engine.arguments import describe_batch, describe_clip
+from yolo_subbatch.engine.arguments import describe_batch
+from yolo_subbatch.engine.asking_again import with_args_file
+from yolo_subbatch.engine.channels import colour_note, of_data
 from yolo_subbatch.engine.data import padded_truths
-from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, size_of
+from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, for_picture, size_of
 from yolo_subbatch.engine.keys import DARKNET_DEFAULTS, canonical, read_source, with_defaults, with_keys
 from yolo_subbatch.engine.model import SHOWN_LOSSES, DarknetModel, image_size, load_darknet_weights, rebuilt
 from yolo_subbatch.engine.subbatch import SubbatchMixin
@@ -47,10 +49,16 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def __init__(
         self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: dict[str, Any] | None = None
     ) -> None:
-        given = self.begin(canonical(dict(overrides or {})))
+        self.refuse_own(
+            ("_setup_scheduler", "_get_warmup_iterations"),
+            "has no effect, the rate of a Darknet network follows [net]; give policy=, burn_in= and the like, or "
+            "override set_rates(update_index)",
+        )
+        raw = with_args_file(overrides or {})
+        given = self.begin(canonical(raw))
         # A run that is taken up, or a process of one on several devices, gets complete arguments.
         complete = bool(given.get("complete"))
-        self.source = read_source(given) if self.resumed is None else self._own_source(given)
+        self.source = read_source(given, raw) if self.resumed is None else self._own_source(given)
         given = given if complete else with_defaults(given, self.source)
         self.plan: Plan | None = None
         self.average: Average | None = None  # what ema_alpha asks for; without it, Ultralytics' average
@@ -75,7 +83,16 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         self.args.learning_rate, self.args.lr0 = rate, min(1.0, rate)
         self.source = with_keys(self.source, {"learning_rate": rate, "batch": self.args.batch})
 
+    @property
+    def flavour(self) -> str:
+        """Whose Darknet decides where they differ."""
+        return self.source.flavour(self.args.flavour)
+
     # --- data -------------------------------------------------------------------------------------------------------
+
+    def get_dataset(self) -> dict[str, Any]:
+        """Return the data set, whose images are read as the network takes them."""
+        return of_data(super().get_dataset(), self.source.net.channels, self.source.path)
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
         """Build the data set of one split, with Darknet's augmentation for training."""
@@ -85,6 +102,10 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             fit=self.args.letterbox, stride=largest_stride(self.cfg), training=training,
             augmentation=self.augmentation() if training and self.args.augmentation == "darknet" else None,
         )  # fmt: skip
+
+    def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
+        """Draw a batch of training images with their truths."""
+        super().plot_training_samples(for_picture(batch), ni)
 
     def augmentation(self) -> Augmentation:
         """Return Darknet's augmentation as the cfg and the keys have it; jitter and max are the last head's."""
@@ -159,6 +180,8 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         if weights is not None:
             model.load(weights, verbose=verbose and not self.args.weights and RANK in {-1, 0})
             self.seen_before = getattr(weights, "seen", 0), getattr(weights, "iteration", None)
+        if self.resumed is not None:
+            model.network.weights_version = self.resumed["extra"].get("weights_version")
         model.names = names
         return model
 
@@ -166,10 +189,12 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         """Return the validator of the epochs and of the best weights at the end."""
         self.loss_names = () if host.losses_have_names() else SHOWN_LOSSES
         known = {key: value for key, value in vars(self.args).items() if key not in DARKNET_DEFAULTS}
-        own = {"imgsz": image_size(self.cfg), "letterbox": self.args.letterbox}
-        return DarknetValidator(
+        own = {"imgsz": image_size(self.cfg), "letterbox": self.asked["letterbox"]}
+        validator = DarknetValidator(
             self.test_loader, save_dir=self.save_dir, args={**known, **own}, _callbacks=self.callbacks
         )
+        validator.channels, validator.network_file = self.cfg.net.channels, self.source.path
+        return validator
 
     def build_optimizer(self, model: torch.nn.Module, **keywords: Any) -> torch.optim.Optimizer:
         """Build Darknet's SGD; any other ``optimizer=`` is Ultralytics' own."""
@@ -213,12 +238,14 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         plan = self.plan
         said = [
             describe_batch(self.args, self.world_size), f"{plan.updates_per_epoch} updates per epoch",
-            f"{plan.iterations} iterations, {plan.epochs} epochs", describe_clip(self.args),
+            f"{plan.iterations} iterations, {plan.epochs} epochs", self.describe_step(),
             f"learning rate {plan.net.learning_rate:g} ({plan.net.policy}, burn-in {plan.net.burn_in})",
-            *self.describe_norm(),
+            *self.describe_norm(), *self.describe_order(),
         ]  # fmt: skip
         flavour = self.source.flavour_line(self.args.flavour)
-        lines = ("; ".join(said), flavour, plan.note, self.average.note if self.average else "", self._dynamic_line())
+        average = self.average.note if self.average else ""
+        colours = colour_note(self.cfg.net, self.args.given) if self.args.augmentation == "darknet" else ""
+        lines = ("; ".join(said), flavour, plan.note, average, self._dynamic_line(), colours)
         return "\n".join(line for line in lines if line)
 
     def _dynamic_line(self) -> str:
@@ -234,9 +261,8 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         wanted = self.cfg.net.dynamic_minibatch and self.plain_model.network.flavour == "alexeyab"
         return bool(wanted and self.cfg.heads[-1].random)
 
-    def _setup_train(self) -> None:
-        """Prepare the loop, and Ultralytics' average of the weights as the cfg asks for it."""
-        super()._setup_train()
+    def is_set_up(self) -> None:
+        """Have Ultralytics' average of the weights as the cfg asks for it, and sub-batches that grow."""
         average, loader = self.average, self.train_loader
         if average is not None:
             self.ema.decay = lambda _: average.decay(self.update_index)
@@ -272,9 +298,9 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         """Tell whether the run has made its last iteration."""
         return super().is_over() or (self.plan is not None and self.update_index >= self.plan.iterations)
 
-    def run_callbacks(self, event: str) -> None:
-        """Run callbacks; end the run with its last iteration: only here does ``time=`` leave ``stop`` alone."""
-        super().run_callbacks(event)
+    def after_event(self, event: str) -> None:
+        """End the run with its last iteration: only here does ``time=`` leave ``stop`` alone."""
+        super().after_event(event)
         if event == "on_train_batch_end" and self.is_over():
             self.stop = True
 
@@ -291,6 +317,16 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         write_atomically(self.wdir / "model.cfg", write_cfg(network.cfg).encode())
         return saved
 
+    def derived_arguments(self) -> dict[str, Any]:
+        """Return what the cfg says and Ultralytics has another name for."""
+        return {"learning_rate": self.source.net.learning_rate, "decay": self.source.net.decay}
+
+    def host_arguments(self) -> Any:
+        """Return the arguments that Ultralytics knows, with height and width of the network's input."""
+        args = super().host_arguments()
+        args.imgsz = image_size(self.cfg)
+        return args
+
     def save_last_weights(self) -> None:
         """Write the weights of the last update."""
         save_weights(self.plain_model.network, self.wdir / "last.weights", self.seen)
@@ -302,8 +338,10 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             self.save_last_weights()
 
     def extra_state(self) -> dict[str, Any]:
-        """Return the cfg, and where the first weights stood in their schedule."""
-        return {"source": write_cfg(self.source), "seen_before": list(self.seen_before)}
+        """Return the cfg, where the first weights stood in their schedule, and the version of their file."""
+        version = self.plain_model.network.weights_version
+        before = list(self.seen_before)
+        return {"source": write_cfg(self.source), "seen_before": before, "weights_version": version}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
         """Take up where the first weights stood."""

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from yolo_subbatch.darknet.datafile import read_options
 from yolo_subbatch.darknet.parser import read_cfg
+from yolo_subbatch.darknet.textfile import find_folder
+from yolo_subbatch.darknet.weights_header import with_seen
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.events import RunFinished, RunStarted, Step, last_event
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.process import write_whole
 
 NOTE = "backup.json"  # in the folder of a run, so that it still has its backup when it is taken up
-SEEN = slice(12, 20)  # where the images are counted in a weights file of ours
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,7 @@ def backup_folder(data: str, backup: str) -> Path:
 
     A folder that is nowhere yet is made here, where Darknet would fail.
     """
-    beside = Path(data).parent / backup
-    return beside if not Path(backup).is_dir() and beside.is_dir() else Path(backup)
+    return find_folder(backup, Path(), Path(data).parent)
 
 
 def copy_weights(file: Path, place: Path, seen: int) -> None:
@@ -140,6 +139,4 @@ def copy_weights(file: Path, place: Path, seen: int) -> None:
 
     A link would save the room, but Darknet writes into a file that is there, and so into the run's.
     """
-    data = bytearray(file.read_bytes())
-    data[SEEN] = struct.pack("<Q", seen)
-    write_whole(place, bytes(data))
+    write_whole(place, with_seen(file.read_bytes(), seen))

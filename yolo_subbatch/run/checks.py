@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from yolo_subbatch.darknet.weights_kinds import foreign_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
+from yolo_subbatch.run.conversion import range_fault, shown
+from yolo_subbatch.run.find import beside, holds_checkpoint
 from yolo_subbatch.run.values import memory_bytes
 
 Found = TypeVar("Found")
@@ -61,37 +63,9 @@ def check_ranges(settings: Any) -> Iterator[Problem]:
     """Compare every value of a settings dataclass with the bounds that its field declares."""
     for each in dataclasses.fields(settings):
         value = getattr(settings, each.name)
-        fault = None if value is None else _fault(value, each.metadata)
+        fault = None if value is None else range_fault(value, each.metadata)
         if fault:
-            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            yield error(each.name, f"{each.name}={shown}: {fault}")
-
-
-def _fault(value: Any, rule: Mapping[str, Any]) -> str | None:
-    choices = rule.get("choices")
-    if choices and value not in choices:
-        return f"unknown; use one of {', '.join(map(show, choices))}"
-    words = rule.get("words")
-    if words and isinstance(value, str) and value not in words:
-        return f"give a whole number or {' or '.join(words)}"
-    items = value if isinstance(value, tuple) else (value,)
-    numbers = [each for each in items if isinstance(each, (int, float)) and not isinstance(each, bool)]
-    return next((fault for fault in (number_fault(each, rule) for each in numbers) if fault), None)
-
-
-def number_fault(number: float, rule: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with a number according to ``min``, ``max``, ``above``, ``below`` and ``infinite``."""
-    if math.isnan(number) or (math.isinf(number) and not rule.get("infinite")):
-        return "not a finite number; give a number"
-    if "min" in rule and number < rule["min"]:
-        return f"too small; give at least {rule['min']}"
-    if "above" in rule and number <= rule["above"]:
-        return f"too small; give more than {rule['above']}"
-    if "max" in rule and number > rule["max"]:
-        return f"too large; give at most {rule['max']}"
-    if "below" in rule and number >= rule["below"]:
-        return f"too large; give less than {rule['below']}"
-    return None
+            yield error(each.name, f"{each.name}={shown(value)}: {fault}")
 
 
 def size_fault(width: int, height: int, stride: int) -> str | None:
@@ -104,11 +78,6 @@ def size_fault(width: int, height: int, stride: int) -> str | None:
     near = sorted({max(stride, below), max(stride, below + stride)})
     advice = f"use {' or '.join(map(str, near))}" + ("" if width == height else f" instead of {odd}")
     return f"imgsz={shown}: not a multiple of the network's stride {stride}; {advice}"
-
-
-def show(value: Any) -> str:
-    """Return a value as a user types it: ``2`` for 2.0."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def check_place(settings: Any) -> Iterator[Problem]:
@@ -144,11 +113,16 @@ def check_weights(settings: Any) -> Iterator[Problem]:
     elif path.is_dir():
         yield error("weights", f"weights={path}: this is a folder; give the .weights file inside it")
     elif not path.is_file():
-        yield error("weights", f"weights={path}: no such file; check the path of the weights")
-    elif path.suffix == ".pt":
+        yield error("weights", f"weights={path}: no such file{beside(path) or '; check the path of the weights'}")
+    elif holds_checkpoint(path):
         yield error("weights", f"weights={path}: a checkpoint, not Darknet weights; give it as model= instead of cfg=")
     elif path.stat().st_size == 0:
         yield error("weights", f"weights={path}: the file is empty; give the weights of a Darknet network")
+    else:
+        with path.open("rb") as stream:
+            known = foreign_file(stream.read(64))
+        if known:
+            yield error("weights", f"weights={path}: this is {known}")
 
 
 def check_either(settings: Any) -> Iterator[Problem]:

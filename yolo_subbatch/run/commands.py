@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from yolo_subbatch.run.settings import CFGS, DATA, FLAVOURS, LETTERBOXES, setting
+from yolo_subbatch.run.settings import CFGS, DATA, FLAVOURS, LETTERBOXES, MISSING_LABELS, setting
 
 IMAGE_SIZE = {"min": 8, "max": 8192}
 
@@ -31,7 +31,7 @@ class Source:
 class Place:
     """Where a command works and keeps its results."""
 
-    device: str | None = setting(None, "Run", "Device", "cpu or 0; the first GPU if not given.")
+    device: str | None = setting(None, "Run", "Device", "cpu or 0; the first GPU if not given.", compact=True)
     project: str = setting("runs", "Run", "Project", "Folder that holds the results.", kind="folder")
 
 
@@ -44,6 +44,10 @@ class ValSettings(Place, Source):
         kind="file", filter=DATA,
     )  # fmt: skip
     split: str = setting("val", "Data", "Split", "Which of its images.", choices=("train", "val", "test"))
+    missing_labels: str | None = setting(
+        None, "Data", "Missing labels", "An image without label file: error (pjreddie's Darknet), skip or background.",
+        choices=MISSING_LABELS, advanced=True,
+    )  # fmt: skip
     imgsz: int | tuple[int, int] | None = setting(
         None, "Data", "Image size", "Input size in pixels, or height,width; the network's if not given.", **IMAGE_SIZE
     )
@@ -52,6 +56,9 @@ class ValSettings(Place, Source):
     )
     conf: float = setting(0.001, "Result", "Confidence", "Least confidence of a box.", min=0, max=1)
     iou: float = setting(0.7, "Result", "IoU", "Overlap from which the weaker box is dropped.", min=0, max=1)
+    classes: tuple[int, ...] | None = setting(
+        None, "Result", "Classes", "Measure these classes only: their numbers, as in 0,2.", min=0, advanced=True
+    )
     json: str | None = setting(None, "Result", "JSON file", "Write the figures to this file.", kind="file")
     batch: int = setting(16, "Run", "Batch", "Images at a time.", min=1)
     name: str = setting("val", "Run", "Name", "Name of the result's folder; a taken one gets a number.")
@@ -62,6 +69,10 @@ class PredictSettings(Place, Source):
     """What ``predict`` understands."""
 
     source: str | None = setting(None, "Data", "Source", "Image, folder, video or address.", kind="file")
+    data: str | None = setting(
+        None, "Data", "Data", "With cfg: .data or .yaml with the class names; COCO's for 80 if not given.",
+        kind="file", filter=DATA,
+    )  # fmt: skip
     imgsz: int | tuple[int, int] | None = setting(
         None, "Data", "Image size", "Input size in pixels, or height,width; the network's if not given.", **IMAGE_SIZE
     )
@@ -71,6 +82,9 @@ class PredictSettings(Place, Source):
     conf: float = setting(0.25, "Result", "Confidence", "Least confidence of a box.", min=0, max=1)
     iou: float = setting(0.7, "Result", "IoU", "Overlap from which the weaker box is dropped.", min=0, max=1)
     max_det: int = setting(300, "Result", "Most boxes", "Boxes an image at most.", min=1)
+    classes: tuple[int, ...] | None = setting(
+        None, "Result", "Classes", "Find these classes only: their numbers, as in 0,2.", min=0, advanced=True
+    )
     save: bool = setting(True, "Result", "Save pictures", "Save the pictures with their boxes.")
     json: str | None = setting(None, "Result", "JSON file", "Write the boxes to this file.", kind="file")
     name: str = setting("predict", "Run", "Name", "Name of the result's folder; a taken one gets a number.")
@@ -85,6 +99,10 @@ class MapSettings(Place, Source):
         kind="file", filter=DATA,
     )  # fmt: skip
     split: str = setting("val", "Data", "Split", "Which of its images.", choices=("train", "val", "test"))
+    missing_labels: str | None = setting(
+        None, "Data", "Missing labels", "An image without label file: error (pjreddie's Darknet), skip or background.",
+        choices=MISSING_LABELS, advanced=True,
+    )  # fmt: skip
     letterbox: str = setting(
         "stretch", "Data", "Letterbox", "How images are fitted to the network.", choices=("stretch", "darknet")
     )
@@ -111,6 +129,10 @@ class AnchorsSettings:
         None, "Data", "Data", "Darknet .data or Ultralytics .yaml, whose boxes are clustered.", kind="file", filter=DATA
     )
     split: str = setting("train", "Data", "Split", "Which of its images.", choices=("train", "val", "test"))
+    missing_labels: str | None = setting(
+        None, "Data", "Missing labels", "An image without label file: error (pjreddie's Darknet), skip or background.",
+        choices=MISSING_LABELS, advanced=True,
+    )  # fmt: skip
     imgsz: int | tuple[int, int] = setting(
         416, "Anchors", "Image size", "The network's input size in pixels, or height,width.", min=1, max=8192
     )
@@ -145,6 +167,10 @@ class ConvertSettings(Source):
     to: str | None = setting(
         None, "Result", "Target", "File to write: .weights, with its cfg beside it, or .pt.", kind="file"
     )
+    data: str | None = setting(
+        None, "Network", "Data", "With cfg: .data or .yaml with the class names; COCO's for 80 if not given.",
+        kind="file", filter=DATA,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -239,6 +265,10 @@ class InfoSettings:
     cfg: str | None = setting(
         None, "Network", "Cfg", "Darknet cfg, a file or a bundled name.", kind="file", filter=CFGS
     )
+    data: str | None = setting(
+        None, "Network", "Data", "Darknet .data or Ultralytics .yaml, to compare its classes with the heads'.",
+        kind="file", filter=DATA,
+    )  # fmt: skip
     imgsz: int | tuple[int, int] | None = setting(
         None, "Network", "Image size", "Input size in pixels, or height,width; the cfg's if not given.", **IMAGE_SIZE
     )

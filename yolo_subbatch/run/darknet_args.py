@@ -16,9 +16,10 @@ from typing import Any
 
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.commands import AnchorsSettings, MapSettings, PredictSettings, ValSettings
-from yolo_subbatch.run.darknet_flags import ALL, ANCHORS, FLAGS, MAP, RECALL, TEST, TRAIN, VALID, Flag
+from yolo_subbatch.run.conversion import convert
+from yolo_subbatch.run.darknet_flags import ALL, ANCHORS, DEMO, FLAGS, MAP, RECALL, TEST, TRAIN, VALID, Flag
 from yolo_subbatch.run.settings import TrainSettings
-from yolo_subbatch.run.values import convert, defaults, make, parse_pairs
+from yolo_subbatch.run.values import defaults, make, parse_pairs
 
 Settings = TrainSettings | PredictSettings | ValSettings | MapSettings | AnchorsSettings
 PROGRAM = "yolo-subbatch"
@@ -27,10 +28,12 @@ ARGUMENTS = {
     TRAIN: (("DATA", "CFG", "WEIGHTS"), 2), TEST: (("DATA", "CFG", "WEIGHTS", "IMAGE"), 3),
     VALID: (("DATA", "CFG", "WEIGHTS"), 3), MAP: (("DATA", "CFG", "WEIGHTS"), 3),
     RECALL: (("DATA", "CFG", "WEIGHTS"), 3), ANCHORS: (("DATA",), 1),
+    DEMO: (("DATA", "CFG", "WEIGHTS", "VIDEO"), 3),
 }  # fmt: skip
 SUMMARIES = {
     TRAIN: "train a network; its weights go to the backup folder that DATA names",
-    TEST: "find objects in an image, or in those whose names are typed or piped in",
+    TEST: "find objects in an image or a list of images, or in those whose names are typed or piped in",
+    DEMO: "find objects in a video or in what a camera sees",
     VALID: "write what is found in the validation images for VOC's, COCO's or ImageNet's tools",
     MAP: "measure mean average precision in Darknet's method, and in COCO's beside it",
     RECALL: "count the objects that some box overlaps",
@@ -40,15 +43,15 @@ SUMMARIES = {
 OWN = {TRAIN: "train", TEST: "predict", MAP: "map", ANCHORS: "anchors"}
 KINDS: dict[str, type] = {
     TRAIN: TrainSettings, TEST: PredictSettings, VALID: ValSettings, MAP: MapSettings, RECALL: ValSettings,
-    ANCHORS: AnchorsSettings,
+    ANCHORS: AnchorsSettings, DEMO: PredictSettings,
 }  # fmt: skip
 #: Keys of our own that are used where Darknet's command is not just another name of ours.
 USED = {
     TEST: ("imgsz", "flavour", "device", "iou"), VALID: ("imgsz", "flavour", "device", "batch"),
-    RECALL: ("imgsz", "flavour", "device", "batch"),
+    DEMO: ("imgsz", "flavour", "device", "iou"),
+    RECALL: ("imgsz", "flavour", "device", "batch", "missing_labels"),
 }  # fmt: skip
 ELSEWHERE = {
-    "demo": "use yolo-subbatch predict source=video.mp4, or source=0 for a camera",
     "valid2": "its averaging with the mirrored image is not here; use detector valid",
     "calcanchors": "Darknet calls it calc_anchors",
     "draw": "changing an image by its gradient is not here",
@@ -57,8 +60,11 @@ ELSEWHERE = {
     "extract": "use yolo-subbatch predict source=video.mp4",
     "censor": "use yolo-subbatch predict source=video.mp4",
 }
+WITHOUT_DATA = (TEST, DEMO)  # commands for which the data only names the classes
+NO_DATA = ""
+HYPHENS = re.compile(r"-[a-z]+(-[a-z]+)+", re.IGNORECASE)  # -dont-show, as hank-ai's Darknet takes it too
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)|true|false", re.IGNORECASE)
 OWN_KEY = re.compile(r"(--)?[A-Za-z]\w*=.*", re.DOTALL)
-HELP = frozenset({"-h", "--help", "-help"})
 PICTURE = "cloud.png"  # of calc_anchors -show
 
 
@@ -100,16 +106,18 @@ def parse_detector(arguments: Sequence[str]) -> Call:
     Raises:
         SettingsError: If a command, a flag or an argument is unknown, missing or of the wrong kind.
     """
-    plain, given, own = _sorted(arguments)
+    plain, given, own, passed_over = _sorted(arguments)
     command = _command(plain[0] if plain else None)
     names, least = ARGUMENTS[command]
     values = plain[1:]
+    if command in WITHOUT_DATA and values and values[0].endswith(".cfg") and not any(map(_is_data, values[1:])):
+        values.insert(0, NO_DATA)  # as with darknet detect, or where it was forgotten
     if len(values) < least:
         missing = names[len(values)]
         raise SettingsError(f"detector {command}: {missing} is missing; write {usage(command)}")
     if len(values) > len(names):
         raise SettingsError(f"{values[len(names)]}: one argument too many; write {usage(command)}")
-    if len(values) > 1 and values[0].endswith(".cfg") and not values[1].endswith(".cfg"):
+    if len(values) > 1 and values[0] and values[0].endswith(".cfg") and not values[1].endswith(".cfg"):
         values[:2] = values[1::-1]  # as hank-ai's Darknet takes them
     arguments_of = dict(zip(names, values, strict=False))
     made = _MAKERS[command](arguments_of, given)
@@ -122,18 +130,18 @@ def parse_detector(arguments: Sequence[str]) -> Call:
             raise SettingsError(
                 f"{key}={own[key]}: not used by detector {command}, only {', '.join(USED[command])} are"
             )
-    return Call(command, arguments_of["DATA"], settings, given, tuple(_notes(given, command)))
+    return Call(command, arguments_of["DATA"], settings, given, (*passed_over, *_notes(given, command)))
 
 
-def _sorted(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any], dict[str, str]]:
-    """Return what stands without a dash, the flags with their values, and the keys of our own commands."""
+def _sorted(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any], dict[str, str], list[str]]:
+    """Return what stands without a dash, the flags with their values, our own keys, and values that are passed over."""
     plain: list[str] = []
     given: dict[str, Any] = {}
     own: list[str] = []
-    rest = iter([each.rstrip("\r") for each in arguments])
-    for argument in rest:
+    waiting = _Words(arguments)
+    for argument in waiting:
         if argument in FLAGS:
-            value = _value(FLAGS[argument], rest)
+            value = _value(FLAGS[argument], waiting)
             if given.get(argument, value) != value:
                 raise SettingsError(f"{argument} {value}: given twice, {argument} {given[argument]} too; give one")
             given[argument] = value
@@ -145,18 +153,41 @@ def _sorted(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any], dict[s
             raise SettingsError(f"{argument}: unknown flag; {advice}")
         elif argument:
             plain.append(argument)
-    return plain, given, parse_pairs(own)
+    return plain, given, parse_pairs(own), waiting.passed_over
 
 
-def _value(flag: Flag, rest: Iterator[str]) -> Any:
+class _Words(Iterator[str]):
+    """The arguments one after the other; ``passed_over`` says which were given to flags that take no value."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.left = [each.rstrip("\r") for each in arguments]
+        self.passed_over: list[str] = []
+
+    def __next__(self) -> str:
+        if not self.left:
+            raise StopIteration
+        word = self.left.pop(0)
+        return word.replace("-", "_").replace("_", "-", 1) if HYPHENS.fullmatch(word) else word
+
+    def pass_over_value(self, flag: str) -> None:
+        """Leave out a number behind a flag that takes none, as in ``-clear 1``; Darknet does not look at it."""
+        if self.left and NUMBER.fullmatch(self.left[0]) and not Path(self.left[0]).exists():
+            value = self.left.pop(0)
+            self.passed_over.append(
+                f"{flag} {value}: {flag} takes no value; it is on, and {value} passed over, as in Darknet"
+            )
+
+
+def _value(flag: Flag, rest: _Words) -> Any:
     if not flag.value:
+        rest.pass_over_value(flag.name)
         return True
     text = next(rest, None)
     if text is None:
         raise SettingsError(f"{flag.name}: has no value; write {flag.name} {flag.value}")
     try:
-        value = convert(flag.name, text, flag.kind)
-        if flag.kind is float and not math.isfinite(value):
+        value: Any = text if flag.kind is str else convert(flag.name, text, flag.kind)
+        if value is None or (flag.kind is float and not math.isfinite(value)):
             raise SettingsError(f"{flag.name} {text}: not a finite number")
         return value
     except SettingsError as error:
@@ -244,7 +275,20 @@ def _anchors(arguments: Mapping[str, str], given: Mapping[str, Any]) -> dict[str
     return {**made, **({"picture": PICTURE} if "-show" in given else {})}
 
 
-_MAKERS = {TRAIN: _train, TEST: _test, VALID: _valid, MAP: _map, RECALL: _valid, ANCHORS: _anchors}
+def _demo(arguments: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
+    source = arguments.get("VIDEO") or str(given.get("-c", 0))
+    return {
+        **_network(arguments), "letterbox": _fit(given), "conf": given.get("-thresh", 0.25), "iou": 0.45,
+        "source": source, "save": False,
+        **({"json": given["-json_file_output"]} if "-json_file_output" in given else {}),
+    }  # fmt: skip
+
+
+def _is_data(name: str) -> bool:
+    return name.endswith(".data")
+
+
+_MAKERS = {DEMO: _demo, TRAIN: _train, TEST: _test, VALID: _valid, MAP: _map, RECALL: _valid, ANCHORS: _anchors}
 
 
 def usage(command: str) -> str:

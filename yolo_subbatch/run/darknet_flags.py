@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 TRAIN, TEST, VALID, MAP, RECALL, ANCHORS = "train", "test", "valid", "map", "recall", "calc_anchors"
-NETWORKS = (TRAIN, TEST, VALID, MAP, RECALL)
+DEMO = "demo"
+NETWORKS = (TRAIN, TEST, VALID, MAP, RECALL, DEMO)
 ALL = (*NETWORKS, ANCHORS)
 
 
@@ -27,7 +28,8 @@ class Flag:
     why: str = ""
 
 
-DEMO = "of detector demo; yolo-subbatch predict source=video.mp4 or source=0 takes videos and cameras"
+OF_DEMO = "it belongs to detector demo"
+NO_AVERAGE = "every frame is shown as it is found, without averaging over frames"
 NO_SERVER = "nothing is streamed from here; yolo-subbatch gui shows a run live"
 FLAGS: dict[str, Flag] = {
     flag.name: flag
@@ -36,13 +38,13 @@ FLAGS: dict[str, Flag] = {
              why="only training has iterations"),
         Flag("-map", "", bool, (TRAIN,), "measure mAP after every epoch and keep the best weights",
              why="detector train measures on the way; detector map is the command"),
-        Flag("-dont_show", "", bool, ALL, "nothing: no window is opened anyway"),
+        Flag("-dont_show", "", bool, ALL, "open no window, which detector demo alone does"),
         Flag("-gpus", "0,1", str, NETWORKS, "these GPUs; batch and rate of training are multiplied, as in Darknet",
              why="no network is run"),
         Flag("-i", "N", int, NETWORKS, "this GPU; -1 is the CPU", why="no network is run"),
         Flag("-nogpu", "", bool, NETWORKS, "use the CPU", why="no network is run"),
-        Flag("-thresh", ".25", float, (TEST, MAP), "least confidence of a box that is shown or counted",
-             why="detector test and map have it; this command counts at thresholds of its own"),
+        Flag("-thresh", ".25", float, (TEST, MAP, DEMO), "least confidence of a box that is shown or counted",
+             why="detector test, demo and map have it; this command counts at thresholds of its own"),
         Flag("-iou_thresh", ".5", float, (MAP,), "overlap above which a box is a hit",
              why="it is the threshold of detector map; a run's own mAP has 0.5 and 0.5 to 0.95"),
         Flag("-points", "0", int, (MAP,), "recalls at which precision is averaged: 0 (area), 11 or 101",
@@ -51,7 +53,8 @@ FLAGS: dict[str, Flag] = {
              why="no image is read"),
         Flag("-out", "FILE", str, (TEST, VALID), "JSON file of what is found (test); start of the files' names (valid)",
              why="this command prints its result"),
-        Flag("-ext_output", "", bool, (TEST,), "print the boxes too", why="only detector test prints boxes"),
+        Flag("-ext_output", "", bool, (TEST, DEMO), "print the boxes too",
+             why="only detector test and demo print boxes"),
         Flag("-save_labels", "", bool, (TEST,), "write what is found as the images' label files",
              why="only detector test finds labels"),
         Flag("-num_of_clusters", "5", int, (ANCHORS,), "how many anchors", why="it belongs to detector calc_anchors"),
@@ -63,6 +66,8 @@ FLAGS: dict[str, Flag] = {
         Flag("-benchmark", why="the terminal shows images per second anyway"),
         Flag("-benchmark_layers", why="yolo-subbatch info shows what each layer costs"),
         Flag("-chart", "FILE", why="the loss is in the run's events.jsonl and results.png; yolo-subbatch gui plots it"),
+        Flag("-verbose", why="what is done is said anyway"),
+        Flag("-dont_save", why="what a run leaves is what it is resumed from"),
         Flag("-mAP_epochs", "N", int, why="mAP is measured after every epoch"),
         Flag("-mjpeg_port", "N", int, why=NO_SERVER),
         Flag("-json_port", "N", int, why=NO_SERVER),
@@ -74,16 +79,17 @@ FLAGS: dict[str, Flag] = {
         Flag("-ngpus", "N", int, why="-gpus names the GPUs, and so says how many they are"),
         Flag("-it_num", "N", int, why="it belongs to detector draw, which is not here"),
         Flag("-class", "N", int, why="it belongs to detector extract and censor, which are not here"),
-        Flag("-prefix", "NAME", why=DEMO),
-        Flag("-out_filename", "FILE", why=DEMO),
-        Flag("-avgframes", "N", int, why=DEMO),
-        Flag("-avg", "N", int, why=DEMO),
-        Flag("-c", "N", int, why=DEMO),
-        Flag("-s", "N", int, why=DEMO),
-        Flag("-w", "N", int, why=DEMO),
-        Flag("-fps", "N", int, why=DEMO),
-        Flag("-fullscreen", why=DEMO),
-        Flag("-dontdraw_bbox", why=DEMO),
-        Flag("-time_limit_sec", "N", int, why=DEMO),
+        Flag("-out_filename", "FILE", str, (DEMO,), "write the video with its boxes to this file", why=OF_DEMO),
+        Flag("-prefix", "NAME", str, (DEMO,), "write each frame as NAME_00000000.jpg and so on", why=OF_DEMO),
+        Flag("-c", "N", int, (DEMO,), "this camera, where no video is given", why=OF_DEMO),
+        Flag("-json_file_output", "FILE", str, (DEMO,), "JSON file of what is found", why=OF_DEMO),
+        Flag("-time_limit_sec", "N", int, (DEMO,), "end after so many seconds", why=OF_DEMO),
+        Flag("-dontdraw_bbox", "", bool, (DEMO,), "draw no boxes", why=OF_DEMO),
+        Flag("-avgframes", "N", int, why=NO_AVERAGE),
+        Flag("-avg", "N", int, why=NO_AVERAGE),
+        Flag("-s", "N", int, why="every frame is looked at"),
+        Flag("-w", "N", int, why="the camera says its width"),
+        Flag("-fps", "N", int, why="the camera or the video says its frames per second"),
+        Flag("-fullscreen", why="the window has the size of the video"),
     )
 }  # fmt: skip

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from yolo_subbatch.darknet.datafile import DataFile, check_labels, find_labels, read_data, read_image_list
-from yolo_subbatch.errors import DataError, SettingsError
+from yolo_subbatch.darknet.datafile import DataFile, check_labels, read_data, read_data_names, read_image_list
+from yolo_subbatch.darknet.pictures import check_pictures, is_picture
+from yolo_subbatch.errors import DataError, LabelsError, SettingsError
 from yolo_subbatch.run.checks import Problem, attempt, error, warning
 from yolo_subbatch.run.find import YAML, find_data
+from yolo_subbatch.run.label_lists import MissingLabels, labelled, with_list
 
 #: Endings of the pictures and videos that Ultralytics reads.
 IMAGES = frozenset({
@@ -21,55 +24,96 @@ IMAGES = frozenset({
 VIDEOS = frozenset({
     ".asf", ".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv",
 })  # fmt: skip
+#: Endings of what stands beside pictures and is none.
+OTHERS = frozenset({".txt", ".json", ".xml", ".csv", ".yaml", ".yml", ".npy", ".cache", ".data", ".names", ".md"})
 OF_DETECTOR = frozenset({"backup", "eval", "results"})  # keys of a .data file that Darknet's own commands use
 KEYS = {"train": "train", "val": "valid", "test": "test"}  # a split's key in a .data file
 
 
-def check_data(data: str | None, splits: Sequence[str] = ("train", "val"), labels: bool = True) -> list[Problem]:
+def check_data(
+    data: str | None, splits: Sequence[str] = ("train", "val"), labels: bool = True,
+    missing: MissingLabels | None = None, training: bool = False,
+) -> list[Problem]:  # fmt: skip
     """Check the images and labels of some splits.
 
     Args:
         data: As the user gives it; the built-in data set has no problems.
         splits: ``train``, ``val``, ``test``.
         labels: Read the label files too, which takes about a second for ten thousand images.
+        missing: What an image without a label file is; an error with a ``.data`` file, otherwise background.
+        training: The images of ``train`` are learnt from; those of any other split are measured on.
     """
     problems: list[Problem] = []
     path = attempt("data", problems, lambda: find_data(data))
-    if path is not None:
-        check = _check_yaml if path.suffix in YAML else _check_darknet
-        attempt("data", problems, lambda: check(path, splits, labels, problems))
-    return problems
+    if path is None:
+        return problems
+    wrong: list[LabelsError] = []
+    check = _check_yaml if path.suffix in YAML else _check_darknet
+    look = LabelCheck(missing or usual_missing(path), labels, training)
 
+    def check_split(split: str) -> None:
+        try:
+            check(path, split, look)
+        except LabelsError as faults:
+            wrong.append(faults)
 
-def _check_darknet(path: Path, splits: Sequence[str], labels: bool, problems: list[Problem]) -> None:
-    file = read_data(path)
-    unused = [key for key in file.unused if key not in OF_DETECTOR]
-    if unused:
-        problems.append(warning("data", f"{path}: not used: {', '.join(unused)}"))
+    attempt("data", problems, lambda: _check_description(path, problems))
+    if any(problem.level == "error" for problem in problems):
+        return problems
     for split in splits:
         if split not in KEYS:
             problems.append(error("split", f"split={split}: unknown; use one of {', '.join(KEYS)}"))
             continue
-        attempt("data", problems, partial(_check_list, file, KEYS[split], labels))
+        attempt("data", problems, partial(check_split, split))
+    if wrong:
+        problems.append(error("data", str(with_list(wrong))))
+    return problems
 
 
-def _check_list(file: DataFile, key: str, labels: bool) -> None:
-    images = read_image_list(_list_of(file, key))
-    if labels:
-        check_labels(find_labels(images, "error"), len(file.names), str(file.path))
+@dataclass(frozen=True)
+class LabelCheck:
+    """How labels are looked at; see :func:`check_data`."""
+
+    missing: MissingLabels
+    content: bool
+    training: bool
+
+    def __call__(self, images: Sequence[Path], split: str, classes: int, source: Path) -> None:
+        """Check that label files are there and what they hold."""
+        if self.content:
+            found = labelled(images, self.missing, measuring=not self.training or split != "train")
+            check_labels(found.labels, classes, str(source))
 
 
-def _check_yaml(path: Path, splits: Sequence[str], labels: bool, problems: list[Problem]) -> None:
+def usual_missing(path: Path) -> MissingLabels:
+    """Return what images without labels are where nothing but the data description is known."""
+    return MissingLabels("background" if path.suffix in YAML else None)
+
+
+def _check_description(path: Path, problems: list[Problem]) -> None:
+    if path.suffix in YAML:
+        class_count(path, read_yaml(path))
+        return
+    file = read_data(path, needed=())
+    problems += [warning("data", text) for text in file.warnings]
+    unused = [key for key in file.unused if key not in OF_DETECTOR]
+    if unused:
+        problems.append(warning("data", f"{path}: not used: {', '.join(unused)}"))
+
+
+def _check_darknet(path: Path, split: str, look: LabelCheck) -> None:
+    file = read_data(path, needed=(KEYS[split],))
+    source = _list_of(file, KEYS[split])
+    images = read_image_list(source)
+    check_pictures(images, source)
+    look(images, split, len(file.names), path)
+
+
+def _check_yaml(path: Path, split: str, look: LabelCheck) -> None:
     document = read_yaml(path)
-    classes = class_count(path, document)
-    for split in splits:
-        attempt("data", problems, partial(_check_split, path, document, split, classes if labels else None))
-
-
-def _check_split(path: Path, document: Mapping[str, Any], split: str, classes: int | None) -> None:
     images = yaml_images(path, document, split)
-    if images and classes is not None:
-        check_labels(find_labels(images, "background"), classes, str(path))
+    if images:
+        look(images, split, class_count(path, document), path)
 
 
 def split_images(path: Path, split: str) -> list[Path]:
@@ -80,7 +124,7 @@ def split_images(path: Path, split: str) -> list[Path]:
     """
     if path.suffix in YAML:
         return yaml_images(path, read_yaml(path), split)
-    return read_image_list(_list_of(read_data(path), KEYS[split]))
+    return read_image_list(_list_of(read_data(path, needed=(KEYS[split],)), KEYS[split]))
 
 
 def data_names(path: Path) -> list[str]:
@@ -90,7 +134,7 @@ def data_names(path: Path) -> list[str]:
         YoloSubbatchError: If it has none, or cannot be read.
     """
     if path.suffix not in YAML:
-        return list(read_data(path).names)
+        return list(read_data_names(path))
     document = read_yaml(path)
     count, names = class_count(path, document), document.get("names")
     found = names if isinstance(names, dict) else dict(enumerate(names or ()))
@@ -169,7 +213,26 @@ def _images_of(path: Path, split: str, place: Path) -> list[Path]:
         return read_image_list(place)
     if not place.is_dir():
         raise DataError(f"{path}: {split}: {place} does not exist; correct the path")
-    images = sorted(each for each in place.rglob("*") if each.suffix.lower() in IMAGES)
+    images = pictures_in(place, deep=True)
     if not images:
         raise DataError(f"{path}: {split}: no image in {place}; correct the path")
     return images
+
+
+def pictures_in(folder: Path, deep: bool = False, also: frozenset[str] = frozenset()) -> list[Path]:
+    """Return the pictures in a folder, sorted: files whose name says so, and others whose content does.
+
+    Args:
+        folder: The folder; names that begin with a dot are left out.
+        deep: Folders in it too.
+        also: Endings of other files that are wanted.
+    """
+    files = folder.rglob("*") if deep else folder.iterdir()
+    return sorted(file for file in files if _is_wanted(file, folder, also))
+
+
+def _is_wanted(file: Path, folder: Path, also: frozenset[str]) -> bool:
+    ending = file.suffix.lower()
+    if any(part.startswith(".") for part in file.relative_to(folder).parts) or ending in OTHERS:
+        return False
+    return (ending in IMAGES | also or is_picture(file)) and file.is_file()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from importlib.resources import files
 from pathlib import Path
 
-from yolo_subbatch.errors import CfgError, DataError
+from yolo_subbatch.errors import CfgError, DataError, WeightsError
 from yolo_subbatch.run.host import find_dataset, nearest
 
 BUILT_IN_DATA = "shapes"
 YAML = frozenset({".yaml", ".yml"})
+CHECKPOINT = ".pt"
+LIKE = 0.75  # difflib ratio from which the name of a file is offered instead of one that is not there
+CHECKPOINT_BYTES = (b"PK\x03\x04", b"\x80\x02")  # how it begins: an archive, and a pickle of old releases of torch
+#: Networks that Ultralytics publishes under names of the Darknet family, with a letter u behind them: other networks.
+LOOKALIKE = re.compile(r"(yolov3(-tiny|-spp)?)\.pt", re.IGNORECASE)
 
 
 def bundled_cfgs() -> list[str]:
@@ -33,9 +40,61 @@ def find_cfg(name: str | Path | None) -> Path:
         return Path(str(files("yolo_subbatch.cfg") / wanted))
     if path.exists():
         raise CfgError(f"cfg={name}: this is a folder; give the .cfg file inside it")
+    if path.suffix.lower() == CHECKPOINT:
+        raise CfgError(f"cfg={name}: no such file{beside(path)}; a checkpoint is given as model=")
     near = nearest(wanted.removesuffix(".cfg"), [each.removesuffix(".cfg") for each in bundled_cfgs()])
-    advice = f"did you mean the bundled {near}.cfg?" if near else f"give a file, or one of {', '.join(bundled_cfgs())}"
-    raise CfgError(f"cfg={name}: no such file; {advice}")
+    advice = f"; did you mean the bundled {near}.cfg?" if near else beside(path)
+    bundled = f"; give a file, or one of {', '.join(bundled_cfgs())}"
+    raise CfgError(f"cfg={name}: no such file{advice or bundled}")
+
+
+def beside(path: Path) -> str:
+    """Return words that offer the file in the same folder whose name is nearest, or nothing."""
+    try:
+        names = [each.name for each in path.parent.iterdir() if each.is_file()]
+    except OSError:
+        return ""
+    # A letter in the wrong case, or an ending that was forgotten, is nearer than what looks alike.
+    same = [name for name in names if path.name.lower() in {name.lower(), Path(name).stem.lower()}]
+    near = next(iter(sorted(same) or difflib.get_close_matches(path.name, names, 1, LIKE)), None)
+    return f"; did you mean {path.parent / near}?" if near else ""
+
+
+def is_checkpoint(name: str | Path) -> bool:
+    """Tell whether a name is that of a checkpoint: by what the file holds, or by its ending."""
+    return Path(name).suffix.strip().lower() == CHECKPOINT or holds_checkpoint(name)
+
+
+def holds_checkpoint(name: str | Path) -> bool:
+    """Tell whether a file begins as a checkpoint does."""
+    try:
+        with Path(name).open("rb") as opened:
+            return opened.read(4).startswith(CHECKPOINT_BYTES)
+    except (OSError, ValueError):
+        return False
+
+
+def find_checkpoint(name: str | Path, key: str = "") -> Path:
+    """Return the path of a checkpoint: the file that is there, whatever it is called.
+
+    Args:
+        name: As the user gives it; blanks around it are left out where no file has them.
+        key: Stands before the name in the message.
+
+    Raises:
+        WeightsError: If there is no such file, naming the nearest one that is there.
+    """
+    given = str(name)
+    for text in (given, given.strip()):
+        path = Path(text).expanduser() if text.startswith("~") and not Path(text).exists() else Path(text)
+        if text and path.is_file():
+            return path
+    if path.is_dir():
+        raise WeightsError(f"{key}{given}: this is a folder; give the .pt file inside it")
+    near = beside(path)
+    if LOOKALIKE.fullmatch(path.name) and not near:
+        near = f"; Ultralytics' network of a similar name is {path.stem}u.pt"
+    raise WeightsError(f"{key}{given}: no such file{near or '; give the checkpoint of a run, such as weights/best.pt'}")
 
 
 def is_built_in(data: str | Path | None) -> bool:
@@ -59,7 +118,8 @@ def find_data(name: str | Path | None) -> Path | None:
         raise DataError(f"data={name}: this is a folder; give the .data or .yaml file inside it")
     bundled = find_dataset(str(name)) if path.suffix in YAML else None
     if bundled is None:
-        raise DataError(f"data={name}: no such file; give a Darknet .data, an Ultralytics .yaml, or {BUILT_IN_DATA}")
+        usual = f"; give a Darknet .data, an Ultralytics .yaml, or {BUILT_IN_DATA}"
+        raise DataError(f"data={name}: no such file{beside(path) or usual}")
     return bundled
 
 

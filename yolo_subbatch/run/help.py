@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from yolo_subbatch.run import host
-from yolo_subbatch.run.checks import show
+from yolo_subbatch.run.conversion import show
 from yolo_subbatch.run.values import ALIASES, REFUSED
 
 KEY_WIDTH = 20

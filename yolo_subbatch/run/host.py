@@ -37,9 +37,27 @@ NOT_TRAINING = frozenset({
 #: Keys under those headings that validation during a training uses.
 USED_ALL_THE_SAME = frozenset({"agnostic_nms", "augment", "classes", "save_conf", "save_txt", "visualize"})
 #: Published checkpoints, which Ultralytics downloads by name.
-PUBLISHED = re.compile(r"(yolo|rtdetr|sam|mobile_sam|FastSAM)[\w.-]*\.pt", re.IGNORECASE)
-#: Endings of a model's name whose labels hold more than boxes.
-OTHER_TASKS = ("-seg", "-pose", "-obb", "-cls", "-depth", "-sem")
+PUBLISHED = re.compile(
+    r"(yolov3(-spp|-tiny)?u|yolov5[nsmlx]6?u?|yolov8[nsmlx](-[\w-]+)?|yolov9[tsmce](-seg)?|yolov10[nsmblx]"
+    r"|yolo\d\d[nsmlx](-[\w-]+)?|yoloe-\w+(-[\w-]+)?|yolo_nas_[sml]|rtdetr-[lx]|sam[\d.]*_[blst]|mobile_sam"
+    r"|FastSAM-[sx])\.pt",
+    re.IGNORECASE,
+)
+#: Class of the network in a checkpoint, and what such a network is for.
+MODELS = {
+    "DetectionModel": "detect", "RTDETRDetectionModel": "detect", "WorldModel": "detect", "YOLOEModel": "detect",
+    "SegmentationModel": "segment", "YOLOESegModel": "segment", "PoseModel": "pose", "OBBModel": "obb",
+    "ClassificationModel": "classify", "SemanticSegmentationModel": "semantic", "DepthModel": "depth",
+}  # fmt: skip
+IN_PICKLE = re.compile(rb"ultralytics\.nn\.tasks\W+(\w+)")
+#: Parts of the name of a description's last layer, and the task that such a head is for.
+HEAD_NAMES = (
+    ("classify", "classify"), ("semanticsegment", "semantic"), ("segment", "segment"), ("pose", "pose"), ("obb", "obb"),
+    ("depth", "depth"),
+)  # fmt: skip
+TASK_ENDINGS = {
+    "-seg": "segment", "-pose": "pose", "-obb": "obb", "-cls": "classify", "-depth": "depth", "-sem": "semantic",
+}  # fmt: skip
 CLOSE = 0.6  # difflib ratio from which a known word is offered instead of an unknown one
 OLD_PICKLE = b"\x80\x02"  # how checkpoints of old releases of torch begin
 
@@ -98,6 +116,15 @@ def training_keys() -> dict[str, Any]:
     return {key: value for key, value in yaml.safe_load(text).items() if key not in others - USED_ALL_THE_SAME}
 
 
+def limits(key: str) -> dict[str, float]:
+    """Return the bounds that Ultralytics sets to a number: ``min``, ``max``, ``above``."""
+    if key in ABOVE_ZERO:
+        return {"above": 0}
+    if key in LEAST:
+        return {"min": LEAST[key]}
+    return {"min": 0, "max": 1} if key in FRACTIONS else {}
+
+
 def find_model(name: str) -> Path | None:
     """Return a model description that Ultralytics brings along; ``yolo26n.yaml`` is size n of ``yolo26.yaml``."""
     wanted = {name, re.sub(r"(\d+)[nslmx](.*)$", r"\1\2", name)}
@@ -128,9 +155,7 @@ def is_darknet_checkpoint(path: str | Path) -> bool:
     """
     file = Path(path)
     try:
-        with zipfile.ZipFile(file) as archive:
-            pickles = [name for name in archive.namelist() if name.endswith("data.pkl")]
-            return any(b"yolo_subbatch.engine.model" in archive.read(name) for name in pickles)
+        return b"yolo_subbatch.engine.model" in _pickled(file)
     except OSError as error:
         raise WeightsError(f"{file}: cannot be read ({error.strerror}); check the path of the checkpoint") from error
     except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, ValueError) as error:
@@ -138,3 +163,46 @@ def is_darknet_checkpoint(path: str | Path) -> bool:
             if opened.read(2) == OLD_PICKLE:
                 return False
         raise WeightsError(f"{file}: no checkpoint, or a damaged one; give the .pt of a training") from error
+
+
+def _pickled(file: Path) -> bytes:
+    """Return what stands in a checkpoint besides the numbers: the names of its classes are in it."""
+    with zipfile.ZipFile(file) as archive:
+        return b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+
+
+def task_of(model: str | Path) -> str | None:
+    """Return what a network of Ultralytics is for: ``detect``, ``segment``, ``pose``, ``obb``, ``classify`` ...
+
+    Args:
+        model: A checkpoint, a description, or the name of either that Ultralytics knows.
+
+    Returns:
+        Its task; None where that is not known before the network is loaded.
+    """
+    path = Path(model)
+    if path.suffix in {".yaml", ".yml"}:
+        return _described(path if path.is_file() else find_model(path.name), path.stem)
+    if path.is_file():
+        try:
+            named = IN_PICKLE.findall(_pickled(path))
+        except (OSError, zipfile.BadZipFile):
+            return None
+        return next((MODELS[each.decode()] for each in named if each.decode() in MODELS), None)
+    return _named(path.stem)
+
+
+def _named(stem: str) -> str:
+    return next((task for ending, task in TASK_ENDINGS.items() if ending in stem), "detect")
+
+
+def _described(path: Path | None, stem: str) -> str | None:
+    import yaml
+
+    if path is None:
+        return _named(stem)
+    try:
+        head = str(yaml.safe_load(path.read_text(encoding="utf-8"))["head"][-1][-2]).lower()
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, IndexError, TypeError):
+        return None  # Ultralytics says what is wrong with it
+    return next((task for name, task in HEAD_NAMES if name in head), "detect")

@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from yolo_subbatch.darknet.datafile import read_data_names
+from yolo_subbatch.darknet.datafile import read_image_list
 from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.shapes import check_detector, layer_table
-from yolo_subbatch.errors import CfgError, DataError
+from yolo_subbatch.errors import CfgError, DataError, YoloSubbatchError
 from yolo_subbatch.run import host
+from yolo_subbatch.run.channels import check_channels
 from yolo_subbatch.run.checks import (
     Problem,
     attempt,
@@ -41,11 +42,14 @@ from yolo_subbatch.run.commands import (
     Source,
     ValSettings,
 )
-from yolo_subbatch.run.data import IMAGES, VIDEOS, check_data
-from yolo_subbatch.run.find import find_cfg, find_data
+from yolo_subbatch.run.data import VIDEOS, check_data, data_names, pictures_in
+from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, find_data, is_built_in, is_checkpoint
+from yolo_subbatch.run.host_data import check_host_data
+from yolo_subbatch.run.label_lists import MissingLabels
 from yolo_subbatch.run.resume import run_of
 
 Named = TypeVar("Named", bound=Source)
+LISTS_OF_IMAGES = frozenset({".txt", ".list"})
 
 
 def check_val(settings: ValSettings, labels: bool = True) -> ValSettings:
@@ -59,7 +63,14 @@ def check_val(settings: ValSettings, labels: bool = True) -> ValSettings:
         YoloSubbatchError: With everything that is wrong.
     """
     problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
-    problems += check_data(settings.data, (settings.split,), labels)
+    if not _is_darknet(settings):
+        problems += [*_check_letterbox(settings)]
+        task = host.task_of(settings.model or "")
+        problems += check_host_data(settings.data, task, (settings.split,), labels, missing=_missing(settings))
+        _report(problems)
+        return replace(_with_cfg(settings), data=None if is_built_in(settings.data) else settings.data)
+    problems += check_data(settings.data, (settings.split,), labels, _missing(settings))
+    problems += _check_channels(settings)
     _report(problems)
     found = find_data(settings.data)
     if found is None and settings.split == "test":
@@ -74,6 +85,8 @@ def check_predict(settings: PredictSettings) -> PredictSettings:
         YoloSubbatchError: With everything that is wrong.
     """
     problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
+    problems += _check_names(settings.data)
+    problems += _check_letterbox(settings)
     attempt("source", problems, lambda: _check_media(settings.source))
     _report(problems)
     return _with_cfg(settings)
@@ -88,7 +101,11 @@ def check_map(settings: MapSettings) -> MapSettings:
     problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
     if settings.points == 1:
         problems.append(error("points", "points=1: one recall is no curve; use 0, 11 or 101"))
-    problems += check_data(settings.data, (settings.split,))
+    if _is_darknet(settings):
+        problems += check_data(settings.data, (settings.split,), missing=_missing(settings))
+        problems += _check_channels(settings)
+    else:
+        problems.append(error("model", f"model={settings.model}: not a Darknet network, which this needs; use val"))
     _report(problems)
     found = find_data(settings.data)
     return replace(_with_cfg(settings), data=None if found is None else str(found))
@@ -104,10 +121,29 @@ def check_anchors(settings: AnchorsSettings) -> AnchorsSettings:
     if settings.picture and Path(settings.picture).suffix.lower() not in {".png", ".jpg"}:
         text = f"picture={settings.picture}: only PNG and JPEG are written; give a name that ends in .png"
         problems.append(error("picture", text))
-    problems += check_data(settings.data, (settings.split,))
+    path = attempt("data", [], lambda: find_data(settings.data))
+    missing = None if path is None else missing_of_anchors(settings, path)
+    problems += check_data(settings.data, (settings.split,), missing=missing)
     _report(problems)
     found = find_data(settings.data)
     return replace(settings, data=None if found is None else str(found))
+
+
+def missing_of_anchors(settings: AnchorsSettings, data: Path) -> MissingLabels:
+    """Return what an image without a label file is: AlexeyAB's Darknet alone computes anchors, and passes it over."""
+    return MissingLabels(settings.missing_labels or ("background" if data.suffix in YAML else None), "alexeyab")
+
+
+def _missing(settings: ValSettings | MapSettings) -> MissingLabels | None:
+    """Return what an image without a label file is where the user or the cfg tells; None for a YAML.
+
+    The flavour of a checkpoint is not known before torch is loaded: the engine refuses what is to be refused then.
+    """
+    if settings.missing_labels is None and Path(settings.data or "").suffix in YAML:
+        return None
+    cfg = attempt("cfg", [], lambda: read_cfg(find_cfg(settings.cfg))) if settings.cfg else None
+    asked = settings.flavour if settings.flavour != "auto" else None
+    return MissingLabels(settings.missing_labels, cfg.flavour(settings.flavour) if cfg is not None else asked)
 
 
 def check_partial(settings: PartialSettings) -> PartialSettings:
@@ -143,10 +179,37 @@ def check_test(settings: PredictSettings, data: str) -> PredictSettings:
         YoloSubbatchError: With everything that is wrong.
     """
     problems = [*_check_network(settings), *check_place(settings), *check_output("out", settings.json)]
-    attempt("data", problems, lambda: read_data_names(data))
+    if data:
+        attempt("data", problems, lambda: data_names(Path(data)))
     if settings.source is not None and not Path(settings.source).is_file():
         text = f"{settings.source}: no such image; give a file, or leave it out to type or pipe names"
         problems.append(error("source", text))
+    elif is_list(settings.source):
+        attempt("source", problems, lambda: read_image_list(settings.source or ""))
+    _report(problems)
+    return _with_cfg(settings)
+
+
+def is_list(source: str | None) -> bool:
+    """Tell whether a source of images is a list of them."""
+    return source is not None and Path(source).suffix.lower() in LISTS_OF_IMAGES
+
+
+def check_video(settings: PredictSettings, data: str, out: str | None) -> PredictSettings:
+    """Return the settings of Darknet's ``detector demo``; addresses and cameras are the engine's to open.
+
+    Raises:
+        YoloSubbatchError: With everything that is wrong.
+    """
+    problems = [
+        *_check_network(settings), *check_place(settings), *check_output("-json_file_output", settings.json),
+        *check_output("-out_filename", out),
+    ]  # fmt: skip
+    if data:
+        attempt("data", problems, lambda: data_names(Path(data)))
+    source = settings.source or ""
+    if "://" not in source and not source.isdecimal() and not Path(source).is_file():
+        problems.append(error("source", f"{source}: no such video; give a file, or -c 0 for a camera"))
     _report(problems)
     return _with_cfg(settings)
 
@@ -157,7 +220,11 @@ def check_convert(settings: ConvertSettings) -> ConvertSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    _report([*_check_network(settings), *_check_target(settings), *check_output("to", settings.to)])
+    problems = [*_check_network(settings), *_check_target(settings), *check_output("to", settings.to)]
+    if not _is_darknet(settings):
+        text = f"model={settings.model}: a network of Ultralytics, which Darknet's weights cannot hold; use it as it is"
+        problems.append(error("model", text))
+    _report([*problems, *_check_names(settings.data)])
     return _with_cfg(settings)
 
 
@@ -167,7 +234,12 @@ def check_export(settings: ExportSettings) -> ExportSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    _report(export_problems(settings))
+    problems = export_problems(settings)
+    if not _is_darknet(settings):
+        advice = f"yolo export model={settings.model} format=onnx"
+        text = f"model={settings.model}: a network of Ultralytics, which exports it itself: {advice}"
+        problems.append(error("model", text))
+    _report(problems)
     return _with_cfg(_one_precision(settings))
 
 
@@ -211,7 +283,9 @@ def _check_precision(settings: ExportSettings) -> Iterator[Problem]:
             "data", "int8=True: data is not given; give the data set to calibrate and measure on, data=obj.data"
         )
     elif int8:
-        yield from check_data(settings.data, ("train", "val"))
+        yield from check_data(settings.data, ("train", "val"), missing=MissingLabels("background"))
+    elif settings.data is not None and settings.cfg:
+        yield from _check_names(settings.data)
     elif settings.data is not None:
         yield warning("data", f"data={settings.data}: has no effect without int8=True")
 
@@ -224,6 +298,7 @@ def check_info(settings: InfoSettings) -> InfoSettings:
     """
     _report(list(check_ranges(settings)))
     path = find_cfg(settings.cfg)
+    _report(_check_names(settings.data))
     net = read_cfg(path).net
     batch = settings.batch or net.batch
     parts = settings.subdivisions or (1 if settings.batch else net.subdivisions)
@@ -259,6 +334,14 @@ def check_gui(settings: GuiSettings) -> GuiSettings:
     return replace(settings, run=None if run is None else str(run.path))
 
 
+def _check_names(data: str | None) -> list[Problem]:
+    """Check a data description of which the class names alone are wanted."""
+    problems: list[Problem] = []
+    if data is not None:
+        attempt("data", problems, lambda: data_names(find_data(data) or Path(data)))
+    return problems
+
+
 def _report(problems: list[Problem]) -> None:
     for text in raise_errors(problems):
         print(f"warning: {text}")
@@ -272,8 +355,26 @@ def _check_network(settings: Source) -> list[Problem]:
         if not settings.weights and not settings.model:
             problems.append(error("weights", f"weights: not given; cfg={settings.cfg} needs its trained weights"))
     elif settings.model:
-        attempt("model", problems, lambda: _check_checkpoint(settings.model or ""))
+        may_come = isinstance(settings, (ValSettings, PredictSettings))
+        attempt("model", problems, lambda: _check_checkpoint(settings.model or "", may_come))
     return problems
+
+
+def _is_darknet(settings: Source) -> bool:
+    """Tell whether the network is one of Darknet; what is no checkpoint at all is a problem already."""
+    path = Path(settings.model or "")
+    if not path.is_file():
+        return not settings.model or not host.PUBLISHED.fullmatch(path.name)
+    try:
+        return host.is_darknet_checkpoint(path)
+    except YoloSubbatchError:
+        return True
+
+
+def _check_letterbox(settings: ValSettings | PredictSettings) -> Iterator[Problem]:
+    if settings.letterbox != "ultralytics" and not _is_darknet(settings):
+        text = f"letterbox={settings.letterbox}: {settings.model} is a network of Ultralytics, which has its own"
+        yield error("letterbox", f"{text}; leave letterbox out")
 
 
 def _check_cfg(name: str | None) -> None:
@@ -282,20 +383,27 @@ def _check_cfg(name: str | None) -> None:
     layer_table(cfg)
 
 
-def _check_checkpoint(name: str) -> None:
+def _check_channels(settings: ValSettings | MapSettings) -> Iterator[Problem]:
+    if settings.cfg:  # what a checkpoint takes is known when it is loaded
+        yield from check_channels(settings.cfg, settings.data)
+
+
+def _check_checkpoint(name: str, may_come: bool) -> None:
+    """Check a checkpoint; ``may_come``: Ultralytics may download it, where it publishes a network of that name."""
     path = Path(name)
-    if path.is_dir():
-        raise DataError(f"model={name}: this is a folder; give the .pt file inside it")
-    if path.suffix == ".cfg":
+    if path.suffix == ".cfg" and not is_checkpoint(path):
         raise CfgError(f"model={name}: a Darknet cfg; give it as cfg= with weights=")
-    if path.is_file():
-        host.is_darknet_checkpoint(path)
-    elif path.parent != Path() or not host.PUBLISHED.fullmatch(path.name):
-        raise DataError(f"model={name}: no such file; give the checkpoint of a run, for example weights/best.pt in it")
+    if may_come and not path.exists() and path.parent == Path() and host.PUBLISHED.fullmatch(path.name):
+        return
+    host.is_darknet_checkpoint(find_checkpoint(name, "model="))
 
 
 def _with_cfg(settings: Named) -> Named:
-    return replace(settings, cfg=str(find_cfg(settings.cfg))) if settings.cfg else settings
+    """Return settings with the path of their cfg, and of their checkpoint where there is one."""
+    if settings.cfg:
+        return replace(settings, cfg=str(find_cfg(settings.cfg)))
+    may_come = isinstance(settings, (ValSettings, PredictSettings)) and not Path(settings.model or "").exists()
+    return settings if may_come else replace(settings, model=str(find_checkpoint(settings.model or "", "model=")))
 
 
 def _check_media(source: str | None) -> None:
@@ -306,8 +414,7 @@ def _check_media(source: str | None) -> None:
         return
     path = Path(source)
     if path.is_dir():
-        found = any(each.suffix.lower() in IMAGES | VIDEOS for each in path.iterdir())
-        if not found:
+        if not pictures_in(path, also=VIDEOS):
             raise DataError(f"source={source}: no image or video in this folder; check the path of the images")
     elif not path.exists() and not glob.glob(source, recursive=True):
         raise DataError(f"source={source}: no such file or folder; check the path of the images")

@@ -23,6 +23,7 @@ from yolo_subbatch.run.checks import Problem, check_ranges
 from yolo_subbatch.run.data import KEYS, class_count, read_yaml, yaml_images
 from yolo_subbatch.run.find import YAML, bundled_cfgs, find_cfg, find_data
 from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.run.training_data import missing_labels
 from yolo_subbatch.run.validate import DEFAULT_BATCH, validate
 from yolo_subbatch.run.values import defaults
 
@@ -112,9 +113,16 @@ def check_ready(settings: TrainSettings) -> Readiness:
     memory = _quietly(lambda: training_bytes(cfg, -int(-(sub_batch or 1) // 1), width, height)) if known else None
     length = _length(settings, cfg, batch, data)
     effective = _effective(cfg, facts) | ({"subdivisions": parts} if parts else {})
+    effective |= {"missing_labels": _missing_labels(settings, cfg)}
     return Readiness(
         problems, facts, data, effective, batch, parts, sub_batch, memory, *(length or (None, None)),
     )  # fmt: skip
+
+
+def _missing_labels(settings: TrainSettings, cfg: Cfg) -> str:
+    """Return what an image without a label file will be."""
+    path = _quietly(lambda: find_data(settings.data))
+    return missing_labels(settings, cfg, darknet=True, path=path).action(measuring=False)
 
 
 def _in_range(settings: TrainSettings) -> TrainSettings:
@@ -196,7 +204,7 @@ def data_facts(data: str | None) -> DataFacts:
         built_in = read_yaml(Path(str(files("yolo_subbatch.cfg") / "shapes.yaml")))
         return DataFacts(len(built_in["names"]), built_in["train"], built_in["val"], built_in=True)
     if path.suffix not in YAML:
-        file = read_data(path)
+        file = read_data(path, needed=("train",))
         lists = {split: getattr(file, key) for split, key in KEYS.items()}
         train, val = (len(read_image_list(lists[split])) if lists[split] else None for split in ("train", "val"))
         return DataFacts(len(file.names), train, val)

@@ -9,10 +9,10 @@ from typing import Any
 
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.checks import check_memory, check_place, check_ranges, raise_errors
+from yolo_subbatch.run.conversion import is_nothing
 from yolo_subbatch.run.events import Step, last_event
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.settings import TrainSettings
-from yolo_subbatch.run.values import NONE
 
 STATE = "state.pt"  # in the run's weights folder
 #: Keys that say where and how a run is computed, not what: they may change when it goes on.
@@ -74,7 +74,7 @@ def refuse_given(keys: Mapping[str, Any]) -> None:
         SettingsError: If one may not change.
     """
     for key, value in keys.items():
-        if key not in (*MAY_CHANGE, *MAY_CHANGE_TOO, "resume") and str(value).lower() not in NONE:
+        if key not in (*MAY_CHANGE, *MAY_CHANGE_TOO, "resume") and not is_nothing(value):
             raise SettingsError(
                 f"{key}={value}: cannot be given with resume=, the training would be another one; leave it out "
                 f"({', '.join(MAY_CHANGE)} may change), or start a new run with weights="

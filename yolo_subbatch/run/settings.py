@@ -13,6 +13,7 @@ from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.values import ALIASES, defaults, make
 
 FLAVOURS = ("auto", "pjreddie", "alexeyab")
+MISSING_LABELS = ("error", "skip", "background")
 LETTERBOXES = ("ultralytics", "darknet", "stretch")
 POLICIES = ("constant", "step", "steps", "exp", "poly", "sigmoid", "random", "sgdr")
 LONGEST = 2**31 - 1  # epochs or iterations
@@ -28,8 +29,9 @@ def setting(default: Any, group: str, label: str, tip: str, **details: Any) -> A
         label: Its name in a form.
         tip: One sentence.
         **details: ``min``, ``max`` (allowed bounds), ``above``, ``below`` (bounds that are not allowed themselves),
-            ``infinite`` (infinity is allowed), ``choices``, ``kind`` (file, folder), ``filter`` of a file dialogue,
-            ``decimals`` of a form, ``advanced`` (not shown at first).
+            ``infinite`` (infinity is allowed), ``choices``, ``words`` (texts besides numbers), ``switch`` (a number of
+            which 0 and 1 are off and on), ``compact`` (a text in small letters without blanks), ``kind`` (file,
+            folder), ``filter`` of a file dialogue, ``decimals`` of a form, ``advanced`` (not shown at first).
     """
     return dataclasses.field(default=default, metadata={"group": group, "label": label, "tip": tip, **details})
 
@@ -63,6 +65,10 @@ class TrainSettings:
     letterbox: str = setting(
         "ultralytics", "Data", "Letterbox", "How validation images are fitted to the network.",
         choices=LETTERBOXES, advanced=True,
+    )  # fmt: skip
+    missing_labels: str | None = setting(
+        None, "Data", "Missing labels", "An image without label file: error (pjreddie's Darknet), skip or background.",
+        choices=MISSING_LABELS, advanced=True,
     )  # fmt: skip
     batch: int | None = setting(None, "Batch", "Batch", "Images per weight update.", min=1, max=2**20)
     subdivisions: int | str | None = setting(
@@ -152,7 +158,7 @@ class TrainSettings:
     )  # fmt: skip
     random: float | None = setting(
         None, "Augmentation", "Random size", "New input size every 10 updates: 0 off, 1 up to 1.4 times, or a factor.",
-        min=0, max=4,
+        min=0, max=4, switch=True,
     )  # fmt: skip
     jitter: float | None = setting(
         None, "Augmentation", "Jitter", "Largest change of proportions and place, as a share of the image.",
@@ -200,7 +206,7 @@ class TrainSettings:
         None, "Loss", "Truth threshold", "Overlap from which such a box learns the object too.",
         min=0, max=1, advanced=True,
     )  # fmt: skip
-    device: str | None = setting(None, "Run", "Device", "cpu, 0 or 0,1; the first GPU if not given.")
+    device: str | None = setting(None, "Run", "Device", "cpu, 0 or 0,1; the first GPU if not given.", compact=True)
     workers: int | None = setting(None, "Run", "Workers", "Processes that load images.", min=0, max=1024, advanced=True)
     amp: bool | str | None = setting(
         None, "Run", "Half precision", "False, True (float16, on a GPU) or bf16.",
@@ -280,7 +286,8 @@ class TrainSettings:
         try:
             return make(cls, {**extra, **values})
         except SettingsError as error:
-            raise SettingsError(f"{where}: {error}") from error
+            faults = "\n".join(f"{where}: {line}" for line in str(error).splitlines())
+            raise SettingsError(faults) from error
 
 
 def _jsonable(value: Any) -> Any:

@@ -10,6 +10,8 @@ from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.sections import Cfg, Connected, Convolutional
 from yolo_subbatch.darknet.shapes import check_detector, largest_stride, layer_table
 from yolo_subbatch.run import host
+from yolo_subbatch.run.cfg_advice import cfg_advice
+from yolo_subbatch.run.channels import check_channels
 from yolo_subbatch.run.checks import (
     Problem,
     attempt,
@@ -19,13 +21,13 @@ from yolo_subbatch.run.checks import (
     check_ranges,
     check_weights,
     error,
-    number_fault,
     size_fault,
     warning,
 )
-from yolo_subbatch.run.data import check_data
-from yolo_subbatch.run.find import YAML, find_cfg, is_built_in
+from yolo_subbatch.run.conversion import ON_OR_OFF, range_fault
+from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.run.training_data import check_training_data
 
 #: Settings that mean something for a Darknet network only.
 DARKNET_ONLY = (
@@ -44,8 +46,6 @@ HOST_AUGMENTATION = (
     "hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "shear", "perspective", "flipud", "fliplr", "bgr",
     "copy_paste", "copy_paste_mode", "auto_augment", "erasing",
 )  # fmt: skip
-#: Keys of both: a probability for Ultralytics, on or off for Darknet, which mixes every second image.
-ON_OR_OFF = ("mosaic", "mixup", "cutmix")
 OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
 REACH = 1000  # how far from a number of subdivisions better ones are looked for
 DEFAULT_BATCH = 16  # of a model that no cfg describes, as in Ultralytics
@@ -70,15 +70,16 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
     if settings.exact_norm and darknet:
         text = "exact_norm: has no effect on a Darknet network, whose loss is a sum over images"
         problems.append(warning("exact_norm", text))
-    splits = ("train", str(settings.extra.get("split", "val")))
     if cfg is not None:
         problems += [*_check_network(settings, cfg), *_check_batch(settings, cfg, cfg.net.batch, cfg.net.subdivisions)]
     elif not darknet:
         problems += [*_check_host_model(settings), *_check_batch(settings, None, DEFAULT_BATCH, 1)]
     elif settings.batch is not None:  # the batch that a checkpoint's cfg holds is not known here
         problems += _check_batch(settings, None, settings.batch, 1)
-    if darknet or str(settings.data).endswith(".data"):
-        problems += check_data(settings.data, splits, labels)
+    task = None if darknet else host.task_of(settings.model or "")
+    problems += check_training_data(settings, cfg, darknet, task, labels)
+    if cfg is not None:
+        problems += check_channels(settings.cfg, settings.data)
     return problems
 
 
@@ -91,24 +92,25 @@ def _usable_cfg(name: str | None) -> Cfg:
 
 def _is_darknet(path: Path, problems: list[Problem]) -> bool:
     """Tell whether ``model=`` is a Darknet network; what it is otherwise is checked on the way."""
-    if path.suffix in YAML:
+    if path.suffix in YAML and not is_checkpoint(path):
         if not path.is_file() and host.find_model(path.name) is None:
             near = host.nearest(path.name, host.model_names())
             advice = f"did you mean {near}?" if near else "give a file, or a name such as yolo26n.yaml"
             problems.append(error("model", f"model={path}: no such file and no model of Ultralytics; {advice}"))
         return False
-    if path.is_file() and path.suffix == ".pt":
+    if path.is_file() and is_checkpoint(path):
         return host.is_darknet_checkpoint(path)
     if path.parent == Path() and host.PUBLISHED.fullmatch(path.name):
         problems.append(warning("model", f"model={path}: not in this folder; Ultralytics will download it"))
         return False
     if path.suffix == ".cfg":
         problems.append(error("model", f"model={path}: a Darknet cfg; give it as cfg={path}"))
-    elif path.is_dir():
-        problems.append(error("model", f"model={path}: this is a folder; give the .pt file inside it"))
+    elif path.is_file():
+        text = f"model={path}: neither a checkpoint nor .yaml; give the .pt of a run or a model of Ultralytics"
+        problems.append(error("model", text))
     else:
-        what = "no such file" if path.suffix == ".pt" else "neither .pt nor .yaml"
-        problems.append(error("model", f"model={path}: {what}; give the checkpoint of a run or a model of Ultralytics"))
+        found = attempt("model", problems, lambda: find_checkpoint(path, "model="))
+        return found is None or host.is_darknet_checkpoint(found)
     return True
 
 
@@ -119,9 +121,6 @@ def _check_host_model(settings: TrainSettings) -> Iterator[Problem]:
         if name != "weights" and getattr(settings, name) != usual[name]:
             text = f"{name}: has no meaning for {settings.model}; leave it out, or give a Darknet network with cfg="
             yield error(name, text)
-    stem = Path(settings.model or "").stem
-    if is_built_in(settings.data) and any(task in stem for task in host.OTHER_TASKS):
-        yield error("data", f"data: {settings.model} needs more than the boxes of the built-in data set; give data=")
 
 
 def _check_schedule(settings: TrainSettings, cfg: Cfg | None) -> Iterator[Problem]:
@@ -158,6 +157,7 @@ def _check_batch(settings: TrainSettings, cfg: Cfg | None, batch: int, parts: in
 def _check_network(settings: TrainSettings, cfg: Cfg) -> Iterator[Problem]:
     """Check the input size against the network, and pass its warnings on."""
     yield from (warning("cfg", text) for text in cfg.warnings)
+    yield from cfg_advice(settings, cfg)
     yield from _check_freeze(settings.extra.get("freeze"), cfg)
     size = settings.imgsz
     height, width = size if isinstance(size, tuple) else (size, size) if size else (cfg.net.height, cfg.net.width)
@@ -202,12 +202,7 @@ def _check_freeze(freeze: object, cfg: Cfg) -> Iterator[Problem]:
 def _check_extra(settings: TrainSettings, darknet: bool) -> Iterator[Problem]:
     """Check Ultralytics' keys: their ranges, and whether they mean anything here."""
     for key, value in settings.extra.items():
-        rule: dict[str, float] = {"min": 0, "max": 1} if key in host.FRACTIONS else {}
-        if key in host.LEAST:
-            rule = {"min": host.LEAST[key]}
-        if key in host.ABOVE_ZERO:
-            rule = {"above": 0}
-        fault = number_fault(value, rule) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        fault = None if value is None else range_fault(value, host.limits(key))
         if fault:
             yield error(key, f"{key}={value}: {fault}")
         if darknet and key in NOT_FOR_DARKNET:

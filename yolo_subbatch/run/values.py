@@ -1,18 +1,17 @@
-"""From what a user types, or what a JSON file holds, to typed settings."""
+"""From keys with values, whoever gives them, to settings."""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import math
+import os
 import re
-import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.host import nearest, training_keys
+from yolo_subbatch.run.conversion import FALSE, NONE, convert, convert_like, plain, range_fault, shown
+from yolo_subbatch.run.host import limits, nearest, training_keys
 
 Settings = TypeVar("Settings")
 
@@ -31,11 +30,8 @@ REFUSED = {
     "max_batch": "use max_batches=",
 }
 NOTHING_IF_FALSE = frozenset({"resume"})  # a folder here, True or False for Ultralytics
-TEXT_TOO = frozenset({"cache", "compile"})  # keys of Ultralytics that are true, false or a word such as ram
 LONGEST_NAME = 255  # bytes, on every usual file system
 LONGEST_PATH = 4095  # bytes, on Linux
-WORDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False", tuple: "numbers with commas"}
-TRUE, FALSE, NONE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}, {"none", "null", ""}
 
 
 def parse_pairs(arguments: Iterable[str]) -> dict[str, str]:
@@ -77,33 +73,135 @@ def make(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
 
     Args:
         kind: The dataclass.
-        values: Texts from a command line, or values from JSON.
+        values: Texts from a command line, values from JSON or of a Python caller; None is as good as not given.
 
     Raises:
-        SettingsError: For an unknown key, naming its nearest neighbour, or a value of the wrong type.
+        SettingsError: With everything that is wrong: unknown keys, naming their nearest neighbours, and values.
     """
-    hints = get_type_hints(kind)
-    extra = hints.pop("extra", None) is not None
-    paths = {each.name for each in dataclasses.fields(kind) if each.metadata.get("kind")}  # type: ignore[arg-type]
+    fields = _fields(kind)
+    extra = "extra" in {each.name for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
     made: dict[str, Any] = {}
     others: dict[str, Any] = {}
+    faults: list[str] = []
     for given, value in values.items():
         key = ALIASES.get(given, given)
-        if key not in hints:
-            key = given
-        if key != given and key in values:
-            raise SettingsError(f"{given}, {key}: one setting under two names; give one of them")
-        if key in NOTHING_IF_FALSE and str(value).lower() in FALSE:
-            value = None
-        if key in hints:
-            made[key] = convert(given, value, hints[key])
-            if key in paths:
-                check_path(given, made[key])
-        else:
-            others[given] = _other(given, value, [*hints, *(ALIASES if extra else ())], extra)
+        key = key if key in fields else given
+        try:
+            if key != given and key in values:
+                raise SettingsError(f"{given}, {key}: one setting under two names; give one of them")
+            if key in fields:
+                made[key] = fields[key].read(given, value)
+            else:
+                others[given] = _other(given, value, [*fields, *(ALIASES if extra else ())], extra)
+        except SettingsError as error:
+            faults.append(str(error))
+    if faults:  # the checks of a command, which come later, would tell the rest only then
+        wrong = ((key, value, range_fault(value, fields[key].rule)) for key, value in made.items() if value is not None)
+        faults += [f"{key}={shown(value)}: {fault}" for key, value, fault in wrong if fault]
+        raise SettingsError("\n".join(faults))
+    made = {key: value for key, value in made.items() if value is not None}  # None is the default
     if extra:
-        made["extra"] = {key: value for key, value in others.items() if key not in REFUSED}
+        made["extra"] = {key: value for key, value in others.items() if _is_given(key, value)}
     return kind(**made)
+
+
+def _is_given(key: str, value: Any) -> bool:
+    """Tell whether a key of Ultralytics asks for anything; None does where it is a value of its own."""
+    return key not in REFUSED and (value is not None or training_keys()[key] is None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """A setting as a value for it is read: its type, and what it declares (see ``settings.setting``)."""
+
+    name: str
+    hint: Any
+    rule: Mapping[str, Any]
+
+    def read(self, given: str, value: Any) -> Any:
+        """Return a value that was given under some name; None where the default is asked for.
+
+        Raises:
+            SettingsError: If it is of the wrong kind.
+        """
+        if self.name in NOTHING_IF_FALSE and str(value).strip().lower() in FALSE:
+            return None
+        found = convert(given, value, self.hint, self.rule)
+        if self.rule.get("kind") and found is not None:
+            found = from_home(found)
+            check_path(given, found)
+        return found
+
+
+def _fields(kind: type) -> dict[str, Field]:
+    hints = get_type_hints(kind)
+    return {
+        each.name: Field(each.name, hints[each.name], each.metadata)
+        for each in dataclasses.fields(kind) if each.name != "extra"
+    }  # fmt: skip
+
+
+def read_setting(kind: type, name: str, value: Any) -> Any:
+    """Return one setting of a dataclass from what a user gives; its default where None is given.
+
+    Raises:
+        SettingsError: If the value is of the wrong kind.
+    """
+    found = _fields(kind)[name].read(name, value)
+    return defaults(kind)[name] if found is None else found
+
+
+def from_home(path: str) -> str:
+    """Return a path with the home folder in place of a ``~``, which no shell replaces behind ``key=``."""
+    return os.path.expanduser(path) if path.startswith("~") and not os.path.exists(path) else path
+
+
+def read_given(
+    kind: type, values: Mapping[str, Any], own: Collection[str], bounded: Callable[[str], bool]
+) -> dict[str, Any]:
+    """Return the keywords of a Python caller as the command line reads them.
+
+    Args:
+        kind: The dataclass whose fields say of which kind a value is.
+        values: The keywords. Those that the dataclass does not have are Ultralytics', or left as they are.
+        own: Fields of the dataclass that have their meaning here; others may have another one for Ultralytics.
+        bounded: Whether the bounds of a field hold too.
+
+    Raises:
+        SettingsError: With everything that is wrong.
+    """
+    fields = _fields(kind)
+    made: dict[str, Any] = {}
+    faults: list[str] = []
+    for given, value in values.items():
+        key = ALIASES.get(given, given)
+        try:
+            if key in own:
+                found = fields[key].read(given, value)
+                rule = fields[key].rule if bounded(key) else {}
+            elif given in training_keys():
+                found, rule = _read_like(given, value), limits(given) if bounded(given) else {}
+            else:
+                made[given] = value
+                continue
+            fault = None if found is None else range_fault(found, rule)
+            if fault:
+                faults.append(f"{given}={shown(plain(value))}: {fault}")
+            elif found is not None or (value is None and key not in own):
+                made[given] = list(found) if isinstance(found, tuple) else found
+        except SettingsError as error:
+            faults.append(str(error))
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return made
+
+
+def _read_like(key: str, value: Any) -> Any:
+    """Return the value of a key of Ultralytics, of which objects of its own are left alone."""
+    value = plain(value)
+    if not isinstance(value, (str, int, float, list)):
+        return value
+    return convert_like(key, value, training_keys()[key])
 
 
 def check_path(key: str, value: Any) -> None:
@@ -120,98 +218,13 @@ def check_path(key: str, value: Any) -> None:
 def _other(key: str, value: Any, known: list[str], extra: bool) -> Any:
     """Return the value of a key without a field, if Ultralytics knows it."""
     if extra and key in REFUSED:
-        if str(value).lower() in FALSE | NONE:
+        if str(value).strip().lower() in FALSE | NONE:
             return None  # it asks for nothing
         raise SettingsError(f"{key}={value}: cannot be set; {REFUSED[key]}")
     if extra and key in training_keys():
         return convert_like(key, value, training_keys()[key])
     near = nearest(key, [*known, *(training_keys() if extra else ())])
     raise SettingsError(f"{key}: unknown key; {f'did you mean {near}?' if near else 'see -h for the keys'}")
-
-
-def convert(key: str, value: Any, hint: Any) -> Any:
-    """Convert a value to the type of its field.
-
-    Raises:
-        SettingsError: If it fits none of the field's types.
-    """
-    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    if types.NoneType in kinds and (value is None or (isinstance(value, str) and value.lower() in NONE)):
-        return None
-    kinds = tuple(kind for kind in kinds if kind is not types.NoneType)
-    for kind in kinds:
-        with suppress(ValueError, TypeError, OverflowError):
-            return _converted(value, kind)
-    wanted = list(dict.fromkeys(WORDS.get(get_origin(kind) or kind, "a text") for kind in kinds))
-    raise SettingsError(f"{key}={value}: give {' or '.join(wanted)}")
-
-
-def _converted(value: Any, kind: Any) -> Any:
-    if get_origin(kind) is tuple:
-        return _tuple(value, get_args(kind))
-    if kind is bool:
-        return _boolean(value)
-    if kind is str:
-        return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else _text(value)
-    number = float("none" if isinstance(value, bool) else value)
-    if kind is int:
-        if not number.is_integer():
-            raise ValueError
-        return int(value) if isinstance(value, (int, str)) and str(value).lstrip("+-").isdecimal() else int(number)
-    return number
-
-
-def _tuple(value: Any, items: tuple[Any, ...]) -> tuple[Any, ...]:
-    if isinstance(value, str):
-        value = value.strip("[]() ").split(",")
-    parts = value if isinstance(value, (list, tuple)) else [value]
-    if items[-1] is not Ellipsis and len(parts) != len(items):
-        raise ValueError
-    return tuple(_converted(part, items[0]) for part in parts)
-
-
-def _boolean(value: Any) -> bool:
-    text = str(value).lower()
-    if text not in TRUE | FALSE:
-        raise ValueError
-    return text in TRUE
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, Mapping) or value is None:
-        raise ValueError
-    return str(value)
-
-
-def convert_like(key: str, value: Any, example: Any) -> Any:
-    """Convert the value of an Ultralytics key to the type of its default.
-
-    Where the default is None, or two types are allowed, the value is what it looks like: number, truth, list or text.
-    """
-    wanted = type(example)
-    plain = _literal(value) if isinstance(value, str) and wanted is not str else value
-    if isinstance(plain, tuple):
-        plain = list(plain)  # as JSON gives it back
-    if wanted is float and isinstance(plain, list):
-        return plain  # some of these keys take a pair
-    if key in TEXT_TOO and isinstance(plain, str) and plain:
-        return plain
-    if wanted in (int, float, bool):
-        plain = convert(key, plain, wanted)
-    if isinstance(plain, float) and not math.isfinite(plain):
-        raise SettingsError(f"{key}={value}: not finite; give a number")
-    return plain
-
-
-def _literal(text: str) -> Any:
-    """Return the number, truth or list that a text spells, else the text itself, quotes and all."""
-    if text.lower() in {"true", "false", "none"}:
-        return {"true": True, "false": False, "none": None}[text.lower()]
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return text
-    return value if isinstance(value, (int, float, bool, tuple, list)) else text
 
 
 def memory_bytes(text: str) -> int:

@@ -1,0 +1,146 @@
+"""The lines of a text file as Darknet reads them: by bytes.
+
+A line ends at a line feed or a carriage return and nowhere else, and blanks are the ASCII ones. Python's own
+``splitlines`` and ``strip`` know more of both, which would cut names and paths that hold such a character.
+
+Source: darknet ``fgetl`` and ``strip`` in src/utils.c.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from yolo_subbatch.errors import DataError, YoloSubbatchError
+
+BLANKS = " \t\r\n"
+LINE_END = re.compile(r"\r\n|\r|\n")
+WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16 and UTF-32
+QUOTES = "\"'"
+#: Where a comment begins that stands behind a value.
+COMMENT = re.compile(r"[ \t]+(?:#|;|//)|(?<=[0-9])(?:#|//|;(?![0-9]))")
+
+
+def read_text(file: Path, what: str, paths: bool = False, kind: type[YoloSubbatchError] = DataError) -> str:
+    """Read a text file.
+
+    Args:
+        file: The file.
+        what: What it holds, for messages.
+        paths: It names files: bytes that are not UTF-8 become what ``os.fsdecode`` makes of them, so that the files are
+            found. Otherwise such a text is taken as Latin-1.
+        kind: Of the error.
+
+    Raises:
+        YoloSubbatchError: If it cannot be read, is UTF-16 or no text.
+    """
+    if file.is_dir():
+        raise kind(f"{file}: this is a folder; give the file of {what}")
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise kind(f"{file}: cannot be read ({error.strerror}); check the path of {what}") from error
+    refuse_wide(data, file, kind)
+    if b"\0" in data:
+        raise kind(f"{file}: this is a binary file; give the text file of {what}")
+    return decoded(data, paths)
+
+
+def decoded(data: bytes, paths: bool = False) -> str:
+    """Return bytes as text; see :func:`read_text`."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("utf-8-sig", "surrogateescape") if paths else data.decode("latin-1")
+
+
+def refuse_wide(data: bytes, file: Path | str, kind: type[YoloSubbatchError]) -> None:
+    """Refuse what Windows calls Unicode: two bytes or more a letter.
+
+    Raises:
+        YoloSubbatchError: Of that kind.
+    """
+    beginning = data[:200]
+    # Without a mark, every other byte of a text in a European language is zero.
+    halves = (beginning[::2], beginning[1::2]) if len(beginning) > 3 else ()
+    unmarked = any(half.count(0) == len(half) for half in halves) and beginning.count(0) <= len(beginning) // 2 + 1
+    if (data.startswith(WIDE_MARKS) and b"\0" in data) or unmarked:
+        raise kind(f"{file}: is UTF-16: save it as UTF-8")
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text; a line end at its end begins no further one."""
+    lines = LINE_END.split(text)
+    return lines if lines[-1] else lines[:-1]
+
+
+def bare(line: str) -> str:
+    """Return a line without the blanks around it."""
+    return line.strip(BLANKS)
+
+
+def columns_of(line: str) -> list[str]:
+    """Return what stands between the blanks of a line."""
+    return [column for column in re.split(f"[{BLANKS}]+", line) if column]
+
+
+def number_of(text: str) -> float:
+    """Return a number as C reads one; Python's own ``float`` takes ``1_0`` and the digits of other scripts too.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not text.isascii() or "_" in text:
+        raise ValueError(text)
+    return float(text)
+
+
+def without_comment(value: str) -> str:
+    """Return a value without a comment behind it."""
+    return bare(COMMENT.split(value, 1)[0])
+
+
+def spellings(typed: str) -> Iterator[str]:
+    """Yield what a path in a text file may mean, the likeliest first: as it is typed, or as Windows writes it."""
+    yield typed
+    name = bare(typed)
+    yield name
+    if len(name) > 1 and name[0] == name[-1] and name[0] in QUOTES:
+        name = name[1:-1]
+        yield name
+    if "\\" in name:
+        name = with_slashes(name)
+        yield name
+    yield re.sub(r"[ \t]+", "", name)  # Darknet drops blanks inside too
+
+
+def with_slashes(path: str) -> str:
+    """Return a path as it is written outside Windows."""
+    return re.sub(r"[\\/]+", "/", path) if "\\" in path else path
+
+
+def find_file(typed: str, folder: Path) -> Path | None:
+    """Return the file that a text file in ``folder`` names, there or in the working directory; None without one."""
+    for name in dict.fromkeys(spellings(typed)):
+        for place in (folder / name, Path(name)):
+            if _is_file(place):
+                return place
+    return None
+
+
+def _is_file(place: Path) -> bool:
+    try:
+        return os.path.isfile(place)
+    except ValueError:  # no possible name of a file
+        return False
+
+
+def find_folder(typed: str, *bases: Path) -> Path:
+    """Return the folder that a text file names, in the first of some places that has it; where none has, a new one."""
+    for name in dict.fromkeys((*spellings(typed), without_comment(typed))):
+        for base in bases:
+            if name and (base / name).is_dir():
+                return base / name
+    return Path(with_slashes(without_comment(typed).strip(QUOTES)))

@@ -1,0 +1,144 @@
+"""Darknet's ``detector demo``: what a network finds in a video or a camera's pictures, shown live or written.
+
+Source: darknet ``demo`` in src/demo.c (AlexeyAB).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from yolo_subbatch.engine.detecting import Detector
+from yolo_subbatch.engine.detector import drawn, frame, lines, names_for
+from yolo_subbatch.errors import DataError
+from yolo_subbatch.run.commands import PredictSettings
+
+WINDOW = "Demo"
+VIDEO = "predictions.avi"  # where there is no screen, and no other name is given
+CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v"}  # others get Motion JPEG
+USUAL_RATE = 25.0  # frames per second, of a camera that does not say
+ESCAPE = 27
+
+
+@dataclass(frozen=True)
+class Show:
+    """What becomes of the frames: ``out`` and ``prefix`` name files, ``live`` is a window where there is a screen."""
+
+    live: bool = True
+    out: str | None = None
+    prefix: str | None = None
+    boxes: bool = True
+    ext_output: bool = False
+    seconds: float | None = None
+
+
+def run_video(settings: PredictSettings, data: str, show: Show) -> int:
+    """Find objects in every frame of a video or a camera, print them, and show or write the frames.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        YoloSubbatchError: If something that the user gave turns out to be unusable.
+    """
+    detector = Detector(settings)
+    names = names_for(detector, data)
+    source = settings.source or "0"
+    live = show.live and has_screen()
+    out = show.out or (None if live or show.prefix else VIDEO)
+    found_in: list[dict[str, Any]] = []
+    writer: _Writer | None = None
+    begin, count = time.monotonic(), 0
+    for count, (image, rate) in enumerate(_frames(source), 1):
+        found = detector.suppress(detector.look(image, settings.conf), settings.iou)
+        print(f"\nFPS:{count / max(1e-9, time.monotonic() - begin):.1f}\nObjects:\n")
+        print("".join(lines(found, names, settings.conf, show.ext_output)), end="", flush=True)
+        picture = drawn(replace(found, image=image), names) if show.boxes else image
+        if settings.json:
+            found_in.append(frame(found, names, count))
+        if show.prefix:
+            _write_frame(Path(f"{show.prefix}_{count - 1:08d}.jpg"), picture)
+        if out:
+            writer = writer or _Writer(Path(out), picture, rate)
+            writer.write(picture)
+        if live:
+            live = _shown(picture)
+            if not live and not writer and not show.prefix:
+                out = show.out or VIDEO
+        if (show.seconds and time.monotonic() - begin >= show.seconds) or _ended(live):
+            break
+    if not count:
+        raise DataError(f"{source}: no frame can be read; give a video, or the number of a camera")
+    if writer:
+        writer.close()
+    if settings.json:
+        Path(settings.json).write_text(json.dumps(found_in, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return count
+
+
+def has_screen() -> bool:
+    """Tell whether a window can be opened."""
+    return sys.platform in {"win32", "darwin"} or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _shown(picture: np.ndarray) -> bool:
+    """Show a frame; False where OpenCV was built without windows."""
+    try:
+        cv2.imshow(WINDOW, picture)
+    except cv2.error:
+        return False
+    return True
+
+
+def _ended(live: bool) -> bool:
+    """Tell whether the user ends it with the escape key."""
+    return live and cv2.waitKey(1) & 0xFF == ESCAPE
+
+
+def _frames(source: str) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield each frame ``(H, W, 3)``, blue first, with the frames per second."""
+    capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+    try:
+        if not capture.isOpened():
+            what = f"camera {source}" if source.isdecimal() else source
+            raise DataError(f"{what}: cannot be opened; give a video, or the number of a camera with -c")
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        while True:
+            there, image = capture.read()
+            if not there:
+                return
+            yield image, rate if 0 < rate < 1000 else USUAL_RATE
+    finally:
+        capture.release()
+
+
+def _write_frame(file: Path, picture: np.ndarray) -> None:
+    if not cv2.imwrite(str(file), picture):
+        raise DataError(f"{file}: cannot be written; choose another -prefix")
+
+
+class _Writer:
+    """Writes a video; the one of before is replaced."""
+
+    def __init__(self, file: Path, picture: np.ndarray, rate: float) -> None:
+        self.file, self.replaced = file, file.is_file()
+        code = cv2.VideoWriter.fourcc(*CODECS.get(file.suffix.lower(), "MJPG"))
+        self.writer = cv2.VideoWriter(str(file), code, rate, picture.shape[1::-1])
+        if not self.writer.isOpened():
+            raise DataError(f"{file}: cannot be written as a video; give a name that ends in .avi or .mp4")
+
+    def write(self, picture: np.ndarray) -> None:
+        self.writer.write(picture)
+
+    def close(self) -> None:
+        self.writer.release()
+        print(f"{self.file} {'replaced' if self.replaced else 'written'}")
