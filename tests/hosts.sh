@@ -10,8 +10,8 @@ HOSTS=${HOSTS:-${TMPDIR:-/tmp}/yolo-subbatch-hosts}
 export YOLO_OFFLINE=1 YOLO_AUTOINSTALL=0 PYTHONDONTWRITEBYTECODE=1
 status=0
 
-# 8.4.13 is the oldest; 8.4.103 asks for the warm-up, 8.4.104 names losses, 8.4.120 has another _predict_once.
-[ $# -gt 0 ] || set -- 8.4.13 8.4.60 8.4.102 8.4.103 8.4.104 8.4.120 8.4.150 8.4.189 8.4.190
+# 8.4.14 is the oldest; 8.4.103 asks for the warm-up, 8.4.104 names losses, 8.4.120 has another _predict_once.
+[ $# -gt 0 ] || set -- 8.4.14 8.4.60 8.4.102 8.4.103 8.4.104 8.4.120 8.4.150 8.4.189 8.4.190
 
 echo "| Ultralytics | | result |"
 echo "|---|---|---|"

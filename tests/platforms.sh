@@ -8,11 +8,12 @@ cd "$(dirname "$0")/.."
 UV=${UV:-uv}
 EXTRAS=${1:-gui,export}
 PACKAGES="ultralytics torch torchvision numpy opencv-python onnx onnxruntime onnxruntime-gpu pyside6-essentials pyqtgraph"
+export MACOSX_DEPLOYMENT_TARGET=14.0 # what aarch64-apple-darwin means
 status=0
 
 echo "| platform | Python | ${PACKAGES// / | } |"
 echo "|---|---$(for _ in $PACKAGES; do printf '|---'; done)|"
-for platform in x86_64-pc-windows-msvc aarch64-apple-darwin aarch64-manylinux_2_28 aarch64-manylinux_2_39 \
+for platform in x86_64-pc-windows-msvc aarch64-apple-darwin aarch64-manylinux_2_31 aarch64-manylinux_2_39 \
     x86_64-manylinux_2_28; do
     for python in 3.10 3.13 3.14; do
         if found=$("$UV" pip compile pyproject.toml $(printf -- '--extra %s ' ${EXTRAS//,/ }) --quiet --no-header \

@@ -130,7 +130,7 @@ def test_a_loop_that_leaves_a_step_out_is_noticed():
 
     trainer = Updates.__new__(Updates)
     trainer.begun, trainer.stepped = 5, 4
-    with pytest.raises(TrainingError, match=r"4 of 5 sub-batches.*ultralytics>=8\.4\.13,<8\.5"):
+    with pytest.raises(TrainingError, match=r"4 of 5 sub-batches.*ultralytics>=8\.4\.14,<8\.5"):
         trainer.check_host()
 
 

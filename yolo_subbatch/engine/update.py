@@ -132,7 +132,7 @@ class Updates(Steps, GivesUp):
         """
         seed_all(self.args.seed, self.update_index, 0, 0)
         numbers = (self.args.seed, self.update_index, 1 + index, max(0, RANK))
-        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1)
 
     def _preprocess(self, original: Any, batch: dict[str, Any]) -> dict[str, Any]:
         return self.attempt(lambda: original(batch), lambda: batch)

@@ -124,8 +124,8 @@ def seed_all(*numbers: int) -> None:
     """Seed every generator of random numbers on the CPU."""
     drawn = np.random.SeedSequence(numbers).generate_state(3, np.uint64)
     random.seed(int(drawn[0]))
-    np.random.seed(int(drawn[1] % 2**32))
-    torch.default_generator.manual_seed(int(drawn[2] >> 1))
+    np.random.seed(int(drawn[1]) % 2**32)  # numpy 1 makes floats of mixed types
+    torch.default_generator.manual_seed(int(drawn[2]) >> 1)
 
 
 class Candidates(list[int]):

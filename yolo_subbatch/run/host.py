@@ -17,8 +17,8 @@ from typing import Any
 from yolo_subbatch.errors import SettingsError, WeightsError
 
 #: The oldest release that the tests pass with, and the first that they say nothing about; pyproject.toml has the same.
-OLDEST, BEYOND = (8, 4, 13), (8, 5)
-REQUIREMENT = "ultralytics>=8.4.13,<8.5"
+OLDEST, BEYOND = (8, 4, 14), (8, 5)
+REQUIREMENT = "ultralytics>=8.4.14,<8.5"
 INSTALL = f'pip install "{REQUIREMENT}"'
 #: Ultralytics' own rule: keys that are a share or a probability, from 0 to 1.
 FRACTIONS = frozenset({
