@@ -27,10 +27,12 @@ import difflib
 import functools
 import glob
 import http.client
+import importlib
 import io
 import itertools
 import json
 import os
+import platform
 import queue
 import re
 import statistics
@@ -235,6 +237,8 @@ class Placement:
         return text
 
 
+WITH_GPU = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+WITHOUT_GPU = "pip install onnxruntime"
 #: What onnxruntime's own words mean: a pattern, the cause, what to do.
 CAUSES = (
     (r"libcuda\.so|nvcuda\.dll", "the NVIDIA driver is not there",
@@ -275,15 +279,27 @@ def check_wheels() -> None:
     if len(found) == 2:
         raise InferError(
             "onnxruntime and onnxruntime-gpu are both installed, and the GPU is lost that way; "
-            "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
+            f"pip uninstall -y onnxruntime onnxruntime-gpu, then {onnxruntime_for_a_gpu()}"
         )
     try:
         import onnxruntime  # noqa: F401
     except ImportError as error:
         raise InferError(
-            f"onnxruntime: cannot be imported ({error}); pip install 'onnxruntime-gpu[cuda,cudnn]', or onnxruntime "
-            "for a machine without a GPU"
+            f"onnxruntime: cannot be imported ({error}); "
+            + (f"{WITH_GPU}, or onnxruntime for a machine without a GPU" if has_gpu_wheel() else WITHOUT_GPU)
         ) from error
+
+
+def has_gpu_wheel() -> bool:
+    """Tell whether pip has ``onnxruntime-gpu`` for this system: for macOS and for ARM there is none."""
+    return sys.platform != "darwin" and platform.machine() in {"x86_64", "AMD64"}
+
+
+def onnxruntime_for_a_gpu() -> str:
+    """Say how this system gets an onnxruntime that uses its GPU."""
+    if has_gpu_wheel():
+        return WITH_GPU
+    return "install the onnxruntime that the maker of this machine gives for its GPU, or use provider=cpu"
 
 
 def _installed(name: str) -> bool:
@@ -343,8 +359,9 @@ def _open_on(provider: str, settings: InferSettings, about: About, streams: int)
     where = f"provider={provider}"
     if name not in onnxruntime.get_available_providers():
         raise InferError(
-            f"{where}: this onnxruntime is built without it; pip uninstall -y onnxruntime, then "
-            "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+            f"{where}: this onnxruntime is built without it; "
+            + ("pip uninstall -y onnxruntime, then " if has_gpu_wheel() else "")
+            + onnxruntime_for_a_gpu()
         )
     if provider != "cpu" and hasattr(onnxruntime, "preload_dlls"):
         with captured_log():
@@ -1044,9 +1061,7 @@ def _by_pillow(data: Array) -> Array | None:
     except ImportError:
         return None
     with contextlib.suppress(ImportError):
-        from pi_heif import register_heif_opener
-
-        register_heif_opener()
+        importlib.import_module("pi_heif").register_heif_opener()
     try:
         turned = ImageOps.exif_transpose(Image.open(io.BytesIO(data.tobytes()))).convert("RGB")
     except Exception:  # whatever a damaged file makes it say
@@ -1260,51 +1275,49 @@ def items_of(source: str, channels: int = COLOUR) -> Iterator[Item]:
     files = find_files(source)
     if files == [source]:
         _check_address(source)  # whoever names one address wants to know why it is not there
-    live: list[str] = []
+    alone, live = len(files) == 1, list[str]()
     for path in files:
-        try:
-            kind = kind_of(path)
-            if kind == "live":
-                live.append(path)
-            elif kind == "video":
-                yield from frames_of(path)
-            else:
-                yield Item(path, functools.partial(read_image, path, channels))
-        except InferError as error:  # noqa: PERF203  (each file may fail)
-            if len(files) == 1:
-                raise
-            # As an image that cannot be read: the others are not lost.
-            yield Item(path, functools.partial(_fail, error) if is_address(path) else lambda: None)
-    yield from _in_turn(live, alone=len(files) == 1)
+        items = _items_at(path, channels, live)
+        yield from items if alone else _named_if_not(path, items)
+    yield from _in_turn([frames_of(path) if alone else _named_if_not(path, frames_of(path)) for path in live])
+
+
+def _items_at(path: str, channels: int, live: list[str]) -> Iterator[Item]:
+    """Yield a picture, or the frames of a video; what has no end joins ``live``."""
+    kind = kind_of(path)
+    if kind == "live":
+        live.append(path)
+    elif kind == "video":
+        yield from frames_of(path)
+    else:
+        yield Item(path, functools.partial(read_image, path, channels))
+
+
+def _named_if_not(path: str, items: Iterator[Item]) -> Iterator[Item]:
+    """Yield items; where that fails, one that cannot be read, so that the others are not lost."""
+    try:
+        yield from items
+    except InferError as error:
+        yield Item(path, functools.partial(_fail, error) if "://" in path else lambda: None)
 
 
 def _fail(error: InferError) -> Array | None:
     raise error
 
 
-def _in_turn(live: list[str], alone: bool) -> Iterator[Item]:
-    """Yield a frame of each stream in turn until all have ended; one that is not alone may fail."""
-    going = {path: frames_of(path) for path in live}
-    while going:
-        for path in list(going):
-            try:
-                item = next(going[path], None)
-            except InferError as error:
-                if alone:
-                    raise
-                item = Item(path, functools.partial(_fail, error))
-                going[path] = iter(())
-            if item is None:
-                del going[path]
-            else:
-                yield item
+def _in_turn(streams: list[Iterator[Item]]) -> Iterator[Item]:
+    """Yield from each in turn until all have ended."""
+    while streams:
+        items = [(stream, next(stream, None)) for stream in streams]
+        yield from (item for _, item in items if item is not None)
+        streams = [stream for stream, item in items if item is not None]
 
 
 def is_live(source: str) -> bool:
     """Tell whether a source is a camera or a stream: it has no end, and waiting for a full batch would delay it."""
     if source.lower().endswith(".streams") and os.path.isfile(source):
         return any(is_live(each) for each in read_text(source).split())
-    return ("://" in source and kind_of(source) == "live") or source.isdecimal()
+    return source.isdecimal() or ("://" in source and kind_of(source) == "live")
 
 
 def frames_of(source: str) -> Iterator[Item]:

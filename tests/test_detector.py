@@ -324,6 +324,16 @@ def test_names_of_images_may_be_piped_in(place: Path) -> None:
     assert [each["frame_id"] for each in json.loads((place / "two.json").read_text())] == [1, 2]
 
 
+def test_a_network_of_a_cfg_is_called_by_its_data(here: Path) -> None:
+    from yolo_subbatch.engine.evaluate import open_model
+    from yolo_subbatch.run.commands import ExportSettings, MapSettings, PredictSettings, ValSettings
+
+    given = {"cfg": NET[1], "weights": NET[2]}
+    for kind in (ValSettings, MapSettings, PredictSettings, ExportSettings):
+        assert open_model(kind(**given, data=NET[0])).model.names == {0: "circle", 1: "square", 2: "triangle"}
+        assert open_model(kind(**given)).model.names[2] == "class2"
+
+
 def test_an_image_or_a_list_needs_no_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("detect", *NET[1:], "shapes/images/val/00000.jpg", "-thresh", ".1") == 0
     found = capsys.readouterr().out

@@ -159,8 +159,11 @@ def _train(settings: TrainSettings) -> int:
     return status
 
 
-def _with_engine(check: str, entry: str) -> Callable[[Any], int]:
-    """Return a command that checks its settings and hands them to the engine, both given as ``module:function``."""
+def _with_engine(check: str, entry: str, named: bool = False) -> Callable[[Any], int]:
+    """Return a command that checks its settings and hands them to the engine, both given as ``module:function``.
+
+    With ``named``, data gives the classes their names and is not needed otherwise.
+    """
 
     def run(settings: Any) -> int:
         from yolo_subbatch.training import check_device, prepare_host, with_built_in_data
@@ -168,7 +171,7 @@ def _with_engine(check: str, entry: str) -> Callable[[Any], int]:
         load("run.host:check_version")()
         settings = load(check)(settings)
         check_device(getattr(settings, "device", None))
-        if hasattr(settings, "data") and getattr(settings, "int8", True):
+        if hasattr(settings, "data") and not named and getattr(settings, "int8", True):
             settings = with_built_in_data(settings)
         prepare_host(quiet=entry.startswith(("demo", "export")))
         status = load(entry)(settings)
@@ -188,6 +191,8 @@ def _info(settings: InfoSettings) -> int:
     size = settings.imgsz
     height, width = size if isinstance(size, tuple) else (size, size)
     print(load("darknet.report:layer_report")(cfg, width, height, settings.batch, settings.subdivisions))
+    if settings.data:
+        print(load("run.class_names:describe_classes")(settings.data, cfg))
     return DONE
 
 
@@ -255,7 +260,7 @@ COMMANDS: dict[str, Command] = {
         "run.commands:PredictSettings", "find objects in images, folders or videos", (
             "predict model=runs/train/weights/best.pt source=images/ json=boxes.json",
             "predict cfg=yolov3.cfg weights=yolov3.weights source=dog.jpg conf=0.5",
-        ), _with_engine("run.inputs:check_predict", "engine.predict:run_prediction"),
+        ), _with_engine("run.inputs:check_predict", "engine.predict:run_prediction", named=True),
     ),
     "export": Command(
         "run.commands:ExportSettings", "write an ONNX file, checked against the network before it is kept", (
@@ -285,7 +290,7 @@ COMMANDS: dict[str, Command] = {
         "run.commands:ConvertSettings", "turn a checkpoint into Darknet weights, or the other way round", (
             "convert model=runs/train/weights/best.pt to=best.weights",
             "convert cfg=yolov3.cfg weights=yolov3.weights to=yolov3.pt",
-        ), _with_engine("run.inputs:check_convert", "engine.convert:run_conversion"),
+        ), _with_engine("run.inputs:check_convert", "engine.convert:run_conversion", named=True),
     ),
     "partial": Command(
         "run.commands:PartialSettings", "cut the first layers off a network's weights, to train from them", (

@@ -101,10 +101,11 @@ def run_cfg(index: int, folder: Path | None = None, traced: bool = True) -> bool
 
 
 def check_message(message: str) -> None:
-    """A message is one short printable line that says what to do."""
-    assert message.isprintable(), ascii(message)
-    assert "; " in message or message.endswith("?"), message
-    assert len(message) < 1000, message
+    """A message is some short printable lines, a fault each, that say what to do."""
+    for line in message.splitlines():
+        assert line.isprintable(), ascii(line)
+        assert "; " in line or line.endswith("?"), line
+        assert len(line) < 1000, line
 
 
 def run_weights(index: int, network: Network, whole: bytes, folder: Path | None = None, traced: bool = True) -> bool:

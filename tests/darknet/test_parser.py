@@ -1075,7 +1075,7 @@ def carry_through(text: str) -> bool:
     except CfgError as error:
         refused = str(error)
     if refused:
-        assert re.match(r"x\.cfg(:\d+)?: [^\n]+$", refused)
+        assert all(re.match(r"x\.cfg(:\d+)?: .+$", line) for line in refused.splitlines())
         return False
     if not is_small(cfg):
         return False
@@ -1112,6 +1112,25 @@ def test_any_lines_of_cfgs_parse_or_are_refused(lines):
 @given(st.lists(edits, min_size=1, max_size=4))
 def test_edited_cfgs_parse_or_are_refused(changes):
     carry_through(edited(RICH, changes))
+
+
+def test_every_fault_is_told_at_once():
+    text = NET + "[conv]\nfilter=8\nsize=x\n[yoloo]\nclasses=3\n[maxpol]\n[conv]\nstride=2\nactivation=leeky\nno pair\n"
+    with pytest.raises(CfgError) as error:
+        parse_cfg(text, "x.cfg")
+    told = str(error.value).splitlines()
+    assert all(line.startswith("x.cfg:") for line in told)
+    for words in ("[yoloo]; did you mean [yolo]?", "[maxpol]; did you mean [maxpool]?", "did you mean filters?",
+                  "size takes a whole number", "did you mean leaky?", "'nopair' is no key=value line"):  # fmt: skip
+        assert sum(words in line for line in told) == 1, words
+    assert len(told) == 6
+
+
+def test_no_more_faults_are_told_than_anyone_reads():
+    with pytest.raises(CfgError) as error:
+        parse_cfg(NET + "[conv]\nsize=x\n" * 30, "x.cfg")
+    told = str(error.value).splitlines()
+    assert (len(told), told[-1]) == (21, "x.cfg: 10 more faults; give a Darknet cfg")
 
 
 def test_a_number_of_iterations_at_stopbackward_is_a_warning():

@@ -341,6 +341,15 @@ def test_a_network_without_a_head_is_refused_where_one_is_needed(bundled):
     check_detector(replace(bundled, net=replace(bundled.net, channels=1)))
 
 
+def test_wrong_filters_are_told_of_every_head():
+    head = "[conv]\nfilters=255\n[yolo]\nmask={}\nanchors=1,2,3,4\nnum=2\nclasses=1\n"
+    text = "[net]\nwidth=8\nheight=8\nchannels=3\n" + head.format("0,1") + head.format("0") + head.format("1")
+    with pytest.raises(CfgError) as error:
+        layer_table(parse_cfg(text, "x.cfg"))
+    told = [line.rpartition("; ")[2] for line in str(error.value).splitlines()]
+    assert told == ["set filters=12 here", "set filters=6 here", "set filters=6 here"]
+
+
 @pytest.mark.parametrize(
     ("filters", "classes", "mask", "wanted"),
     [(255, 3, "0,1,2", 24), (18, 80, "0,1,2", 255), (24, 3, "0,1", 16), (1, 1, "2", 6)],

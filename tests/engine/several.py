@@ -25,12 +25,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
+from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils import LOCAL_RANK
 
 from yolo_subbatch import cli
 from yolo_subbatch.engine import processes
 from yolo_subbatch.engine.model import Darknet
-from yolo_subbatch.engine.subbatch import SubbatchMixin
 from yolo_subbatch.engine.trainer import DarknetTrainer
 from yolo_subbatch.run.progress import TerminalProgress
 
@@ -135,7 +135,7 @@ def watched(notes: Notes) -> Iterator[None]:
         original(progress, event)
 
     with ExitStack() as stack:
-        stack.enter_context(instead(SubbatchMixin, "run_callbacks", run_callbacks))
+        stack.enter_context(instead(BaseTrainer, "run_callbacks", run_callbacks))
         stack.enter_context(instead(TerminalProgress, "__call__", show))
         for name in COLLECTIVES:
 
@@ -204,8 +204,8 @@ FAULTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "nan": (DarknetTrainer, "preprocess_batch", nan),
     "short": (DarknetTrainer, "preprocess_batch", short),
     "fitness": (DarknetTrainer, "validate", fitness),
-    "stop": (SubbatchMixin, "run_callbacks", stop),
-    "wait": (SubbatchMixin, "run_callbacks", wait),
+    "stop": (BaseTrainer, "run_callbacks", stop),
+    "wait": (BaseTrainer, "run_callbacks", wait),
     "other weights": (DarknetTrainer, "get_model", other_weights),
 }
 

@@ -268,7 +268,7 @@ def in_backward(trap, patch, trainer):
 
 
 def in_clipping(trap, patch, trainer):
-    after(patch, update, "clip_grad_norm_", trap)
+    after(patch, update, "total_norm", trap)
 
 
 def before_step(trap, patch, trainer):
@@ -865,10 +865,10 @@ def test_a_gradient_that_overflows_is_computed_again(cfgs, data, tmp_path, undis
 class FiniteGradient(Scaled):
     """A loss that is no number, with a gradient that is one."""
 
-    def optimizer_step(self):
+    def around_optimizer_step(self, theirs):
         if self.update_index == 3:
             self.loss_items = {name: value * math.nan for name, value in self.loss_items.items()}
-        super().optimizer_step()
+        super().around_optimizer_step(theirs)
 
 
 def test_an_update_that_is_left_out_moves_nothing(cfgs, data, tmp_path):

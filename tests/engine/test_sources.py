@@ -204,9 +204,8 @@ def test_a_folder_is_read_by_content_and_ending(net: Path, site: tuple[Path, str
 
 
 def test_the_script_and_the_package_know_pictures_alike() -> None:
-    assert (
-        tuple(each for each in pictures.SIGNATURES), pictures.PORTABLE, pictures.BRANDS,
-    ) == (infer.SIGNATURES, infer.PORTABLE, infer.BRANDS)  # fmt: skip
+    theirs = pictures.SIGNATURES, pictures.PORTABLE, pictures.BRANDS
+    assert theirs == (infer.SIGNATURES, infer.PORTABLE, infer.BRANDS)
     image = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
     for ending in ("jpg", "png", "bmp", "gif", "ppm", "tiff", "webp", "avif", "sr", "pam"):
         head = cv2.imencode(f".{ending}", image)[1].tobytes()[:16]

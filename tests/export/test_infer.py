@@ -424,6 +424,33 @@ def test_no_onnxruntime_at_all(files: dict[str, str], monkeypatch: Any) -> None:
         OnnxYolo(files["fixed"], "cpu")
 
 
+@pytest.mark.parametrize(
+    ("system", "machine", "advice"),
+    [
+        ("linux", "x86_64", "; pip install 'onnxruntime-gpu[cuda,cudnn]', or onnxruntime for a machine without a GPU"),
+        ("win32", "AMD64", "; pip install 'onnxruntime-gpu[cuda,cudnn]', or onnxruntime for a machine without a GPU"),
+        ("darwin", "arm64", "; pip install onnxruntime"), ("darwin", "x86_64", "; pip install onnxruntime"),
+        ("linux", "aarch64", "; pip install onnxruntime"), ("win32", "ARM64", "; pip install onnxruntime"),
+    ],
+)  # fmt: skip
+def test_the_package_that_is_named_exists_for_the_system(
+    files: dict[str, str], monkeypatch: Any, system: str, machine: str, advice: str
+) -> None:
+    monkeypatch.setattr(infer.sys, "platform", system)
+    monkeypatch.setattr(infer.platform, "machine", lambda: machine)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(InferError) as caught:
+        OnnxYolo(files["fixed"], "cpu")
+    assert str(caught.value).endswith(advice)
+
+
+def test_no_package_is_named_for_a_gpu_where_there_is_none(files: dict[str, str], monkeypatch: Any) -> None:
+    monkeypatch.setattr(infer.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(InferError, match=r"provider=cuda: .* without it; install the onnxruntime that the maker"):
+        OnnxYolo(files["dynamic"], "cuda")
+
+
 CUDA, CPU, TRT = "CUDAExecutionProvider", "CPUExecutionProvider", "TensorrtExecutionProvider"
 
 

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from tests.run.sample import write_checkpoint
-from yolo_subbatch.errors import WeightsError
+from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.run import host
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_rules_are_those_of_ultralytics() -> None:
@@ -54,3 +61,70 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> Non
     (tmp_path / "x.pt").write_bytes(content)
     with pytest.raises(WeightsError, match=r"x\.pt: no checkpoint"):
         host.is_darknet_checkpoint(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("number", ["8.3.253", "8.4.0", "8.4.12", "7.9"])
+def test_an_old_release_is_refused_with_the_command_to_type(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
+    monkeypatch.setattr(host, "release", lambda: number)
+    with pytest.raises(SettingsError) as caught:
+        host.check_version()
+    assert str(caught.value) == (
+        f'ultralytics {number}: too old, 8.4.13 is the oldest that works; pip install "ultralytics>=8.4.13,<8.5"'
+    )
+
+
+@pytest.mark.parametrize("number", ["8.4.13", "8.4.100", "8.4.190", "8.4.999"])
+def test_releases_that_work_are_taken_without_a_word(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
+    monkeypatch.setattr(host, "release", lambda: number)
+    assert host.check_version() is None
+
+
+@pytest.mark.parametrize("number", ["8.5.0", "8.10.1", "9.0"])
+def test_a_newer_release_is_tried_with_a_warning(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
+    monkeypatch.setattr(host, "release", lambda: number)
+    warning = host.check_version()
+    assert warning is not None
+    assert warning.startswith(f"ultralytics {number}: newer than what this program was tried with")
+
+
+def test_the_installed_release_is_read_without_importing_it() -> None:
+    assert host.release() == metadata.version("ultralytics")
+
+
+def test_the_bounds_are_those_that_pip_is_told() -> None:
+    told = re.search(r'^    "(ultralytics[^"]+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    assert told
+    assert told[1] == host.REQUIREMENT
+    assert f"ultralytics>={_dotted(host.OLDEST)},<{_dotted(host.BEYOND)}" == host.REQUIREMENT
+
+
+def _dotted(number: tuple[int, ...]) -> str:
+    return ".".join(map(str, number))
+
+
+@pytest.mark.parametrize("command", ["train", "val", "predict", "export", "convert", "map", "demo"])
+def test_every_command_that_needs_it_names_an_old_release_first(tmp_path: Path, command: str) -> None:
+    """A package of that name and number stands in for the old release; torch is not even imported."""
+    (tmp_path / "ultralytics").mkdir()
+    (tmp_path / "ultralytics" / "__init__.py").write_text('__version__ = "8.4.7"\n')
+    (tmp_path / "ultralytics" / "cfg").mkdir()
+    (tmp_path / "ultralytics" / "cfg" / "default.yaml").write_text("# Train settings ---------\nepochs: 100\n")
+    code = "import sys\nfrom yolo_subbatch.cli import main\nstatus = main(sys.argv[1:])\nassert 'torch' not in sys.modules\nsys.exit(status)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, command], env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True,
+        text=True, timeout=60, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "ultralytics 8.4.7: too old, 8.4.13 is the oldest that works; pip install" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_python_is_told_too(tmp_path: Path) -> None:
+    (tmp_path / "ultralytics").mkdir()
+    (tmp_path / "ultralytics" / "__init__.py").write_text('__version__ = "8.4.7"\n')
+    for name in ("Darknet", "SubbatchTrainer"):
+        done = subprocess.run(
+            [sys.executable, "-c", f"from yolo_subbatch import {name}"], env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert "SettingsError: ultralytics 8.4.7: too old" in done.stderr

@@ -12,7 +12,7 @@ import difflib
 import math
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +45,7 @@ from yolo_subbatch.errors import CfgError
 
 LARGEST_FILE = 16 * 2**20  # bytes; the longest published cfg has 30 thousand
 MOST_WARNINGS = 1000  # a text with more faults that Darknet would pass over is no cfg
+UNKNOWN = ""  # title of a section that there is none of
 INDEX = re.compile(r"\b[0-9]{1,4}\b")
 NO_BLANKS = str.maketrans("", "", BLANKS)
 #: What stands behind a number: a comment, or words after a blank.
@@ -86,10 +87,31 @@ def parse_cfg(text: str, path: str = "<string>") -> Cfg:
         The sections with every value checked for its type; ``warnings`` holds what Darknet would have printed.
 
     Raises:
-        CfgError: ``path:line: what was found; what to do``, for the first fault.
+        CfgError: ``path:line: what was found; what to do``, a line for each fault.
     """
     parser = _Parser(path)
     blocks = list(parser.blocks(text))
+    if not parser.faults:
+        _check_order(blocks, parser)
+    blocks = [block for block in blocks if block.title != UNKNOWN]
+    masks = (block.entries["mask"][0] for block in blocks if "mask" in block.entries)
+    parser.masked = max((int(each) for mask in masks for each in INDEX.findall(mask)), default=-1)
+    found = [parser.checked(block) for block in blocks]
+    net, sections = next(iter(found), None), [each for each in found[1:] if each is not None]
+    if isinstance(net, Net):
+        with parser.collecting():
+            check_net(net, parser)
+    parser.raise_faults()
+    assert isinstance(net, Net)
+    if parser.ignored:
+        parser.warn(0, "accepted without effect: " + ", ".join(sorted(parser.ignored)))
+    told = tuple(sorted(parser.alexeyab))
+    return Cfg(net, tuple(sections), path, tuple(parser.warnings), bool(told), told)
+
+
+def _check_order(blocks: Sequence[Block], parser: _Parser) -> None:
+    """Make sure that ``[net]`` comes first, once, with layers behind it."""
+    path = parser.path
     if not blocks:
         raise CfgError(f"{path}: no [section] found; a Darknet cfg starts with [net]")
     if blocks[0].title != "net":
@@ -99,15 +121,6 @@ def parse_cfg(text: str, path: str = "<string>") -> Cfg:
     for block in blocks[1:]:
         if block.title == "net":
             raise parser.error(block.line, "a second [net] section", "keep one, at the start")
-    masks = (block.entries["mask"][0] for block in blocks if "mask" in block.entries)
-    parser.masked = max((int(each) for mask in masks for each in INDEX.findall(mask)), default=-1)
-    net, *sections = [parser.section(block) for block in blocks]
-    assert isinstance(net, Net)
-    check_net(net, parser)
-    if parser.ignored:
-        parser.warn(0, "accepted without effect: " + ", ".join(sorted(parser.ignored)))
-    told = tuple(sorted(parser.alexeyab))
-    return Cfg(net, tuple(sections), path, tuple(parser.warnings), bool(told), told)
 
 
 class _Parser(Report):
@@ -129,11 +142,14 @@ class _Parser(Report):
             if line[0] == "[":
                 if block is not None:
                     yield block
-                block = Block(self.title(line, number), number)
+                block = Block(UNKNOWN, number)
+                with self.collecting():
+                    block.title = self.title(line, number)
             elif block is None:
                 raise self.error(number, f"'{shorten(line)}' stands before any section", "begin the cfg with [net]")
             else:
-                self.entry(block, line, number, raw)
+                with self.collecting():
+                    self.entry(block, line, number, raw)
                 if SPACED.search(raw):
                     block.spaced.add(line.partition("=")[0])
         if block is not None:
@@ -164,19 +180,29 @@ class _Parser(Report):
             block.entries[key] = value, number
             block.numbers[key] = BEHIND.sub("", raw.partition("=")[2]).translate(NO_BLANKS)
 
-    def section(self, block: Block) -> Section:
+    def checked(self, block: Block) -> Section | None:
+        """Return a section, or None where something in it is wrong."""
+        with self.collecting():
+            return self.section(block)
+        return None
+
+    def section(self, block: Block) -> Section | None:
         kind = SECTION_TYPES[block.title]
         known, hints = keys_of(kind), HINTS[block.title]
         values: dict[str, Any] = {"line": block.line}
+        before = len(self.faults)
         if block.title in ALEXEYAB_SECTIONS:
             self.alexeyab.add(f"[{block.title}]")
         for key, (text, number) in block.entries.items():
             if key in ALEXEYAB_KEYS:
                 self.alexeyab.add(key)
-            if key in known:
-                values[known[key]] = self.value(key, text, hints[known[key]], number, block.numbers[key])
-            else:
-                self.other_key(kind, key, text, number)
+            with self.collecting():
+                if key in known:
+                    values[known[key]] = self.value(key, text, hints[known[key]], number, block.numbers[key])
+                else:
+                    self.other_key(kind, key, text, number)
+        if len(self.faults) > before:
+            return None
         values |= {key: self.beside(key, *block.entries[key]) for key in FILES if key in known and key in values}
         section = kind(**values)
         if isinstance(section, HeadSection):

@@ -6,6 +6,8 @@ Source: darknet ``parse_yolo`` and ``parse_net_options`` in src/parser.c.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from yolo_subbatch.darknet.limits import LEAST, MOST, NAMES
@@ -21,6 +23,7 @@ from yolo_subbatch.darknet.sections import (
 )
 from yolo_subbatch.errors import CfgError
 
+MOST_FAULTS = 20  # that are told of one text
 UNSET_ANCHOR = 0.5  # what Darknet's anchors are before they are read
 
 
@@ -36,11 +39,26 @@ class Block:
 
 
 class Report:
-    """What was found in one text: warnings are collected, an error is made to be raised."""
+    """What was found in one text: warnings are collected, and errors as far as one can go on after them."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.warnings: list[str] = []
+        self.faults: list[str] = []
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Keep an error of some part and go on after it."""
+        try:
+            yield
+        except CfgError as error:
+            self.faults.append(str(error))
+
+    def raise_faults(self) -> None:
+        """Raise one CfgError with every error so far, a line each; nothing without any."""
+        if self.faults:
+            more = [f"{self.path}: {len(self.faults) - MOST_FAULTS} more faults; give a Darknet cfg"]
+            raise CfgError("\n".join(self.faults[:MOST_FAULTS] + (more if len(self.faults) > MOST_FAULTS else [])))
 
     def where(self, line: int) -> str:
         """Return the place of a line."""

@@ -9,6 +9,7 @@ Source: darknet ``parse_network_cfg_custom`` and the ``make_*_layer`` functions.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -81,6 +82,7 @@ def layer_table(cfg: Cfg, width: int | None = None, height: int | None = None) -
         found = f"{cfg.path}:{cfg.net.line}: an input of {image.width} x {image.height} x {image.channels}"
         raise CfgError(f"{found} is more than Darknet can count; lessen width, height or channels")
     table = [LayerShape(-1, cfg.net, (), image, image, Fraction(1))]  # shifted by one: table[i + 1] is layer i
+    wrong_filters = [_placed(cfg, misfit, head) for head, misfit in _wrong_filters(cfg)]
     for index, section in enumerate(cfg.sections):
         try:
             sources = sources_of(section, index)
@@ -94,7 +96,7 @@ def layer_table(cfg: Cfg, width: int | None = None, height: int | None = None) -
             grid = inputs[1] if isinstance(section, ScaleChannels) else inputs[0]  # the other has one place alone
             stride = _stride(section, grid.stride)
             _check_size(section, shape, stride)
-            _check_filters(section, table[-1])
+            _check_filters(section, table[-1].section, table[-1].out_shape.channels)
             owner = owner_of(cfg.sections, index)
             if owner != index and table[owner + 1].in_shape.channels != inputs[0].out_shape.channels:
                 raise MisfitError(
@@ -103,12 +105,28 @@ def layer_table(cfg: Cfg, width: int | None = None, height: int | None = None) -
                     "share the weights of a layer with as many",
                 )
         except MisfitError as misfit:
-            line = (misfit.section or section).line
-            place = f"{cfg.path}:{line}" if line else f"{cfg.path}: layer {index}"
-            raise CfgError(f"{place}: {misfit}") from None
+            text = _placed(cfg, misfit, index)
+            raise CfgError("\n".join(wrong_filters if text in wrong_filters else [text])) from None
         cell = image.width / shape.width, image.height / shape.height
         table.append(LayerShape(index, section, sources, inputs[0].out_shape, shape, stride, cell, owner))
     return table[1:]
+
+
+def _placed(cfg: Cfg, misfit: MisfitError, index: int) -> str:
+    """Return what does not fit, with its place."""
+    line = (misfit.section or cfg.sections[index]).line
+    return f"{cfg.path}:{line}: {misfit}" if line else f"{cfg.path}: layer {index}: {misfit}"
+
+
+def _wrong_filters(cfg: Cfg) -> Iterator[tuple[int, MisfitError]]:
+    """Yield the heads right after a convolution whose filters do not fit them: what is wrong with one is with all."""
+    for index, section in enumerate(cfg.sections[1:], 1):
+        before = cfg.sections[index - 1]
+        if isinstance(section, HeadSection) and isinstance(before, Convolutional):
+            try:
+                _check_filters(section, before, before.filters)
+            except MisfitError as misfit:
+                yield index, misfit
 
 
 def largest_stride(cfg: Cfg) -> int:
@@ -168,21 +186,21 @@ def _check_size(section: Section, shape: Shape, stride: Fraction | None) -> None
         raise MisfitError(f"[{section.title}] makes the strides so far multiply to over {LARGEST}", "lessen them")
 
 
-def _check_filters(section: Section, before: LayerShape) -> None:
+def _check_filters(section: Section, before: Section, found: int) -> None:
     """A ``[yolo]`` head needs ``anchors * (5 + classes)`` channels, the number every beginner gets wrong."""
     if not isinstance(section, HeadSection):
         return
-    wanted, found = len(section.selected) * section.values, before.out_shape.channels
+    wanted = len(section.selected) * section.values
     if found == wanted:
         return
-    if not isinstance(before.section, Convolutional):
+    if not isinstance(before, Convolutional):
         text = f"[{section.title}] reads {found} channels, its classes and {_anchors_of(section)} need {wanted}"
         raise MisfitError(text, f"put a [convolutional] with filters={wanted} before it")
     raise MisfitError(
         f"filters={found} before [{section.title}] do not fit classes={section.classes} and "
         f"{len(section.selected)} anchors in {_anchors_of(section)}",
         f"set filters={wanted} here",
-        before.section,
+        before,
     )
 
 

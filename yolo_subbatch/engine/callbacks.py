@@ -30,6 +30,10 @@ METRICS = {
     "recall": "metrics/recall(B)",
     "accuracy": "metrics/accuracy_top1",
 }
+FOLLOWED = frozenset({
+    "on_train_start", "on_train_epoch_start", "on_sub_batch_end", "on_optimizer_step", "on_fit_epoch_end",
+    "on_model_save", "on_train_end",
+})  # fmt: skip
 ESTIMATE_AFTER = 2  # sub-batches; the first one also pays for warming up
 
 
@@ -51,11 +55,11 @@ class RunRecorder:
         """Attach to a trainer."""
         trainer.recorder = self
         self.listeners: list[Callable[[Event], None]] = list(trainer.callbacks.get("on_event", []))
-        for name in (
-            "on_train_start", "on_train_epoch_start", "on_sub_batch_end", "on_optimizer_step", "on_fit_epoch_end",
-            "on_model_save", "on_train_end",
-        ):  # fmt: skip
-            trainer.add_callback(name, getattr(self, name))
+
+    def follow(self, event: str, trainer: Any) -> None:
+        """Do what belongs to an event, after all callbacks of the user's: nobody can take it off the trainer."""
+        if event in FOLLOWED:
+            getattr(self, event)(trainer)
 
     def emit(self, event: Event) -> None:
         """Write one event and tell the listeners."""
@@ -87,7 +91,7 @@ class RunRecorder:
                 world_size=max(1, trainer.world_size),
                 torch=torch.__version__,
                 ultralytics=ultralytics_version,
-                names=list(trainer.data["names"].values()),
+                names=names_of(trainer.data),
                 batch=trainer.args.batch,
                 subdivisions=trainer.args.subdivisions,
                 imgsz=list(getattr(trainer, "size", (trainer.args.imgsz,) * 2)),
@@ -212,6 +216,12 @@ class RunRecorder:
             if self.writer is not None:
                 self.writer.close()
                 self.writer = None
+
+
+def names_of(data: dict[str, Any]) -> list[str]:
+    """Return the names of the classes; a user's own ``get_dataset`` may have them as a list."""
+    names = data.get("names") or []
+    return [str(each) for each in (names.values() if isinstance(names, dict) else names)]
 
 
 def duration(seconds: float) -> str:

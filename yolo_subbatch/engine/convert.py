@@ -9,6 +9,7 @@ from ultralytics import __version__
 
 from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine.evaluate import name_classes
 from yolo_subbatch.engine.model import Darknet, image_size, load_darknet_weights
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.commands import ConvertSettings
@@ -29,6 +30,7 @@ def run_conversion(settings: ConvertSettings) -> None:
     elif target.suffix == ".pt":
         cfg = read_cfg(find_cfg(settings.cfg))
         model = load_darknet_weights(cfg, settings.weights or "", settings.flavour)
+        name_classes(model, settings.data)
         # Ultralytics' own save would round the weights to half precision.
         document = {"model": model, "ema": None, "version": __version__, "train_args": {"imgsz": image_size(cfg)}}
         torch.save(document, target)

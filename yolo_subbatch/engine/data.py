@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from ultralytics.data.augment import Compose, CutMix, Format, LetterBox
-from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils.instance import Instances
 
 from yolo_subbatch.darknet.augment import Augmentation, Sample, letterbox, sample, stretch
@@ -122,7 +121,7 @@ class FullFrame:
         return labels
 
 
-class DarknetDataset(AnyPicture, YOLODataset):
+class DarknetDataset(AnyPicture):
     """Ultralytics' data set with Darknet's label places and, in training, Darknet's augmentation.
 
     Args:

@@ -116,15 +116,12 @@ def _images(source: str | None) -> Iterable[Path]:
 
 
 def names_for(detector: Detector, data: str) -> tuple[str, ...]:
-    """Return the class names, and say so where no data gives them.
+    """Return the class names: those of the data, if any is given, or the network's own.
 
     Raises:
         SettingsError: If the data has another number of classes than the network.
     """
-    found = class_names(data, detector.classes)
-    if found.note:
-        print(f"note: {found.note}")
-    return found.names
+    return class_names(data, detector.classes).names if data else tuple(detector.model.names.values())
 
 
 def _asked() -> Iterator[Path]:

@@ -20,6 +20,7 @@ from yolo_subbatch.engine.pictures import taking_any_picture
 from yolo_subbatch.engine.train import open_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.checks import size_fault
+from yolo_subbatch.run.class_names import class_names, is_unnamed
 from yolo_subbatch.run.commands import ExportSettings, MapSettings, PredictSettings, ValSettings
 from yolo_subbatch.run.find import YAML
 from yolo_subbatch.run.folder import RunFolder
@@ -38,6 +39,7 @@ def open_model(settings: ValSettings | PredictSettings | ExportSettings | MapSet
     else:
         model = Darknet(settings.cfg or "", flavour=settings.flavour)
         model.model = load_darknet_weights(model.model.cfg, settings.weights or "", settings.flavour)
+    name_classes(model.model, getattr(settings, "data", None))
     classes, names = getattr(settings, "classes", None) or (), model.names
     missing = [str(each) for each in classes if each not in names]
     if missing:
@@ -49,6 +51,20 @@ def open_model(settings: ValSettings | PredictSettings | ExportSettings | MapSet
         if fault:
             raise SettingsError(fault)
     return model
+
+
+def name_classes(network: Any, data: str | None) -> None:
+    """Give a network of Darknet without class names, as its weights are, those of the data, or the well-known ones.
+
+    Raises:
+        SettingsError: If the data has another number of classes.
+    """
+    if not isinstance(network, DarknetModel) or not is_unnamed(network.names):
+        return
+    found = class_names(data, network.nc)
+    network.names = dict(enumerate(found.names))
+    if found.note:
+        LOGGER.info(found.note)
 
 
 def run_validation(settings: ValSettings) -> dict[str, Any]:

@@ -80,6 +80,7 @@ class GivesUp(Base):
             with suppress(RuntimeError):  # a view cannot be detached in place
                 self.host_loss.detach_()  # Ultralytics' loop holds it, and its graph, until the next pass is done
         self.loss = torch.zeros((), device=self.device)
+        self.asked_to_step = False
         self.loss_items = host.detached(getattr(self, "loss_items", None))
         gc.collect()
         self._clear_memory()

@@ -6,11 +6,13 @@ brought it, or by the name that came with it; ``tests/hosts.sh`` runs the oldest
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from ultralytics.data import dataset
 from ultralytics.engine.trainer import BaseTrainer
 
 from yolo_subbatch.errors import SettingsError
@@ -48,7 +50,7 @@ def by_name(items: Items, names: Sequence[str]) -> dict[str, Tensor]:
     return dict(zip(names, items.reshape(-1).unbind(), strict=True))
 
 
-def as_host_wants(items: Mapping[str, Tensor]) -> Items:
+def as_host_wants(items: Mapping[str, Tensor | float]) -> Items:
     """Return the parts of a loss in the form that the installed release expects."""
     if losses_have_names():
         return dict(items)
@@ -78,13 +80,6 @@ def zeros(names: Sequence[str], device: torch.device) -> Items:
     return as_host_wants({name: torch.zeros((), device=device) for name in names})
 
 
-def shown(losses: Mapping[str, Any], names: Sequence[str]) -> Any:
-    """Return the means of an epoch as the loop shows and keeps them: by name, or before that as one tensor."""
-    if losses_have_names():
-        return losses
-    return as_host_wants({name: torch.tensor(float(losses[name]) if name in losses else 0.0) for name in names})
-
-
 class HiddenWarmup:
     """Keeps the loop of releases before 8.4.103 from a warm-up of its own, which would count sub-batches.
 
@@ -104,3 +99,17 @@ class HiddenWarmup:
         """Put back what was hidden."""
         if self.epochs is not None:
             self.epochs, args.warmup_epochs = None, self.epochs
+
+
+@contextmanager
+def labels_from(files: Callable[[], list[str]]) -> Iterator[None]:
+    """Have a data set read its labels from these files: releases before 8.4.105 ask no method of it which they are."""
+    if hasattr(dataset.YOLODataset, "get_label_files"):
+        yield
+        return
+    original = dataset.img2label_paths
+    dataset.img2label_paths = lambda _: files()
+    try:
+        yield
+    finally:
+        dataset.img2label_paths = original

@@ -16,6 +16,7 @@ from yolo_subbatch import __version__
 from yolo_subbatch.engine import LOGGER, processes, state, trainers
 from yolo_subbatch.engine.arguments import check_arguments, read_keywords, sub_batch_size
 from yolo_subbatch.engine.asking_again import rewrite_arguments, with_args_file
+from yolo_subbatch.engine.effects import keys_without_effect
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Warned
 from yolo_subbatch.run.folder import RunFolder
@@ -56,8 +57,12 @@ class KeepsState(Base):
             args = SimpleNamespace(**given)  # from here on, files of the run are written
             check_arguments(args)
             sub_batch_size(args, processes.launched() or 1)
-        elif not self.trains_darknet():
-            trainers.check_network(type(self), given.get("model"))
+        elif not given.get("complete"):
+            if not self.trains_darknet():
+                trainers.check_network(type(self), given.get("model"))
+            for text in keys_without_effect(given, self.trains_darknet()).values():
+                if RANK in {-1, 0}:
+                    LOGGER.warning(text)
         if processes.launched() and not given.get("device") and torch.cuda.is_available():
             given["device"] = processes.local_devices()
         return given
@@ -81,13 +86,6 @@ class KeepsState(Base):
     def __reduce__(self) -> tuple[Any, ...]:
         """Let the copy of a model have no trainer, which holds loaders and open files."""
         return type(None), ()
-
-    def check_resume(self, overrides: Any) -> None:
-        """Leave nothing to Ultralytics, which would go on from half-precision averages of the weights."""
-        self.resume = False
-
-    def resume_training(self, ckpt: Any) -> None:
-        """Leave the taking up to ``_setup_train``, when everything exists."""
 
     def save_model(self) -> Any:
         """Save Ultralytics' checkpoints with the keys that it knows; ours stand beside them, in ``model.subbatch``."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import patch
 
 import cv2
@@ -25,6 +25,7 @@ from ultralytics.utils.patches import imread
 
 from yolo_subbatch.darknet.datafile import label_path, read_image_list
 from yolo_subbatch.darknet.pictures import refuse_pictures
+from yolo_subbatch.engine import host
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.data import pictures_in
 
@@ -34,17 +35,9 @@ CORRUPT = -2  # place in what Ultralytics tells of a label: whether the image wa
 MARK = "+any picture"  # behind the hash of a label cache
 _BUILDING = threading.RLock()
 
-if TYPE_CHECKING:
-    Host = YOLODataset
-else:
-    Host = object
 
-
-class AnyPicture(Host):
-    """Lets a data set of Ultralytics take every image that can be read, and name those that cannot.
-
-    Stands before Ultralytics' class.
-    """
+class AnyPicture(YOLODataset):
+    """Ultralytics' data set with every image that can be read; it names those that cannot."""
 
     def takes_all(self) -> bool:
         """Tell whether the images are chosen by their content."""
@@ -94,7 +87,8 @@ class AnyPicture(Host):
             return ordinary
         listed = list(self.im_files)
         try:
-            labels: list[dict[str, Any]] = super().get_labels()
+            with host.labels_from(self.get_label_files):
+                labels: list[dict[str, Any]] = super().get_labels()
         except RuntimeError as error:
             if "No valid images" not in str(error):
                 raise
@@ -153,7 +147,7 @@ def _verified(arguments: tuple[Any, ...]) -> Any:
     return told
 
 
-class ListedDataset(AnyPicture, YOLODataset):
+class ListedDataset(AnyPicture):
     """Ultralytics' data set for a network of its own, with a ``.data`` file or without."""
 
     def takes_all(self) -> bool:

@@ -38,7 +38,8 @@ def run_prediction(settings: PredictSettings) -> list[dict[str, Any]]:
             entries += [entry(result) for result in model.predict(source, stream=True, verbose=False, **keywords)]
         except ConnectionError as error:  # Ultralytics' word for a camera too
             raise DataError(
-                f"source={settings.source}: this camera or stream cannot be opened; check that it is there and free"
+                f"source={settings.source}: this camera or stream cannot be opened; "
+                "check that it is there and not in use"
             ) from error
         if isinstance(source, Sources):
             entries = [{**each, "image": source.origin.get(each["image"], each["image"])} for each in entries]

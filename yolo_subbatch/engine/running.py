@@ -3,52 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+
+import torch
 
 
-class RunningLoss:
-    """The mean per image of one loss, over the updates of the epoch so far; a number for whoever prints it.
+class EpochLosses:
+    """The sums over images of the losses, by name, over the updates of the epoch so far.
 
-    Ultralytics forms the mean of the sub-batches' means in every pass. That would weigh a smaller sub-batch like a
-    whole one, and reading it would wait for the device: the arithmetic is left without effect.
+    Ultralytics forms the mean of the sub-batches' means in every pass, which would weigh a smaller sub-batch like a
+    whole one.
     """
 
-    def __init__(self, total: float = 0.0, images: int = 0) -> None:
-        self.total, self.images = total, images
+    def __init__(self) -> None:
+        self.totals: dict[str, tuple[float, int]] = {}  # sum and images
 
-    def __mul__(self, other: Any) -> RunningLoss:
-        return self
-
-    def __add__(self, other: Any) -> RunningLoss:
-        return self
-
-    def __truediv__(self, other: Any) -> RunningLoss:
-        return self
-
-    def __float__(self) -> float:
-        return self.total / self.images if self.images else math.nan
-
-
-class EpochLosses(dict[str, RunningLoss]):
-    """The losses of an epoch by name."""
-
-    def __missing__(self, name: str) -> RunningLoss:
-        self[name] = RunningLoss()
-        return self[name]
+    def __bool__(self) -> bool:
+        return bool(self.totals)
 
     def add(self, means: Mapping[str, float], images: int) -> None:
         """Add an update: its means per image, and its images."""
         for name, mean in means.items():
-            loss = self[name]
-            loss.total += mean * images
-            loss.images += images
+            total, seen = self.totals.get(name, (0.0, 0))
+            self.totals[name] = total + mean * images, seen + images
+
+    def means(self) -> dict[str, float]:
+        """Return the means per image over the updates so far."""
+        return {name: total / images for name, (total, images) in self.totals.items() if images}
+
+    def with_open(
+        self, names: Iterable[str], sums: Mapping[str, torch.Tensor], images: int, device: torch.device
+    ) -> dict[str, torch.Tensor]:
+        """Return the means as Ultralytics has them: tensors of no dimension, on the device, which is not waited for.
+
+        Args:
+            names: The losses; NaN where nothing finite was seen.
+            sums: Over the images of the update that is open.
+            images: How many these are.
+            device: Where the training runs.
+        """
+        means = {}
+        for name in names:
+            total, seen = self.totals.get(name, (0.0, 0))
+            part = sums.get(name)
+            if part is not None and images:
+                means[name] = (part.float() + total) / (images + seen)
+            else:
+                means[name] = torch.full((), total / seen if seen else math.nan, device=device)
+        return means
 
     def state(self) -> dict[str, list[float]]:
         """Return what :meth:`load` takes."""
-        return {name: [each.total, each.images] for name, each in self.items()}
+        return {name: [total, images] for name, (total, images) in self.totals.items()}
 
     def load(self, state: Mapping[str, list[float]]) -> None:
         """Go on from a state."""
-        self.clear()
-        self.update({name: RunningLoss(total, int(images)) for name, (total, images) in state.items()})
+        self.totals = {name: (total, int(images)) for name, (total, images) in state.items()}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from ultralytics.utils import RANK
 
 from yolo_subbatch.engine import launch, processes
+from yolo_subbatch.errors import TrainingError
 
 if TYPE_CHECKING:
     from yolo_subbatch.engine.update import Updates
@@ -25,24 +27,41 @@ class Shares(Base):
     device: Any
     epochs: int
     world_size: int
+    in_hosts_loop = False  # Ultralytics' training loop is or was running
 
-    def train(self) -> None:
-        """Train; on several devices by starting a process for each, whose events are read as they come."""
+    def around_train(self, theirs: Callable[[], Any]) -> Any:
+        """Train, and leave the reason where that fails."""
         if self.ddp:
-            launch.run_processes(self)
-            return
+            return theirs()
         try:
-            super().train()
+            result = theirs()
+            if not self.in_hosts_loop:
+                raise TrainingError(self._passed_by())
+            return result
         except BaseException as error:
             reason = processes.first_failure(error)
             if self.recorder is not None:
                 self.recorder.fail(self.update_index, error, reason)
             raise
         finally:
+            self.withdraw_stand_ins()
             processes.leave()
+
+    def _passed_by(self) -> str:
+        """Say that Ultralytics' loop was not run, and what to do."""
+        own = self.own_method("_do_train") or self.own_method("train") or type(self).__name__
+        return (
+            f"{own}: a loop of its own, which cannot be cut into sub-batches; have it call super()._do_train() and use "
+            "callbacks, or train without sub-batches"
+        )
+
+    def train(self) -> Any:
+        """Train; on several devices by starting a process for each, whose events are read as they come."""
+        return launch.run_processes(self) if self.ddp else super().train()
 
     def _do_train(self) -> None:
         """Run the loop; one process of torchrun's has others to join, be they none."""
+        self.in_hosts_loop = True
         if RANK != -1 and self.world_size == 1:
             self._setup_ddp()
         super()._do_train()
@@ -63,9 +82,9 @@ class Shares(Base):
             self.amp = amp
             self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp and self.args.amp != "bf16")
 
-    def _setup_scheduler(self) -> None:
+    def around__setup_scheduler(self, theirs: Callable[[], None]) -> None:
         """Plan the rates; with ``time=`` every process would reckon with epochs of its own."""
         if self.processes > 1 and self.args.time:
             self.args.epochs = processes.told_by_first(self.epochs)
             self.epochs = self.args.epochs
-        super()._setup_scheduler()
+        theirs()

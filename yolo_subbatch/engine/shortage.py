@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -58,11 +59,17 @@ class StandIn:
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         """Put the method back in its place, then answer."""
+        self.withdraw()
+        return self.answer(self.original, *args, **keywords)
+
+    def withdraw(self) -> None:
+        """Put the method back in its place."""
+        if self.owner.__dict__.get(self.name) is not self:
+            return
         if self.own is ABSENT:
             del self.owner.__dict__[self.name]
         else:
             self.owner.__dict__[self.name] = self.own
-        return self.answer(self.original, *args, **keywords)
 
 
 def once(owner: Any, name: str, stand_in: Callable[..., Any]) -> None:
@@ -71,6 +78,23 @@ def once(owner: Any, name: str, stand_in: Callable[..., Any]) -> None:
     The method is back in its place before the stand-in runs: a copy of the owner, or an error, never meets it.
     """
     StandIn(owner, name, stand_in)
+
+
+def withdraw(owner: Any, name: str) -> None:
+    """Take back a stand-in whose call never came."""
+    waiting = getattr(owner, "__dict__", {}).get(name)
+    if isinstance(waiting, StandIn):
+        waiting.withdraw()
+
+
+@contextmanager
+def standing_in(owner: Any, name: str, stand_in: Callable[..., Any]) -> Iterator[None]:
+    """Have the next call of ``owner.name`` go to ``stand_in`` if it comes before the end of the block."""
+    once(owner, name, stand_in)
+    try:
+        yield
+    finally:
+        withdraw(owner, name)
 
 
 class Backward:

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +23,9 @@ from ultralytics.data.loaders import LoadImagesAndVideos, SourceTypes
 
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.errors import DataError
-from yolo_subbatch.export import infer
+
+#: The script that reads pictures without torch; it stands outside this folder, where type checkers do not find it.
+infer: Any = import_module("yolo_subbatch.export.infer")
 
 DOWNLOADS = 8  # at the same time
 SCREEN = re.compile(r"screen( .*)?", re.IGNORECASE)
@@ -139,13 +142,13 @@ def sources_of(source: str, batch: int = 1, vid_stride: int = 1, channels: int =
 def _expanded(name: str) -> list[str]:
     """Return the files of a folder or a pattern that a list names, as Ultralytics' lists may."""
     if "://" not in name and (Path(name).is_dir() or ("*" in name and glob.glob(name, recursive=True))):
-        return infer.find_files(name)
+        return list(infer.find_files(name))
     return [name]
 
 
 def _kind(name: str, count: int) -> str:
     try:
-        return infer.kind_of(name)
+        return str(infer.kind_of(name))
     except infer.InferError:
         if count == 1:
             raise

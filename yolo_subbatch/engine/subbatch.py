@@ -1,27 +1,25 @@
 """One weight update per batch, computed in sub-batches, for any Ultralytics trainer.
 
-Ultralytics calls ``optimizer_step()`` after every forward and backward pass when its own accumulation is set to one;
-the mixin counts images there and really updates once the batch is complete. What Ultralytics does per pass and ought to
+Ultralytics' loop calls ``optimizer_step()`` after every forward and backward pass; the mixin counts images there and
+lets the trainer's ``optimizer_step`` happen once the batch is complete. What Ultralytics does per pass and ought to
 happen per update (warm-up, clipping, the moving average, random sizes) happens per update.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import BatchNorm2d, Module
-from torch.utils.data import RandomSampler, SequentialSampler
 from ultralytics.cfg import cfg2dict
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import ClassificationModel
 from ultralytics.utils import DEFAULT_CFG, LOCAL_RANK, RANK
-from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
+from ultralytics.utils.torch_utils import unwrap_model
 
 from yolo_subbatch.darknet.cross_norm import gather_over_batch
 from yolo_subbatch.engine import LOGGER, host, processes, state, use_all_cores
@@ -35,25 +33,24 @@ from yolo_subbatch.engine.arguments import (
     sub_batch_size,
 )
 from yolo_subbatch.engine.callbacks import RunRecorder
-from yolo_subbatch.engine.describe_data import described
 from yolo_subbatch.engine.exact_norm import ExactNorm
 from yolo_subbatch.engine.fitting import fewest_subdivisions
+from yolo_subbatch.engine.hosting import Hosts
 from yolo_subbatch.engine.keeping import KeepsState
+from yolo_subbatch.engine.loading import Loads
+from yolo_subbatch.engine.making import made_for
+from yolo_subbatch.engine.making import subbatch as subbatch
 from yolo_subbatch.engine.opening import under_plain_name
-from yolo_subbatch.engine.pictures import taking_any_picture
-from yolo_subbatch.engine.running import EpochLosses
+from yolo_subbatch.engine.overrides import READ_CHECKPOINTS, Seamed
 from yolo_subbatch.engine.sharing import Shares
+from yolo_subbatch.engine.tasks import check_task, other_trainer
 from yolo_subbatch.engine.update import MEAN_LOSSES, Updates
 from yolo_subbatch.engine.validation import Validates
-from yolo_subbatch.engine.windows import EpochOrder, WindowLoader
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.find import is_checkpoint
 
-if TYPE_CHECKING:
-    from ultralytics.engine.trainer import BaseTrainer
 
-
-class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
+class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads, Seamed):
     """Put this before a trainer class: ``class T(SubbatchMixin, SegmentationTrainer)``, or call :func:`subbatch`.
 
     ``args.batch`` keeps the number of images of one update; the loader gives ``batch / subdivisions`` images at a time.
@@ -65,6 +62,9 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
 
     Callback events besides Ultralytics': ``on_sub_batch_end`` and ``on_optimizer_step``; ``optimizer_step`` and
     ``on_before_zero_grad``, which Ultralytics declares but does not fire, are fired.
+
+    Ultralytics' attributes mean what they do there: ``batch_size`` images are a pass, ``accumulate`` passes an update.
+    A user's own methods are called as Ultralytics calls them (see :mod:`yolo_subbatch.engine.overrides`).
     """
 
     own_defaults = SUBBATCH_DEFAULTS
@@ -79,11 +79,13 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
     ) -> None:
         host.check_hooks()
         given = self.begin(overrides)
+        if self.resumed is None:
+            check_task(type(self), cfg, given)
         self.reset_counts()
         self.input_shape: list[int] = []
         self.recorder: RunRecorder | None = None
         self.validated: int | None = None  # the last epoch that was validated, from 0
-        self.epoch_losses = EpochLosses()
+        self.reset_host()
         self.mean_loss = self.finishing = False
         self.warmup = host.HiddenWarmup()
         super().__init__({**self.own_defaults, **cfg2dict(cfg)}, given, _callbacks)
@@ -123,16 +125,6 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
         self.args.lr0 *= devices
 
     @property
-    def tloss(self) -> Any:
-        """Ultralytics' running means of the epoch, which can be shown without waiting for a GPU."""
-        return host.shown(self.epoch_losses, self.loss_names)
-
-    @tloss.setter
-    def tloss(self, losses: Any) -> None:
-        if losses is None and not self.windows_done:  # an epoch that is taken up in its middle keeps them
-            self.epoch_losses = EpochLosses()
-
-    @property
     def plain_model(self) -> Any:
         """The model without the wrapper of compilation."""
         return unwrap_model(self.model)
@@ -144,24 +136,12 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
 
     # --- preparing --------------------------------------------------------------------------------------------------
 
-    @property
-    def flavour(self) -> str:
-        """Whose Darknet decides what an image without a label file is."""
-        return "pjreddie"
-
-    def get_dataset(self) -> dict[str, Any]:
-        """Read the data description; a Darknet ``.data`` file is written as a YAML into the run folder first."""
-        if self.args.data:
-            self.args.data = described(self.args, self.save_dir, self.flavour)
-        data: dict[str, Any] = super().get_dataset()
-        return data
-
-    def _setup_train(self) -> None:
+    def around__setup_train(self, theirs: Callable[[], None]) -> None:
         """Prepare the loop, and take up the run that is to go on."""
         # Ultralytics would wrap the model to average gradients in every pass; here they are summed once per update.
         shared, self.world_size = self.world_size, 1
         try:
-            super()._setup_train()
+            theirs()
         finally:
             self.world_size = shared
         self.mean_loss = isinstance(self.plain_model, MEAN_LOSSES)
@@ -181,10 +161,14 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
             for key in ("model", "ema", "optimizer"):
                 del self.resumed[key]  # they have their place now
         self.epoch = self.start_epoch
+        self.is_set_up()
         if RANK in {-1, 0}:
             LOGGER.info(self.start_line())
             if self.resumed is not None:
                 LOGGER.info(f"going on after iteration {self.update_index}, in epoch {self.epoch + 1}")
+
+    def is_set_up(self) -> None:
+        """Do what a trainer has to do when all is prepared and the state of an earlier run is in its place."""
 
     def _fit_memory(self) -> None:
         """Find the number of subdivisions, where it was left to the program."""
@@ -210,7 +194,12 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
     def start_line(self) -> str:
         """Say what will happen."""
         said = [describe_batch(self.args, self.world_size), f"{self.updates_per_epoch} updates per epoch"]
-        return "; ".join([*said, describe_clip(self.args), *self.describe_norm()])
+        return "; ".join([*said, self.describe_step(), *self.describe_norm(), *self.describe_order()])
+
+    def describe_step(self) -> str:
+        """Say at which norm gradients are clipped, or whose step that is."""
+        own = self.own_method("optimizer_step")
+        return describe_clip(self.args) if own is None else f"{own} once per update"
 
     def describe_norm(self) -> list[str]:
         """Say what depends on the sub-batches, or is kept from it."""
@@ -226,27 +215,27 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
             said.append(f"exact_norm in {'two passes' if self.exact.two_pass else 'one pass'}")
         return said
 
-    def setup_model(self) -> Any:
+    def around_setup_model(self, theirs: Callable[[], Any]) -> Any:
         """Set the model up; channels-last memory is faster on the CPU too."""
         if self.resumed is not None:
             self.model = self.get_model(cfg=self.resumed["yaml"], weights=None, verbose=False)
         file = Path(str(self.args.model))
         if isinstance(self.model, Module) or not (file.is_file() and is_checkpoint(file)):
-            checkpoint = super().setup_model()
+            checkpoint = theirs()
         else:
             with under_plain_name(file) as self.model:
-                checkpoint = super().setup_model()
-        if getattr(self.args, "channels_last", None) is not False and self.device.type == "cpu":
+                checkpoint = theirs()
+        if getattr(self.args, "channels_last", False) is not False and self.device.type == "cpu":
             self.model = self.model.to(memory_format=torch.channels_last)
         return checkpoint
 
-    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
+    def around_get_model(self, theirs: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
         """Build the network; its first weights depend on the seed alone, in whichever process."""
         torch.manual_seed(self.args.seed)
-        return super().get_model(cfg=cfg, weights=weights, verbose=verbose)
+        return theirs(*args, **keywords)
 
-    def _build_train_pipeline(self) -> None:
-        """Build loaders and optimizer, then have ``optimizer_step`` called after every sub-batch."""
+    def around__build_train_pipeline(self, theirs: Callable[[], None]) -> None:
+        """Build loaders and optimizer."""
         if hasattr(self, "updates_per_epoch"):  # Ultralytics met a shortage of memory where it is not looked for here
             self.shortage = "in Ultralytics' loop"
             self.args.batch, self.stepped = self.args.nbs, self.begun
@@ -254,68 +243,56 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
             self.warmup.hide(self.args)
             return
         try:
-            super()._build_train_pipeline()
+            theirs()
         except ValueError as error:
             if "final batch=1" not in str(error):
                 raise
             raise SettingsError(f"subdivisions={self.args.subdivisions}: {error}") from error
-        # Always: where a window is done again, the loop's count of passes no longer says where it is in the epoch.
-        self.accumulate = -math.inf
         self.warmup.hide(self.args)
         self.updates_per_epoch = self.train_loader.windows
-        for group in self.optimizer.param_groups:
-            if group.get("param_group") in {"weight", "muon"}:
-                group["weight_decay"] = self.args.weight_decay
 
-    def build_optimizer(self, model: torch.nn.Module, **keywords: Any) -> torch.optim.Optimizer:
+    def around_build_optimizer(self, theirs: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
         """Build the optimizer with the decay as it was given; the loader's size must not scale it."""
-        return super().build_optimizer(model, **{**keywords, "decay": self.args.weight_decay})
+        if "decay" in keywords:
+            keywords["decay"] = self.args.weight_decay
+        return theirs(*args, **keywords)
 
-    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        """Build the data set; what hangs on the batch (mosaic, shapes of validation) must not on the sub-batch."""
-        with taking_any_picture():
-            return super().build_dataset(img_path, mode, self.args.batch)
+    def around_check_resume(self, theirs: Callable[[Any], None], overrides: Any) -> None:
+        """Leave nothing to Ultralytics, which would go on from half-precision averages of the weights.
 
-    def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
-        """Return the loader of one split; that of the training gives windows."""
-        each = max(1, batch_size // self.processes)
-        if mode != "train":
-            # Images of one shape come in groups of the batch, which the loader may not mix.
-            fitting = next(size for size in range(min(each, self.args.batch), 0, -1) if self.args.batch % size == 0)
-            loader = super().get_dataloader(dataset_path, fitting, rank, mode)
-            if isinstance(loader.sampler, RandomSampler):
-                # A classifier's. Its loss would hang on how often this process has validated.
-                loader.batch_sampler.sampler.sampler = SequentialSampler(loader.dataset)
-                loader.reset()
-            return loader
-        with torch_distributed_zero_first(LOCAL_RANK):  # one process of a machine reads the labels, the others its file
-            stock = super().get_dataloader(dataset_path, each, -1, mode)
-        order = EpochOrder(len(stock.dataset), self.args.seed, isinstance(stock.sampler, RandomSampler))
-        single = self.args.bn != "sub-batch" or not self.normalises()
-        return WindowLoader(
-            stock,
-            order,
-            self.args.batch,
-            self.batch_size,
-            self.processes,
-            max(0, RANK),
-            single,
-            bool(self.args.compile),
-        )
+        Raises:
+            SettingsError: If a user's class went past our ``__init__``, or reads checkpoints itself.
+        """
+        if "epoch_losses" not in vars(self):
+            own = self.own_method("__init__") or type(self).__name__
+            raise SettingsError(
+                f"{own}: passes the sub-batches by; have it call super().__init__(cfg, overrides, _callbacks)"
+            )
+        if self.resumed is None:
+            theirs(overrides)
+        else:
+            self.refuse_own(
+                READ_CHECKPOINTS,
+                "reads Ultralytics' checkpoint, but a run goes on from its exact state here; for what has to be kept "
+                "besides, override extra_state() and load_extra_state(extra)",
+            )
+        self.resume = False
 
-    def normalises(self) -> bool:
-        """Tell whether the network has batch normalisation."""
-        return any(isinstance(layer, BatchNorm2d) for layer in self.plain_model.modules())
+    def around_resume_training(self, theirs: Callable[[Any], None], checkpoint: Any) -> None:
+        """Leave the taking up to ``_setup_train``, when everything exists."""
+        if self.resumed is None:
+            theirs(checkpoint)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
-    def _get_warmup_iterations(self, num_batches: int) -> int:
+    def around__get_warmup_iterations(self, theirs: Callable[[int], int], batches: int) -> int:
         """Turn off the loop's warm-up, which counts sub-batches: ``set_rates`` counts updates."""
+        self.warmup_of = theirs
         return 0
 
-    def _model_train(self) -> None:
+    def around__model_train(self, theirs: Callable[[], None]) -> None:
         """Set the network to training; with ``bn=frozen`` its statistics stay as they are."""
-        super()._model_train()
+        theirs()
         if self.args.bn == "frozen":
             for layer in self.plain_model.modules():
                 if isinstance(layer, BatchNorm2d):
@@ -323,55 +300,27 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
         if self.windows_done:  # an epoch is taken up: the scheduler has just set the rates of its beginning
             self.set_rates(self.update_index - 1)
 
-    def run_callbacks(self, event: str) -> None:
-        """Run callbacks; what has to happen at the start and the end of epochs and sub-batches happens here."""
-        if event in {"on_train_start", "on_train_epoch_start"}:
-            self.warmup.show(self.args)
-        if event == "on_train_epoch_start":
-            self._before_epoch = self.update_index, self.seen
-            self._find_place()
-        elif event == "on_train_batch_start":
-            # Ultralytics would look at the clock after every sub-batch, and leave the loop in the middle of a window.
-            self.hours, self.args.time = self.args.time, None
-            self.before_sub_batch()
-        elif event == "on_train_batch_end":
-            self.args.time = self.hours
-        elif event == "on_train_epoch_end":
-            self.check_host()
-        super().run_callbacks(event)
-        if event == "on_train_start" and self.resumed is None:
-            self.save_state()
-        elif event == "on_train_end" and not self.stopping:
-            self.state_file.unlink(missing_ok=True)  # there is nothing left to go on with
-        elif event == "on_train_batch_end" and (self.stopping or self.time_is_up) and not self.sub_index:
-            self.stop = True
-        elif event == "on_fit_epoch_end" and not self.finishing:
-            self.epoch_is_done()
-
-    def _find_place(self) -> None:
-        """Have the loader begin where this epoch begins, or goes on."""
-        loader = self.train_loader
-        window = loader.windows if self.is_over() else self.windows_done
-        if (loader.epoch, loader.window) != (self.epoch, window):
-            loader.go_to(self.epoch, window)
-        self.reset_window()
-
-    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def around_preprocess_batch(self, theirs: Callable[[Any], Any], batch: dict[str, Any]) -> dict[str, Any]:
         """Move a sub-batch to the device."""
         if self.args.bf16_on_cpu:
             # Ultralytics calls this inside its own autocast context, which puts both back when the pass is done.
             torch.set_autocast_dtype("cpu", torch.bfloat16)
             torch.set_autocast_enabled("cpu", True)
-        batch = super().preprocess_batch(batch)
+        batch = theirs(batch)
         self.input_shape = list(batch["img"].shape[:1:-1])
-        if getattr(self.args, "channels_last", None) is not False and self.device.type == "cpu":
+        if getattr(self.args, "channels_last", False) is not False and self.device.type == "cpu":
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch
 
+    def warmup_updates(self) -> int:
+        """Return how many updates the warm-up takes, as the trainer's method says where the release has one."""
+        if self.warmup_of is not None:
+            return self.warmup_of(self.updates_per_epoch)
+        return round(min(self.args.warmup_epochs, max(self.epochs - 1, 0)) * self.updates_per_epoch)
+
     def set_rates(self, update_index: int) -> None:
         """Set learning rate and momentum of one update, counted from 0: Ultralytics' warm-up, by updates."""
-        epochs = min(self.args.warmup_epochs, max(self.epochs - 1, 0))
-        warmup = round(epochs * self.updates_per_epoch)
+        warmup = self.warmup_updates()
         if not warmup or update_index > warmup:
             return
         for group in self.optimizer.param_groups:
@@ -383,22 +332,20 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates):
                 group["momentum"] = float(np.interp(update_index, [0, warmup], span))
 
 
-def subbatch(trainer: type[BaseTrainer]) -> type[BaseTrainer]:
-    """Return ``trainer`` with sub-batches, for example ``subbatch(SegmentationTrainer)``.
-
-    The class is kept in this module under its own name, so that it can be pickled by name.
-    """
-    if issubclass(trainer, SubbatchMixin):
-        return trainer
-    name = f"Subbatch{trainer.__name__}"
-    if name not in globals():
-        globals()[name] = type(name, (SubbatchMixin, trainer), {"__module__": __name__, "__doc__": trainer.__doc__})
-    made: type[BaseTrainer] = globals()[name]
-    return made
-
-
 class SubbatchTrainer(SubbatchMixin, DetectionTrainer):
     """Ultralytics' detection trainer with sub-batches.
 
+    Given a model of another task, it is that of the task: ``subbatch(PoseTrainer)`` and so on.
+
     >>> YOLO("yolo26n.yaml").train(trainer=SubbatchTrainer, data="coco8.yaml", batch=64, subdivisions=16)
     """
+
+    made_from = DetectionTrainer
+
+    def __new__(cls, *args: Any, **keywords: Any) -> Any:
+        """Return a trainer of the task that the model is for."""
+        other = other_trainer(cls, *args, **keywords) if cls is SubbatchTrainer else None
+        return super().__new__(cls) if other is None else other(*args, **keywords)
+
+
+made_for(DetectionTrainer, SubbatchTrainer)

@@ -18,6 +18,7 @@ from ultralytics.utils.callbacks import get_default_callbacks
 from yolo_subbatch.engine import LOGGER, state
 from yolo_subbatch.engine.backup import KeepsBackup
 from yolo_subbatch.engine.callbacks import RunRecorder
+from yolo_subbatch.engine.effects import checked_already
 from yolo_subbatch.engine.model import Darknet
 from yolo_subbatch.engine.opening import open_as_host, told
 from yolo_subbatch.engine.subbatch import subbatch
@@ -55,7 +56,8 @@ def run_training(
     if backup is not None:
         KeepsBackup(backup).register(model.add_callback)
     keywords.update(project=str(folder.path.parent.absolute()), name=folder.path.name, exist_ok=True)
-    return _train(lambda: model.train(**keywords), lambda: model.trainer, folder)
+    with checked_already():
+        return _train(lambda: model.train(**keywords), lambda: model.trainer, folder)
 
 
 def continue_training(

@@ -23,7 +23,7 @@ from yolo_subbatch.darknet.sections import Cfg, most_truths
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.darknet.weights import save_weights, write_atomically
 from yolo_subbatch.engine import LOGGER, host
-from yolo_subbatch.engine.arguments import describe_batch, describe_clip
+from yolo_subbatch.engine.arguments import describe_batch
 from yolo_subbatch.engine.asking_again import with_args_file
 from yolo_subbatch.engine.channels import colour_note, of_data
 from yolo_subbatch.engine.data import padded_truths
@@ -49,6 +49,11 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def __init__(
         self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: dict[str, Any] | None = None
     ) -> None:
+        self.refuse_own(
+            ("_setup_scheduler", "_get_warmup_iterations"),
+            "has no effect, the rate of a Darknet network follows [net]; give policy=, burn_in= and the like, or "
+            "override set_rates(update_index)",
+        )
         raw = with_args_file(overrides or {})
         given = self.begin(canonical(raw))
         # A run that is taken up, or a process of one on several devices, gets complete arguments.
@@ -184,7 +189,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         """Return the validator of the epochs and of the best weights at the end."""
         self.loss_names = () if host.losses_have_names() else SHOWN_LOSSES
         known = {key: value for key, value in vars(self.args).items() if key not in DARKNET_DEFAULTS}
-        own = {"imgsz": image_size(self.cfg), "letterbox": self.args.letterbox}
+        own = {"imgsz": image_size(self.cfg), "letterbox": self.asked["letterbox"]}
         validator = DarknetValidator(
             self.test_loader, save_dir=self.save_dir, args={**known, **own}, _callbacks=self.callbacks
         )
@@ -233,9 +238,9 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         plan = self.plan
         said = [
             describe_batch(self.args, self.world_size), f"{plan.updates_per_epoch} updates per epoch",
-            f"{plan.iterations} iterations, {plan.epochs} epochs", describe_clip(self.args),
+            f"{plan.iterations} iterations, {plan.epochs} epochs", self.describe_step(),
             f"learning rate {plan.net.learning_rate:g} ({plan.net.policy}, burn-in {plan.net.burn_in})",
-            *self.describe_norm(),
+            *self.describe_norm(), *self.describe_order(),
         ]  # fmt: skip
         flavour = self.source.flavour_line(self.args.flavour)
         average = self.average.note if self.average else ""
@@ -256,9 +261,8 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         wanted = self.cfg.net.dynamic_minibatch and self.plain_model.network.flavour == "alexeyab"
         return bool(wanted and self.cfg.heads[-1].random)
 
-    def _setup_train(self) -> None:
-        """Prepare the loop, and Ultralytics' average of the weights as the cfg asks for it."""
-        super()._setup_train()
+    def is_set_up(self) -> None:
+        """Have Ultralytics' average of the weights as the cfg asks for it, and sub-batches that grow."""
         average, loader = self.average, self.train_loader
         if average is not None:
             self.ema.decay = lambda _: average.decay(self.update_index)
@@ -294,9 +298,9 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         """Tell whether the run has made its last iteration."""
         return super().is_over() or (self.plan is not None and self.update_index >= self.plan.iterations)
 
-    def run_callbacks(self, event: str) -> None:
-        """Run callbacks; end the run with its last iteration: only here does ``time=`` leave ``stop`` alone."""
-        super().run_callbacks(event)
+    def after_event(self, event: str) -> None:
+        """End the run with its last iteration: only here does ``time=`` leave ``stop`` alone."""
+        super().after_event(event)
         if event == "on_train_batch_end" and self.is_over():
             self.stop = True
 

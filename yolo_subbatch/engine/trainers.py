@@ -23,11 +23,7 @@ YOLO.tune = tune_yolo  # whoever can give our trainers to train() will give them
 
 def host_class(kind: type) -> str:
     """Return ``module:name`` of the trainer class that a run can be taken up with."""
-    from yolo_subbatch.engine.subbatch import SubbatchMixin, subbatch
-
-    bases = kind.__bases__
-    generated = len(bases) == 2 and bases[0] is SubbatchMixin and subbatch(bases[1]) is kind
-    shown = bases[1] if generated else kind
+    shown = vars(kind).get("made_from", kind)  # what subbatch() was given
     return f"{shown.__module__}:{shown.__qualname__}"
 
 

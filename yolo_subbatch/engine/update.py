@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn.utils import clip_grad_norm_
 from ultralytics.nn.tasks import ClassificationModel, RTDETRDetectionModel
 from ultralytics.utils import RANK
 
@@ -22,7 +21,16 @@ from yolo_subbatch.darknet.cross_norm import begin_batch
 from yolo_subbatch.engine import host
 from yolo_subbatch.engine.giving_up import GivesUp
 from yolo_subbatch.engine.processes import exchange
-from yolo_subbatch.engine.shortage import Backward, Snapshot, is_shortage, once, reason_of, versions
+from yolo_subbatch.engine.shortage import (
+    Backward,
+    Snapshot,
+    is_shortage,
+    once,
+    reason_of,
+    versions,
+    withdraw,
+)
+from yolo_subbatch.engine.stepping import Steps, scale_gradients, total_norm
 from yolo_subbatch.engine.windows import WindowLoader, seed_all
 from yolo_subbatch.errors import TrainingError
 from yolo_subbatch.run.host import INSTALL, release
@@ -32,12 +40,12 @@ if TYPE_CHECKING:
 
 #: Networks whose loss is a mean over the images that it is given; all others return a sum.
 MEAN_LOSSES = (ClassificationModel, RTDETRDetectionModel)
-AGREED = 4  # images, shortage, stop, end of the time
+AGREED = 5  # images, shortage, stop, end of the time, stop by a callback
 MOST_LOSSES = 16  # whose sums processes exchange: each must know the length before it has seen a loss
 SMALLEST_SCALE = 1.0  # of half precision's gradients: below it, they are not finite for another reason
 
 
-class Updates(GivesUp):
+class Updates(Steps, GivesUp):
     """The part of the trainer that turns sub-batches into updates."""
 
     args: Any
@@ -52,6 +60,8 @@ class Updates(GivesUp):
     epochs: int
     train_time_start: float
     exact: ExactNorm | None = None
+    stop: bool
+    stop_after_window: bool
 
     def reset_counts(self) -> None:
         """Start at iteration 0."""
@@ -69,6 +79,7 @@ class Updates(GivesUp):
         self.hours: float | None = None  # that the run may take
         self.snapshot: Snapshot | None = None
         self.host_loss: torch.Tensor | None = None  # of the last forward pass
+        self.reset_steps()
         self.reset_window()
 
     def reset_window(self) -> None:
@@ -138,7 +149,11 @@ class Updates(GivesUp):
         return found
 
     def _scale(self, original: Any, loss: torch.Tensor) -> Backward:
-        return Backward(lambda: self.attempt(lambda: original(loss * self.loss_weight()).backward(), lambda: None))
+        def backward() -> None:
+            self.attempt(lambda: original(loss * self.loss_weight()).backward(), lambda: None)
+            self.asked_to_step = True
+
+        return Backward(backward)
 
     def loss_weight(self) -> float:
         """Return the factor on a sub-batch's loss that makes plain sums right.
@@ -162,8 +177,16 @@ class Updates(GivesUp):
             self.shortage = reason_of(error)
         return otherwise()
 
-    def optimizer_step(self) -> None:
-        """Count the sub-batch; complete the update if it was the window's last."""
+    def around_optimizer_step(self, theirs: Callable[[], Any]) -> None:
+        """Count the sub-batch; complete the update if it was the window's last, by the trainer's own step.
+
+        Raises:
+            TrainingError: If it is called outside of a pass of Ultralytics' loop.
+        """
+        if self.stepped == self.begun:
+            raise TrainingError(self._passed_by())
+        self.asked_to_step = False
+        self.whole_step = theirs
         self.stepped += 1
         self.sub_index += 1
         part = self.train_loader.part
@@ -174,6 +197,14 @@ class Updates(GivesUp):
         self.run_callbacks("on_sub_batch_end")
         if self.shortage is not None or part.last:
             self.complete_window()
+        self.showing = True
+
+    def withdraw_stand_ins(self) -> None:
+        """Leave nothing on the model and the trainer that a pass which failed has not used up."""
+        withdraw(self, "preprocess_batch")
+        withdraw(self.model, "forward")
+        if isinstance(self.model, torch.nn.Module):
+            withdraw(self.plain_model, "loss")
 
     # --- a window ---------------------------------------------------------------------------------------------------
 
@@ -212,17 +243,21 @@ class Updates(GivesUp):
         sums = torch.stack([self.window_losses[name] for name in names]) if names else torch.zeros(0)
         if self.processes == 1:
             self.stopping, self.time_is_up = self.stop_wanted(), self.hours_are_over()
+            self.all_stop = True
             return names, sums, self.window_images, self.shortage is not None
         extras = torch.zeros(AGREED + MOST_LOSSES, device=self.device)
         extras[0], extras[1] = self.window_images, float(self.shortage is not None)
         extras[2], extras[3] = float(self.stop_wanted()), float(RANK == 0 and self.hours_are_over())
+        extras[4] = float(self.stop or self.stop_after_window)
         extras[AGREED : AGREED + len(names)] = sums
         if self.exact is not None:
             extras = torch.cat((extras, self.exact.totals))
         trained = [each for each in self.plain_model.parameters() if each.requires_grad]
         extras = exchange(trained, extras)
-        images, short, stop, late = extras[:AGREED].tolist()
+        images, short, stop, late, by_callback = extras[:AGREED].tolist()
         self.stopping, self.time_is_up = stop > 0, late > 0
+        self.all_stop = by_callback > 0
+        self.stop_after_window = self.stop_after_window or self.all_stop
         names = names or list(self.loss_names)
         self.summed_totals = extras[AGREED + MOST_LOSSES :]
         return names, extras[AGREED : AGREED + len(names)], round(images), short > 0
@@ -234,7 +269,7 @@ class Updates(GivesUp):
     def update(self, names: list[str], sums: torch.Tensor, images: int) -> None:
         """Update the weights with the gradient of all the images of a window.
 
-        Unscaled once, divided by the images that were really seen, clipped once, stepped once.
+        Unscaled once, divided by the images that were really seen; the trainer's ``optimizer_step`` clips and steps.
         """
         self.set_rates(self.update_index)
         self.run_callbacks("optimizer_step")
@@ -245,10 +280,10 @@ class Updates(GivesUp):
             sums = sums * factor
         if self.args.grad_reduction == "mean" or self.mean_loss:
             scale_gradients(self.model, 1.0 / images)
-        norm = clip_grad_norm_(self.model.parameters(), self.args.max_norm or math.inf, float(self.args.norm_type))
+        norm = self.norm = total_norm(self.model, float(self.args.norm_type))
         # One transfer an update, not one a value: each would wait for the device.
         self.grad_norm, *values = torch.cat((norm.reshape(1).float(), sums.to(norm).float())).tolist()
-        self.update_images, self.clipped = images, 0 < self.args.max_norm < self.grad_norm
+        self.update_images, self.clipped = images, False
         self.update_losses = {name: value / images for name, value in zip(names, values, strict=True)}
         if all(map(math.isfinite, values)) and math.isfinite(self.grad_norm):
             self._step()
@@ -257,14 +292,6 @@ class Updates(GivesUp):
         else:
             self._skip()
         self._done()
-
-    def _step(self) -> None:
-        self.scaler.step(self.optimizer)
-        self.update_index += 1  # from here on, the window cannot simply be done again
-        self.scaler.update()
-        if self.ema:
-            self.ema.update(self.model)
-        self.in_a_row = 0
 
     def _overflowed(self) -> bool:
         """Do the window again if half precision could not hold its gradient: the scale is smaller then."""
@@ -275,6 +302,7 @@ class Updates(GivesUp):
 
     def _skip(self) -> None:
         """Leave out an update that would spoil the weights; it counts as an iteration."""
+        self.run_callbacks("on_before_zero_grad")
         self.update_index += 1
         self.skipped += 1
         self.in_a_row += 1
@@ -288,7 +316,6 @@ class Updates(GivesUp):
 
     def _done(self) -> None:
         """Close the window."""
-        self.run_callbacks("on_before_zero_grad")
         self.optimizer.zero_grad()
         self.seen += self.update_images
         self.windows_done += 1
@@ -303,9 +330,3 @@ class Updates(GivesUp):
                 "lower the learning rate, lengthen burn_in, or look for damaged labels (max_skipped=0 never stops)"
             )
         self.keep_state()
-
-
-def scale_gradients(model: torch.nn.Module, factor: Any) -> None:
-    """Multiply every gradient in place."""
-    gradients = [each.grad for each in model.parameters() if each.grad is not None]
-    torch._foreach_mul_(gradients, factor)

@@ -53,14 +53,14 @@ class Validates(Base):
     test_loader: Any
     finishing: bool
 
-    def get_validator(self) -> Any:
+    def around_get_validator(self, theirs: Callable[[], Any]) -> Any:
         """Build the validator, which refuses keys that Ultralytics does not know."""
         everything = self.args
         self.args = copy(everything)
         for key in self.own_defaults:
             delattr(self.args, key)
         try:
-            return super().get_validator()
+            return theirs()
         finally:
             self.args = everything
 
@@ -75,30 +75,31 @@ class Validates(Base):
         if self.unmeasured:
             self.metrics = {}
 
-    def validate(self) -> Any:
+    def around_validate(self, theirs: Callable[[], Any]) -> Any:
         """Validate, unless the user wants to stop now: these weights then have no figures, and are not the best."""
         if self.unmeasured:
             return self.metrics, None
         if self.stopping and self.windows_done < self.updates_per_epoch:
             return self.metrics, None
-        found = self._validated()
+        found = self._validated(theirs)
         self.validated = self.epoch
         return found
 
-    def _validated(self) -> Any:
+    def _validated(self, theirs: Callable[[], Any]) -> Any:
         """Validate; on the CPU, several processes do not average their losses in a way that only GPUs know."""
         shared = self.world_size
         if self.processes > 1 and self.device.type == "cpu":
             self.world_size = 1
         try:
-            return self._with_fewer_images(partial(self._drawing, partial(self._weighed, super().validate)))
+            return self._with_fewer_images(partial(self._drawing, partial(self._weighed, theirs)))
         finally:
             self.world_size = shared
 
     def _drawing(self, work: Callable[[], Any]) -> Any:
         """Validate and draw what is found in the first images, which Ultralytics does after the last epoch only."""
         validator = self.validator
-        if not self.args.plots or RANK not in {-1, 0}:
+        known = hasattr(validator, "update_metrics") and hasattr(validator, "plot_predictions")
+        if not known or not self.args.plots or RANK not in {-1, 0}:
             return work()
         original, drawn = validator.update_metrics, False
 
@@ -122,6 +123,8 @@ class Validates(Base):
         Ultralytics forms the mean over the batches, in which a smaller last one weighs as much as any other.
         """
         model, loader = self.ema.ema, self.test_loader
+        if not hasattr(loader, "sampler"):  # a user's own
+            return work()
         original, each = model.loss, len(loader) / max(1, len(loader.sampler))
 
         def loss(batch: dict[str, Any], preds: Any = None) -> tuple[Any, host.Items]:
@@ -166,7 +169,7 @@ class Validates(Base):
         """Where the best weights are kept while they are written over: no other epoch could write them again."""
         return Path(self.wdir) / f"{self.best.name}.whole"
 
-    def final_eval(self) -> None:
+    def around_final_eval(self, theirs: Callable[[], None]) -> None:
         """Validate the best weights, unless the user wants to stop now."""
         if self.stopping:
             return
@@ -185,15 +188,15 @@ class Validates(Base):
         if RANK in {-1, 0} and self.best.is_file() and not self.whole_best.is_file():
             write_atomically(self.whole_best, self.best.read_bytes())  # Ultralytics writes over it in place
         with threads_joined():
-            self._with_fewer_images(super().final_eval)
+            self._with_fewer_images(theirs)
         self.whole_best.unlink(missing_ok=True)
 
-    def _handle_nan_recovery(self, epoch: int) -> bool:
+    def around__handle_nan_recovery(self, theirs: Callable[[int], bool], epoch: int) -> bool:
         """Recover as Ultralytics does; the epoch is done again from the iteration at which it began."""
         if self.processes > 1:
             bad = self.fitness is not None and not math.isfinite(self.fitness)
             share(self.last, bad or not bool(self.loss.isfinite()))
-        recovered = bool(super()._handle_nan_recovery(epoch))
+        recovered = bool(theirs(epoch))
         if recovered:
             self.update_index, self.seen = self._before_epoch
             self.windows_done = 0

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def run_video(settings: PredictSettings, data: str, show: Show) -> int:
         found = detector.suppress(detector.look(image, settings.conf), settings.iou)
         print(f"\nFPS:{count / max(1e-9, time.monotonic() - begin):.1f}\nObjects:\n")
         print("".join(lines(found, names, settings.conf, show.ext_output)), end="", flush=True)
-        picture = drawn(found, names) if show.boxes else image
+        picture = drawn(replace(found, image=image), names) if show.boxes else image
         if settings.json:
             found_in.append(frame(found, names, count))
         if show.prefix:

@@ -12,7 +12,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,14 @@ from ultralytics.data.build import InfiniteDataLoader
 from yolo_subbatch.darknet.iteration import split
 
 SHUFFLE_SEED = 6148914691236517205 - 1  # what Ultralytics adds to the seed, in a run of one process
+
+
+class Key(NamedTuple):
+    """What a loading process has to know of an image, where it does not know the order."""
+
+    epoch: int
+    place: int  # in the order of the epoch
+    images: tuple[int, ...]  # the one at the place, and those before it, backwards
 
 
 class EpochOrder:
@@ -54,6 +62,10 @@ class EpochOrder:
         if epoch not in self._drawn:
             self._draw(epoch)
         return self._drawn[epoch]
+
+    def keys(self, epoch: int, places: range, recent: int) -> list[int]:
+        """Return the keys of some places, from which a loading process finds the images by itself."""
+        return [epoch * self.images + place for place in places]
 
     def _draw(self, epoch: int) -> None:
         """Draw epochs until this one; each continues the random numbers of the one before."""
@@ -139,14 +151,14 @@ class KeyedImages(Dataset[Any]):
         order: The order of the images.
     """
 
-    def __init__(self, images: Any, order: EpochOrder) -> None:
+    def __init__(self, images: Any, order: Any) -> None:
         recent = int(getattr(images, "max_buffer_length", 0))
         self.__dict__.update(images=images, order=order, recent=recent, held=OrderedDict())
         if recent:
             images.max_buffer_length = sys.maxsize  # what is kept in memory is decided here
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self.images)
 
     def __getattr__(self, name: str) -> Any:
         if name == "images" or name.startswith("__"):
@@ -156,15 +168,23 @@ class KeyedImages(Dataset[Any]):
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self.images, name, value)
 
-    def __getitem__(self, key: int) -> Any:
-        """Return the item of a key, which is the epoch times the number of images plus the place."""
-        epoch, place = divmod(key, len(self.order))
-        order = self.order(epoch)
-        index = order[place]
-        seed_all(self.order.seed, epoch, index)
+    def __getitem__(self, key: int | Key) -> Any:
+        """Return the item of a key, which is the epoch times the number of images plus the place, or says it all."""
+        if isinstance(key, Key):
+            before = key.images
+            # By the place too: an order of the user's own may come to the same image twice.
+            seed_all(self.order.seed, key.epoch, before[0], key.place)
+        elif isinstance(self.order, EpochOrder):
+            epoch, place = divmod(key, len(self.order))
+            order = self.order(epoch)
+            before = tuple(order[place - back] for back in range(max(1, self.recent)))
+            seed_all(self.order.seed, epoch, before[0])
+        else:
+            return self.images[key]
+        index = before[0]
         if not self.recent:
             return self.images[index]
-        self.images.buffer = Candidates(order[place - back] for back in range(self.recent))
+        self.images.buffer = Candidates(before)
         item = self.images[index]
         self._forget(index, self.images.buffer.loaded)
         return item
@@ -206,7 +226,7 @@ class WindowLoader(InfiniteDataLoader):
     size_at: Callable[[int], int] | None = None
 
     def __init__(
-        self, stock: Any, order: EpochOrder, batch: int, size: int, processes: int = 1, rank: int = 0,
+        self, stock: Any, order: Any, batch: int, size: int, processes: int = 1, rank: int = 0,
         single: bool = False, whole_only: bool = False,
     ) -> None:  # fmt: skip
         self.batch, self.size, self.processes, self.rank = batch, size, processes, rank
@@ -217,6 +237,8 @@ class WindowLoader(InfiniteDataLoader):
         self.whole_only = whole_only
         names = ["num_workers", "prefetch_factor", "pin_memory", "collate_fn", "worker_init_fn", "timeout"]
         how = {name: getattr(stock, name) for name in names}
+        if stock.multiprocessing_context is not None:
+            how["multiprocessing_context"] = stock.multiprocessing_context
         if stock.pin_memory_device:
             how["pin_memory_device"] = stock.pin_memory_device
         # Ultralytics refuses small images where a single one is left for the end, unless the loader drops it. Nothing
@@ -226,6 +248,16 @@ class WindowLoader(InfiniteDataLoader):
             drop_last=single, **how,
         )  # fmt: skip
         object.__setattr__(self, "batch_sampler", _ReadAhead(self))
+        self.iterator = None  # older releases have begun to load by now, what another sampler says
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a pass, in this process."""
+        return max(1, self.size // self.processes)
+
+    @batch_size.setter
+    def batch_size(self, size: int) -> None:
+        """Leave it as it is: ``size`` says it."""
 
     @property
     def images(self) -> int:
@@ -286,11 +318,11 @@ class _ReadAhead:
     def __init__(self, loader: WindowLoader) -> None:
         self.loader = loader
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         loader = self.loader
         epoch, first = loader.epoch, loader.window
         while True:
             for window in range(first, loader.windows):
                 for part in loader.parts(window, epoch):
-                    yield [epoch * len(loader.sampler) + place for place in part.places]
+                    yield loader.sampler.keys(epoch, part.places, loader.dataset.recent)
             epoch, first = epoch + 1, 0

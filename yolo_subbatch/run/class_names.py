@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from yolo_subbatch.darknet.sections import Cfg
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.data import data_names
 from yolo_subbatch.run.find import find_data
@@ -49,6 +50,20 @@ def _usual(classes: int) -> ClassNames:
     if path is None:
         return ClassNames(tuple(f"class{index}" for index in range(classes)))
     return ClassNames(tuple(data_names(path)), f"no data= given: the {classes} classes are called as those of {known}")
+
+
+def describe_classes(data: str, cfg: Cfg) -> str:
+    """Say which classes a data description has, and whether the heads of a cfg have as many.
+
+    Raises:
+        YoloSubbatchError: If the description cannot be read.
+    """
+    names = data_names(find_data(data) or Path(data))
+    own = sorted({head.classes for head in cfg.heads})
+    line = f"classes of {data}: {', '.join(f'{index} {name}' for index, name in enumerate(names))}"
+    if own == [len(names)]:
+        return line
+    return f"{line}\nthe heads have {', '.join(map(str, own))} classes; training rebuilds them for {len(names)}"
 
 
 def is_unnamed(names: dict[int, str]) -> bool:

@@ -69,6 +69,10 @@ class PredictSettings(Place, Source):
     """What ``predict`` understands."""
 
     source: str | None = setting(None, "Data", "Source", "Image, folder, video or address.", kind="file")
+    data: str | None = setting(
+        None, "Data", "Data", "With cfg: .data or .yaml with the class names; COCO's for 80 if not given.",
+        kind="file", filter=DATA,
+    )  # fmt: skip
     imgsz: int | tuple[int, int] | None = setting(
         None, "Data", "Image size", "Input size in pixels, or height,width; the network's if not given.", **IMAGE_SIZE
     )
@@ -163,6 +167,10 @@ class ConvertSettings(Source):
     to: str | None = setting(
         None, "Result", "Target", "File to write: .weights, with its cfg beside it, or .pt.", kind="file"
     )
+    data: str | None = setting(
+        None, "Network", "Data", "With cfg: .data or .yaml with the class names; COCO's for 80 if not given.",
+        kind="file", filter=DATA,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -257,6 +265,10 @@ class InfoSettings:
     cfg: str | None = setting(
         None, "Network", "Cfg", "Darknet cfg, a file or a bundled name.", kind="file", filter=CFGS
     )
+    data: str | None = setting(
+        None, "Network", "Data", "Darknet .data or Ultralytics .yaml, to compare its classes with the heads'.",
+        kind="file", filter=DATA,
+    )  # fmt: skip
     imgsz: int | tuple[int, int] | None = setting(
         None, "Network", "Image size", "Input size in pixels, or height,width; the cfg's if not given.", **IMAGE_SIZE
     )

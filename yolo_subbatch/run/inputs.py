@@ -85,6 +85,7 @@ def check_predict(settings: PredictSettings) -> PredictSettings:
         YoloSubbatchError: With everything that is wrong.
     """
     problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
+    problems += _check_names(settings.data)
     problems += _check_letterbox(settings)
     attempt("source", problems, lambda: _check_media(settings.source))
     _report(problems)
@@ -100,8 +101,11 @@ def check_map(settings: MapSettings) -> MapSettings:
     problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
     if settings.points == 1:
         problems.append(error("points", "points=1: one recall is no curve; use 0, 11 or 101"))
-    problems += check_data(settings.data, (settings.split,), missing=_missing(settings))
-    problems += _check_channels(settings)
+    if _is_darknet(settings):
+        problems += check_data(settings.data, (settings.split,), missing=_missing(settings))
+        problems += _check_channels(settings)
+    else:
+        problems.append(error("model", f"model={settings.model}: not a Darknet network, which this needs; use val"))
     _report(problems)
     found = find_data(settings.data)
     return replace(_with_cfg(settings), data=None if found is None else str(found))
@@ -216,7 +220,11 @@ def check_convert(settings: ConvertSettings) -> ConvertSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    _report([*_check_network(settings), *_check_target(settings), *check_output("to", settings.to)])
+    problems = [*_check_network(settings), *_check_target(settings), *check_output("to", settings.to)]
+    if not _is_darknet(settings):
+        text = f"model={settings.model}: a network of Ultralytics, which Darknet's weights cannot hold; use it as it is"
+        problems.append(error("model", text))
+    _report([*problems, *_check_names(settings.data)])
     return _with_cfg(settings)
 
 
@@ -226,7 +234,12 @@ def check_export(settings: ExportSettings) -> ExportSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    _report(export_problems(settings))
+    problems = export_problems(settings)
+    if not _is_darknet(settings):
+        advice = f"yolo export model={settings.model} format=onnx"
+        text = f"model={settings.model}: a network of Ultralytics, which exports it itself: {advice}"
+        problems.append(error("model", text))
+    _report(problems)
     return _with_cfg(_one_precision(settings))
 
 
@@ -271,6 +284,8 @@ def _check_precision(settings: ExportSettings) -> Iterator[Problem]:
         )
     elif int8:
         yield from check_data(settings.data, ("train", "val"), missing=MissingLabels("background"))
+    elif settings.data is not None and settings.cfg:
+        yield from _check_names(settings.data)
     elif settings.data is not None:
         yield warning("data", f"data={settings.data}: has no effect without int8=True")
 
@@ -283,6 +298,7 @@ def check_info(settings: InfoSettings) -> InfoSettings:
     """
     _report(list(check_ranges(settings)))
     path = find_cfg(settings.cfg)
+    _report(_check_names(settings.data))
     net = read_cfg(path).net
     batch = settings.batch or net.batch
     parts = settings.subdivisions or (1 if settings.batch else net.subdivisions)
@@ -316,6 +332,14 @@ def check_gui(settings: GuiSettings) -> GuiSettings:
     run = attempt("run", problems, lambda: run_of(settings.run or "", "run")) if settings.run is not None else None
     _report(problems)
     return replace(settings, run=None if run is None else str(run.path))
+
+
+def _check_names(data: str | None) -> list[Problem]:
+    """Check a data description of which the class names alone are wanted."""
+    problems: list[Problem] = []
+    if data is not None:
+        attempt("data", problems, lambda: data_names(find_data(data) or Path(data)))
+    return problems
 
 
 def _report(problems: list[Problem]) -> None:

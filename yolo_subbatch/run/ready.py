@@ -204,7 +204,7 @@ def data_facts(data: str | None) -> DataFacts:
         built_in = read_yaml(Path(str(files("yolo_subbatch.cfg") / "shapes.yaml")))
         return DataFacts(len(built_in["names"]), built_in["train"], built_in["val"], built_in=True)
     if path.suffix not in YAML:
-        file = read_data(path, needed=())
+        file = read_data(path, needed=("train",))
         lists = {split: getattr(file, key) for split, key in KEYS.items()}
         train, val = (len(read_image_list(lists[split])) if lists[split] else None for split in ("train", "val"))
         return DataFacts(len(file.names), train, val)

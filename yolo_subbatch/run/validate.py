@@ -10,6 +10,7 @@ from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.sections import Cfg, Connected, Convolutional
 from yolo_subbatch.darknet.shapes import check_detector, largest_stride, layer_table
 from yolo_subbatch.run import host
+from yolo_subbatch.run.cfg_advice import cfg_advice
 from yolo_subbatch.run.channels import check_channels
 from yolo_subbatch.run.checks import (
     Problem,
@@ -24,6 +25,7 @@ from yolo_subbatch.run.checks import (
     warning,
 )
 from yolo_subbatch.run.conversion import ON_OR_OFF, range_fault
+from yolo_subbatch.run.effects import refused
 from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.training_data import check_training_data
@@ -38,7 +40,8 @@ DARKNET_ONLY = (
 #: Ultralytics' keys without effect on a Darknet network: its [net] and its own loss say these things.
 NOT_FOR_DARKNET = (
     "lrf", "cos_lr", "warmup_epochs", "warmup_momentum", "warmup_bias_lr", "box", "cls", "dfl", "multi_scale",
-    "overlap_mask", "mask_ratio", "pose", "kobj", "rle", "dropout", "cls_pw", "distill_model", "dis",
+    "overlap_mask", "mask_ratio", "pose", "kobj", "rle", "dropout", "cls_pw", "cls_remap", "dlog", "dgrad", "dlam",
+    "nms", "augment",
 )  # fmt: skip
 #: Ultralytics' augmentation, which Darknet's replaces.
 HOST_AUGMENTATION = (
@@ -156,6 +159,7 @@ def _check_batch(settings: TrainSettings, cfg: Cfg | None, batch: int, parts: in
 def _check_network(settings: TrainSettings, cfg: Cfg) -> Iterator[Problem]:
     """Check the input size against the network, and pass its warnings on."""
     yield from (warning("cfg", text) for text in cfg.warnings)
+    yield from cfg_advice(settings, cfg)
     yield from _check_freeze(settings.extra.get("freeze"), cfg)
     size = settings.imgsz
     height, width = size if isinstance(size, tuple) else (size, size) if size else (cfg.net.height, cfg.net.width)
@@ -212,6 +216,7 @@ def _check_extra(settings: TrainSettings, darknet: bool) -> Iterator[Problem]:
             yield warning(key, f"{found}; give 0 or 1, or augmentation=ultralytics, which takes shares")
         if darknet and key == "rect" and value:
             yield warning(key, "rect: has no effect on the training of a Darknet network; validation does so anyway")
+    yield from (error(key, text) for key, text in refused(settings.extra).items())
     optimizer = str(settings.extra.get("optimizer", "auto"))
     if optimizer.lower() not in {each.lower() for each in OPTIMIZERS}:
         yield error("optimizer", f"optimizer={optimizer}: unknown; use one of {', '.join(OPTIMIZERS)}")
