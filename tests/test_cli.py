@@ -163,7 +163,7 @@ BAD = {
     "info cfg=none.cfg": "no such file",
     "info cfg=small.cfg --batch 9 --subdivisions 2": "does not divide",
     "demo epochs=-1": "at least 1",
-    f"{TRAIN} batch=9 subdivisions=2 imgsz=65 epochs=0 momentum=2 decay=-1": "and 2 more",
+    f"{TRAIN} batch=9 subdivisions=2 imgsz=65 epochs=0 momentum=2 decay=-1": "and 2 more: ",
 }
 
 

@@ -75,10 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _short(text: str) -> str:
-    """Keep a message to a few lines, saying how many faults were left out."""
+    """Keep a message to a few lines, saying of further faults only where they are."""
     lines = [line for line in text.split("\n") if line.strip()]
     if len(lines) > MOST_LINES:
-        lines = [*lines[: MOST_LINES - 1], f"and {len(lines) - MOST_LINES + 1} more"]
+        left = lines[MOST_LINES - 1 :]
+        places = ", ".join(dict.fromkeys(line.partition(": ")[0] for line in left))
+        lines = [*lines[: MOST_LINES - 1], f"and {len(left)} more: {places}"]
     return "\n".join([f"{PROGRAM}: {lines[0] if lines else 'the input is not usable'}", *lines[1:]])
 
 

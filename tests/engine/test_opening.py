@@ -83,9 +83,9 @@ def test_every_command_opens_it(saved: Path, data: Path, capsys: pytest.CaptureF
         usual = [] if command in {"export"} else ["device=cpu"]
         status = main([command, "model=yolov3-tiny.pt", *rest, *usual])
         assert status == 0, f"{line}: {capsys.readouterr()}"
-    training = [f"data={data}", "epochs=1", "batch=4", "device=cpu", "plots=False", "val=False", "name=t"]
+    training = [f"data={data}", "epochs=1", "batch=4", "device=cpu", "plots=False", "project=it's", "name=t"]
     assert main(["train", "model=yolov3-tiny.pt", *training]) == 0, capsys.readouterr()
-    assert Path("runs/t/weights/last.weights").is_file()
+    assert Path("it's/t/weights/best.weights").is_file()
 
 
 def test_a_trainer_alone_opens_it(saved: Path, data: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from yolo_subbatch.engine.asking_again import keys_of
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.doors import Doors
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
-from yolo_subbatch.engine.opening import opened, rename
+from yolo_subbatch.engine.opening import names_left_alone, opened, rename
 from yolo_subbatch.engine.stock import DarknetDescription, share_with_yolo
 from yolo_subbatch.engine.trainers import check_trainer, own_trainer
 from yolo_subbatch.errors import SettingsError, WeightsError
@@ -311,7 +311,8 @@ class Darknet(Doors):
             trainer = trainer or own_trainer(folder)
             self.overrides = {key: before[key] for key in ("model", "task")}  # the size is the run's
             try:
-                metrics = super().train(trainer, **{**keywords, "resume": str(folder)})
+                with names_left_alone():
+                    metrics = super().train(trainer, **{**keywords, "resume": str(folder)})
             except BaseException:
                 self.overrides = before
                 raise
@@ -322,7 +323,8 @@ class Darknet(Doors):
         again = {self.overrides.get("pretrained"), keywords.get("pretrained")} & {False}
         if self._weights_file is not None and self.ckpt_path is None and not again:
             keywords.setdefault("weights", str(Path(self._weights_file).absolute()))
-        metrics = super().train(trainer, **prepare_keywords(keywords))
+        with names_left_alone():
+            metrics = super().train(trainer, **prepare_keywords(keywords))
         self._use_own_size()
         return metrics
 

@@ -20,6 +20,7 @@ from torch import nn
 from ultralytics import YOLO
 from ultralytics.engine.model import Model
 from ultralytics.nn.tasks import load_checkpoint
+from ultralytics.utils import downloads
 
 from yolo_subbatch.errors import WeightsError
 
@@ -72,6 +73,21 @@ def opened(file: Path) -> Iterator[str]:
     """
     with told(file), under_plain_name(file) as name:
         yield name
+
+
+@contextmanager
+def names_left_alone() -> Iterator[None]:
+    """Let Ultralytics open what a training has just written, in whatever folder: it takes quotes out of a path."""
+    original = downloads.attempt_download_asset
+
+    def find(file: Any, *arguments: Any, **keywords: Any) -> str:
+        return str(file) if Path(file).is_file() else str(original(file, *arguments, **keywords))
+
+    downloads.attempt_download_asset = find
+    try:
+        yield
+    finally:
+        downloads.attempt_download_asset = original
 
 
 def load_network(file: Path) -> Any:

@@ -20,7 +20,7 @@ from yolo_subbatch.engine.backup import KeepsBackup
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.engine.effects import checked_already
 from yolo_subbatch.engine.model import Darknet
-from yolo_subbatch.engine.opening import open_as_host, told
+from yolo_subbatch.engine.opening import names_left_alone, open_as_host, told
 from yolo_subbatch.engine.subbatch import subbatch
 from yolo_subbatch.engine.trainers import trainer_class
 from yolo_subbatch.run.backup import Backup
@@ -89,7 +89,7 @@ def continue_training(
 
 def _train(work: Callable[[], Any], trainer: Callable[[], Any], folder: RunFolder) -> int:
     """Train until the end, or until someone asks for a stop."""
-    with stop_on_signal(trainer, folder) as stop:
+    with names_left_alone(), stop_on_signal(trainer, folder) as stop:
         work()
     if stop.is_set():
         if RANK in {-1, 0}:
