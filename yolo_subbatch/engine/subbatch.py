@@ -188,13 +188,12 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
         most = self.args.imgsz
         if self.args.multi_scale:
             most = int(most * (1 + self.args.multi_scale) + self.stride) - 1
-        side = most // self.stride * self.stride
-        return side, side
+        return (most // self.stride * self.stride,) * 2
 
     def start_line(self) -> str:
         """Say what will happen."""
-        said = [describe_batch(self.args, self.world_size), f"{self.updates_per_epoch} updates per epoch"]
-        return "; ".join([*said, self.describe_step(), *self.describe_norm(), *self.describe_order()])
+        batch, updates = describe_batch(self.args, self.world_size), f"{self.updates_per_epoch} updates per epoch"
+        return "; ".join([batch, updates, self.describe_step(), *self.describe_norm(), *self.describe_order()])
 
     def describe_step(self) -> str:
         """Say at which norm gradients are clipped, or whose step that is."""
