@@ -51,7 +51,7 @@ def share_with_yolo(kind: type[DetectionModel], own: Any) -> None:
     original = YOLO.task_map.fget
 
     def task_map(self: YOLO) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = own() if isinstance(self.model, kind) else original(self)
+        found: dict[str, dict[str, Any]] = own() if isinstance(getattr(self, "model", None), kind) else original(self)
         return found
 
     YOLO.task_map = property(task_map, doc=YOLO.task_map.__doc__)
