@@ -75,6 +75,8 @@ PROVIDERS = {
 }  # fmt: skip
 GREY, DARKNET_GREY = 114, 127
 GREYS, COLOUR, OPACITY = 1, 3, 4  # numbers of channels that every image can be brought to
+MOST_CHANNELS = 4096  # of an image; the bands of a spectrometer are some hundreds
+SMALLEST = 8  # pixels of a side of an input; a smaller one is the number of channels, in the wrong place
 JPEG = b"\xff\xd8"  # how its files begin
 APART = 7680.0  # pixels by which the boxes of neighbouring classes are moved apart, as in Ultralytics
 MOST_CANDIDATES = 30_000  # boxes that compete for one image, the most confident ones
@@ -393,6 +395,8 @@ def session_options(settings: InferSettings, provider: str, streams: int) -> Any
     # The streams share the pool, and each one's own thread works too.
     options.intra_op_num_threads = settings.threads or max(1, cores() - streams + 1)
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if settings.spin else "0")
+    if provider == "cpu":  # one without VNNI would add up products of 8 bits in 16, which overflow
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if provider != "cpu":
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
@@ -564,8 +568,11 @@ def about_session(session: Any, path: str) -> About:
         raise InferError(f"model={path}: takes {images.type}; images are bytes or floats")
     batch, *rest = images.shape
     height, width, channels = rest if takes_bytes else (*rest[1:], rest[0])
-    if not isinstance(channels, int):
-        channels = _literal(given, "channels", COLOUR)
+    channels = _channels(channels, given, path)
+    if any(isinstance(side, int) and side < SMALLEST for side in (height, width)):
+        order = "(batch, height, width, channels)" if takes_bytes else "(batch, channels, height, width)"
+        text = f"takes {_shapes(inputs)}, by which images of {channels} channels have {height}x{width} pixels"
+        raise InferError(f"model={path}: {text}; export it with the input {order}")
     notes: list[str] = []
     fixed_size = isinstance(height, int) and isinstance(width, int)
     size = (width, height) if fixed_size else _literal(given, "imgsz", None)
@@ -595,6 +602,18 @@ def _literal(given: dict[str, str], key: str, otherwise: Any) -> Any:
         return ast.literal_eval(given[key])
     except (KeyError, ValueError, SyntaxError):
         return otherwise
+
+
+def _channels(taken: Any, given: dict[str, str], path: str) -> int:
+    """Return the channels of the images: those of the input, or that the file says where its input takes any."""
+    said = _literal(given, "channels", taken if isinstance(taken, int) else COLOUR)
+    count = taken if isinstance(taken, int) else said
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_CHANNELS:
+        raise InferError(f"model={path}: images of {count} channels; a file can have 1 to {MOST_CHANNELS} of them")
+    if said != count:
+        text = f"takes images of {count} channels, but says channels: {said}"
+        raise InferError(f"model={path}: {text}; export it again")
+    return count
 
 
 def _names(given: dict[str, str]) -> dict[int, str]:
@@ -1993,7 +2012,7 @@ def _check_path(key: str, text: str, rule: Mapping[str, Any]) -> None:
 
 def _truth(text: str) -> bool:
     words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-    number = words.get(text.strip().lower(), None)
+    number = words.get(text.strip().lower())
     number = float(text) if number is None else number
     if number not in (0, 1):
         raise ValueError(text)

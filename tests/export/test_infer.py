@@ -1085,9 +1085,17 @@ def test_sizes_of_others(size: str) -> None:
     [
         ({"given_": {"task": "classify"}}, "a network for classify"),
         ({"shape": (1, 1000)}, "a detector takes one batch of images"),
-        ({"shape": (1, 1, 64, 64)}, "images of 1 channels"),
-        ({"shape": (1, 64, 64, 3)}, "images of 64 channels"),
-        ({"shape": (1, 3, 64, 64), "kind": "tensor(uint8)"}, "images of 64 channels"),
+        ({"shape": (1, 0, 64, 64)}, "images of 0 channels"),
+        ({"shape": (1, 64, 64, 3)}, "images of 64 channels have 64x3 pixels; export it with the input .batch, chan"),
+        ({"shape": (1, 3, 64, 64), "kind": "tensor(uint8)"}, "images of 64 channels have 3x64 pixels; export it with"),
+        ({"shape": (1, 3, 64, 64), "given_": {"channels": "1"}}, "takes images of 3 channels, but says channels: 1"),
+        *(
+            (
+                {"shape": (1, "c", 64, 64), "given_": {"channels": said}},
+                f"images of {said} channels; a file can have 1 to",
+            )
+            for said in ("0", "-3", "2.5", "True", "99999999")
+        ),
         ({"kind": "tensor(int64)"}, "images are bytes or floats"),
         ({"out": (1, 1000)}, "boxes come as"),
     ],
@@ -1100,6 +1108,20 @@ def test_what_is_no_detector(changes: dict[str, Any], text: str) -> None:
     none.get_inputs = list
     with pytest.raises(InferError, match="takes nothing"):
         infer.about_session(none, "x.onnx")
+
+
+@pytest.mark.parametrize(
+    ("shape", "given_", "channels"),
+    [
+        ((1, 1, 64, 64), {}, 1),
+        ((1, 4, 64, 64), {"channels": "4"}, 4),
+        ((1, 12, "h", "w"), {}, 12),
+        ((1, "c", 64, 64), {"channels": "5"}, 5),
+        ((1, "c", 64, 64), {}, 3),
+    ],
+)
+def test_images_of_other_channels(shape: Any, given_: dict[str, str], channels: int) -> None:
+    assert infer.about_session(session_of(given_, shape), "x.onnx").channels == channels
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------
