@@ -11,7 +11,18 @@ from ultralytics.models.yolo.model import YOLO
 from yolo_subbatch.engine.describe_data import host_data
 from yolo_subbatch.engine.stock import check_format
 from yolo_subbatch.engine.tuning import tune_darknet
+from yolo_subbatch.errors import ExportError, YoloSubbatchError
 from yolo_subbatch.lazy import load
+from yolo_subbatch.run.progress import COLOUR
+
+LONGEST_REASON = 200  # letters
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error of another package says, on one line and without its colours."""
+    lines = (COLOUR.sub("", line).strip() for line in str(error).splitlines())
+    found = next((line for line in lines if line), type(error).__name__)
+    return found if len(found) <= LONGEST_REASON else f"{found[:LONGEST_REASON]}..."
 
 
 class Doors(Model):
@@ -37,12 +48,20 @@ class Doors(Model):
         Another ``format`` is written by Ultralytics, with its keys, and not compared with the network.
 
         Raises:
-            YoloSubbatchError: If it cannot be written, or does not compute what the network does.
+            YoloSubbatchError: If it cannot be written, also by Ultralytics, or does not compute what the network does.
         """
         kind = str(keywords.get("format") or "onnx").lower()
         if kind != "onnx":
             check_format(kind)
-            return str(super().export(**keywords))
+            try:
+                return str(super().export(**keywords))
+            except YoloSubbatchError:
+                raise
+            except Exception as error:  # whatever its many exporters, and the packages that they call, may raise
+                raise ExportError(
+                    f"format={kind}: Ultralytics cannot write it here ({_first_line(error)}); "
+                    "mend that, or leave format out for an ONNX file"
+                ) from error
         source = Path(self.ckpt_path or self._weights_file or Path(self.model_name or "model").name)
         path: str = load("export.command:export_keywords")(self.model, source, keywords)
         return path
