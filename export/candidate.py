@@ -87,5 +87,6 @@ def open_session(model: ModelProto, optimised: bool = True) -> Any:
     options = onnxruntime.SessionOptions()
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.x64quantprecision", "1")  # sums of 8 bits overflow on older processors
     options.log_severity_level = 3  # its notes on shapes that it cannot know beforehand are no news
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
