@@ -2012,8 +2012,8 @@ def _check_path(key: str, text: str, rule: Mapping[str, Any]) -> None:
 
 def _truth(text: str) -> bool:
     words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-    number = words.get(text.strip().lower())
-    number = float(text) if number is None else number
+    word = text.strip().lower()
+    number = float(words.get(word, text))
     if number not in (0, 1):
         raise ValueError(text)
     return bool(number)
