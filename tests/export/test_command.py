@@ -232,7 +232,8 @@ def overlap(a: list[float], b: list[float]) -> float:
     areas = [(each[2] - each[0]) * (each[3] - each[1]) for each in (a, b)]
     if a == pytest.approx(b, abs=1e-2):
         return 1.0  # also without any area, outside the image
-    return across * down / (sum(areas) - across * down)
+    together = sum(areas) - across * down
+    return across * down / together if together else 0.0
 
 
 LAYOUTS = {
