@@ -25,6 +25,7 @@ from yolo_subbatch.darknet import Network, load_weights, read_cfg, save_weights
 from yolo_subbatch.darknet.datafile import check_labels
 from yolo_subbatch.darknet.parser import write_cfg
 from yolo_subbatch.darknet.shapes import with_classes
+from yolo_subbatch.darknet.textfile import as_here
 from yolo_subbatch.darknet.weights_header import read_header
 from yolo_subbatch.engine.backup import KeepsBackup
 from yolo_subbatch.engine.callbacks import RunRecorder
@@ -675,3 +676,32 @@ def test_mistakes_cost_two_and_leave_nothing(here: Path, capfd: pytest.CaptureFi
     assert len(printed.err.splitlines()) == 1
     assert printed.err.startswith("yolo-subbatch: ")
     assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("data\\a.jpg", "data/a.jpg"),
+        (".\\data\\\\new.weights", "./data/new.weights"),
+        ("source=data\\*.jpg", "source=data/*.jpg"),
+        ("--to=data\\new.weights", "--to=data/new.weights"),
+        ("nothere\\a.jpg", "nothere\\a.jpg"),
+        ("is\\there", "is\\there"),
+        ("http://host\\a.jpg", "http://host\\a.jpg"),
+    ],
+)
+def test_paths_of_windows_are_found_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, meant: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("is").mkdir()
+    Path("data/a.jpg").touch()
+    Path("is\\there").touch()
+    assert as_here(typed) == meant
+
+
+def test_a_command_takes_paths_of_windows(here: Path) -> None:
+    assert cli.main(["partial", "tiny.cfg", ".\\tiny.weights", "shapes\\tiny.conv.2", "2"]) == 0
+    assert Path("shapes/tiny.conv.2").is_file()
+    assert not Path("shapes\\tiny.conv.2").exists()
