@@ -640,6 +640,9 @@ BAD = {
     "detector map shapes/shapes.data tiny.cfg tiny.weights -thresh 7": "at most 1",
     "detector map shapes/shapes.data tiny.cfg none.weights": "no such file",
     "detector test shapes/shapes.data tiny.cfg tiny.weights none.jpg": "none.jpg: no such image",
+    "detector test shapes/shapes.data tiny.cfg tiny.weights shapes": "use yolo-subbatch predict source=shapes",
+    "detector test shapes/shapes.data tiny.cfg tiny.weights clip.avi": "use yolo-subbatch detector demo",
+    "partial grey.cfg tiny.weights x.conv 2": "of 3 channels, but grey.cfg has channels=1",
     "detector test shapes/shapes.data tiny.cfg tiny.weights -out none/r.json": "does not exist; make it first",
     "detector test none.data tiny.cfg tiny.weights shapes/images/val/00000.jpg": "none.data: cannot be read",
     "detector valid shapes/shapes.data tiny.cfg": "WEIGHTS is missing",
@@ -664,6 +667,8 @@ def test_mistakes_cost_two_and_leave_nothing(here: Path, capfd: pytest.CaptureFi
     (here / "short.weights").write_bytes((here / "tiny.weights").read_bytes()[:100])
     names = "".join(f"shapes/images/val/{index:05d}.jpg\n" for index in range(2))
     (here / "two.txt").write_text(names)
+    (here / "clip.avi").write_bytes(b"RIFF")
+    (here / "grey.cfg").write_text((here / "tiny.cfg").read_text().replace("channels=3", "channels=1"))
     (here / "two.data").write_text("classes=2\ntrain=two.txt\nvalid=two.txt\n")
     for label in (here / "shapes/labels/val").glob("0000[01].txt"):
         label.write_text(
