@@ -324,7 +324,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
             return
         for group in self.optimizer.param_groups:
             start = self.args.warmup_bias_lr if group.get("param_group") == "bias" else 0.0
-            target = group["initial_lr"] * self.lf(self.epoch)
+            target = group.setdefault("initial_lr", group["lr"]) * self.lf(self.epoch)  # an optimizer put here has none
             group["lr"] = float(np.interp(update_index, [0, warmup], [start, target]))
             if "momentum" in group:
                 span = [self.args.warmup_momentum, self.args.momentum]
