@@ -430,6 +430,11 @@ def test_what_is_no_trainer_class_is_refused(kind):
         subbatch(kind)
 
 
+def test_the_sub_batches_alone_train_nothing(v8, data, tmp_path):
+    with pytest.raises(SettingsError, match=r"trainer=SubbatchMixin: trains nothing by itself; give SubbatchTrainer"):
+        train(v8, data, tmp_path, SubbatchMixin)
+
+
 def test_an_optimizer_put_on_the_trainer_is_used_and_not_resumed_as_another(v8, data, tmp_path):
     def put(trainer):
         trainer.optimizer = trainer.mine = torch.optim.SGD(trainer.model.parameters(), lr=0.004)

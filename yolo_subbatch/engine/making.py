@@ -58,8 +58,18 @@ def made_for(trainer: type, made: type) -> None:
 
 
 def host_of(trainer: type) -> type:
-    """Return Ultralytics' class that a trainer class is, or is derived from."""
-    return next(each for each in trainer.__mro__ if each.__module__.partition(".")[0] == "ultralytics")
+    """Return Ultralytics' class that a trainer class is, or is derived from.
+
+    Raises:
+        SettingsError: If it is derived from none.
+    """
+    found = [each for each in trainer.__mro__ if each.__module__.partition(".")[0] == "ultralytics"]
+    if not found:
+        raise SettingsError(
+            f"trainer={trainer.__name__}: trains nothing by itself; give SubbatchTrainer, or subbatch(T) with your "
+            "trainer class T"
+        )
+    return found[0]
 
 
 class _Place:
