@@ -429,7 +429,7 @@ def test_an_unreadable_image_leaves_the_results_of_before(here: Path, capsys: py
     for name in ("class0", "class1", "class2"):
         Path(f"kept_results/comp4_det_test_{name}.txt").write_text("mine\n")
     assert run("detector", "valid", "bad.data", *NET[1:]) == 2
-    assert "bad.jpg: cannot be read as an image" in capsys.readouterr().err
+    assert "bad.txt: this is no picture that can be read: bad.jpg; " in capsys.readouterr().err
     assert {each.read_text() for each in Path("kept_results").iterdir()} == {"mine\n"}
     assert len(list(Path("kept_results").iterdir())) == 3
 

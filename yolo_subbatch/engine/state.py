@@ -24,10 +24,12 @@ from yolo_subbatch.engine.trainers import host_class
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.resume import MAY_CHANGE, MAY_CHANGE_TOO, STATE, run_of
 
+
 if TYPE_CHECKING:
     from yolo_subbatch.engine.subbatch import SubbatchMixin
 
 VERSION = 1
+AS_IT_WAS = "put the data set back as it was, or start a new run with weights="
 STOPPER = ("best_fitness", "best_epoch", "possible_stop")  # what Ultralytics' early stopping remembers
 #: Arguments that Ultralytics adds on its own, or that the run's folder decides.
 NOT_ASKED = frozenset({
@@ -201,7 +203,7 @@ def check_images(then: Any, now: tuple[int, str], data: str) -> None:
     if tuple(then) == now:
         return
     what = f"{now[0]} training images, {then[0]} when the run began" if then[0] != now[0] else "other training images"
-    raise SettingsError(f"{data}: {what}; put the data set back as it was, or start a new run with weights=")
+    raise SettingsError(f"{data}: {what}; {AS_IT_WAS}")
 
 
 def find_state(place: str | Path) -> Path:
