@@ -24,7 +24,6 @@ from yolo_subbatch.engine.trainers import host_class
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.resume import MAY_CHANGE, MAY_CHANGE_TOO, STATE, run_of
 
-
 if TYPE_CHECKING:
     from yolo_subbatch.engine.subbatch import SubbatchMixin
 
