@@ -44,7 +44,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -1957,33 +1957,52 @@ def parse(arguments: Sequence[str]) -> InferSettings:
             raise InferError(f"{key}: unknown key; {f'did you mean {near[0]}?' if near else 'see -h for the keys'}")
         if texts.setdefault(key, value) != value:
             raise InferError(f"{key}={value}: given twice, {key}={texts[key]} too; give one value")
-        values[key] = _value(key, value, str(fields[key].type))
-    return InferSettings(**values)
+        values[key] = _value(key, value, str(fields[key].type), fields[key].metadata)
+    return InferSettings(**{key: value for key, value in values.items() if value is not None})
 
 
-def _value(key: str, text: str, kind: str) -> Any:
-    """Turn a text into the type that a field is annotated with."""
-    if "None" in kind and text.lower() in {"none", "null", ""}:
+def _value(key: str, text: str, kind: str, rule: Mapping[str, Any]) -> Any:
+    """Turn a text into the type that a field is annotated with; None asks for its default."""
+    if text.strip().lower() in {"none", "null", ""}:
         return None
-    try:
+    if kind.startswith("str"):
+        _check_path(key, text, rule)
+        if rule.get("kind") and text.startswith("~") and not os.path.exists(text):
+            return os.path.expanduser(text)  # which no shell replaces behind key=
+        return next((each for each in rule.get("choices", ()) if each == text.lower()), text)
+    with contextlib.suppress(ValueError, OverflowError):
         if kind.startswith("bool"):
-            return {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False,
-                    "off": False}[text.lower()]  # fmt: skip
-        if "tuple" in kind and "," in text:
-            height, width = (_whole(each) for each in text.strip("()[] ").split(","))
+            return _truth(text)
+        return float(text) if kind.startswith("float") else _whole(text)
+    with contextlib.suppress(ValueError, OverflowError):
+        if "tuple" in kind:
+            sides = [_whole(each) for each in text.strip("[]() ").removesuffix(",").split(",")]
+            height, width = sides * 2 if len(sides) == 1 else sides
             return height, width
-        if kind.startswith("int"):
-            return _whole(text)
-        return float(text) if kind.startswith("float") else text
-    except (ValueError, KeyError, OverflowError) as error:
-        wanted = "True or False" if kind.startswith("bool") else "a whole number" if "int" in kind else "a number"
-        wanted += ", or two with a comma" if "tuple" in kind else ""
-        raise InferError(f"{key}={text}: give {wanted}") from error
+    wanted = "True or False" if kind.startswith("bool") else "a whole number" if "int" in kind else "a number"
+    wanted += ", or two with a comma" if "tuple" in kind else ""
+    raise InferError(f"{key}={text}: give {wanted}")
+
+
+def _check_path(key: str, text: str, rule: Mapping[str, Any]) -> None:
+    """Refuse what no file can be called: too long as a whole or in a part, or with a zero byte."""
+    path = text.encode("utf-8", "replace").replace(b"\\", b"/")
+    if rule.get("kind") and (len(path) > 4095 or b"\0" in path or any(len(part) > 255 for part in path.split(b"/"))):
+        raise InferError(f"{key}={text[:60]}...: not a path that a file can have; check what was pasted")
+
+
+def _truth(text: str) -> bool:
+    words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+    number = words.get(text.strip().lower(), None)
+    number = float(text) if number is None else number
+    if number not in (0, 1):
+        raise ValueError(text)
+    return bool(number)
 
 
 def _whole(text: str) -> int:
-    if text.lstrip("+-").isdecimal():
-        return int(text)
+    with contextlib.suppress(ValueError):
+        return int(text)  # a float cannot hold every whole number
     if not float(text).is_integer():  # 64.0 and 1e3 are whole numbers, too
         raise ValueError(text)
     return int(float(text))

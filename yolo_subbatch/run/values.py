@@ -128,8 +128,8 @@ class Field:
             return None
         found = convert(given, value, self.hint, self.rule)
         if self.rule.get("kind") and found is not None:
-            found = from_home(found)
             check_path(given, found)
+            found = from_home(found)
         return found
 
 
