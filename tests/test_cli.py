@@ -37,7 +37,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "binary.cfg").write_bytes(b"[net]\0")
     write_cfg(tmp_path, ("filters=14", "filters=13"), name="filters.cfg")
     write_cfg(tmp_path, ("subdivisions", "subdivison"), name="typo.cfg")
-    write_cfg(tmp_path, ("channels=3", "channels=1"), name="grey.cfg")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("YOLO_SUBBATCH_CACHE", str(tmp_path / "cache"))
     return tmp_path
@@ -130,7 +129,6 @@ BAD = {
     f"{TRAIN} freeze=a": "number of layers",
     f"{TRAIN} split=test": "no 'test' list",
     f"{TRAIN} batch=8 batch=4": "given twice",
-    "train cfg=grey.cfg data=obj.data": "channels=3",
     f"{TRAIN} lr0=1 learning_rate=1": "two names",
     f"{TRAIN} epochs=0": "at least 1",
     f"{TRAIN} imgsz=65": "use 64 or 68",

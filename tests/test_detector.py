@@ -25,6 +25,7 @@ from yolo_subbatch.darknet import Network, load_weights, read_cfg, save_weights
 from yolo_subbatch.darknet.datafile import check_labels
 from yolo_subbatch.darknet.parser import write_cfg
 from yolo_subbatch.darknet.shapes import with_classes
+from yolo_subbatch.darknet.textfile import as_here
 from yolo_subbatch.darknet.weights_header import read_header
 from yolo_subbatch.engine.backup import KeepsBackup
 from yolo_subbatch.engine.callbacks import RunRecorder
@@ -429,7 +430,7 @@ def test_an_unreadable_image_leaves_the_results_of_before(here: Path, capsys: py
     for name in ("class0", "class1", "class2"):
         Path(f"kept_results/comp4_det_test_{name}.txt").write_text("mine\n")
     assert run("detector", "valid", "bad.data", *NET[1:]) == 2
-    assert "bad.jpg: cannot be read as an image" in capsys.readouterr().err
+    assert "bad.txt: this is no picture that can be read: bad.jpg; " in capsys.readouterr().err
     assert {each.read_text() for each in Path("kept_results").iterdir()} == {"mine\n"}
     assert len(list(Path("kept_results").iterdir())) == 3
 
@@ -639,6 +640,9 @@ BAD = {
     "detector map shapes/shapes.data tiny.cfg tiny.weights -thresh 7": "at most 1",
     "detector map shapes/shapes.data tiny.cfg none.weights": "no such file",
     "detector test shapes/shapes.data tiny.cfg tiny.weights none.jpg": "none.jpg: no such image",
+    "detector test shapes/shapes.data tiny.cfg tiny.weights shapes": "use yolo-subbatch predict source=shapes",
+    "detector test shapes/shapes.data tiny.cfg tiny.weights clip.avi": "use yolo-subbatch detector demo",
+    "partial grey.cfg tiny.weights x.conv 2": "of 3 channels, but grey.cfg has channels=1",
     "detector test shapes/shapes.data tiny.cfg tiny.weights -out none/r.json": "does not exist; make it first",
     "detector test none.data tiny.cfg tiny.weights shapes/images/val/00000.jpg": "none.data: cannot be read",
     "detector valid shapes/shapes.data tiny.cfg": "WEIGHTS is missing",
@@ -663,6 +667,8 @@ def test_mistakes_cost_two_and_leave_nothing(here: Path, capfd: pytest.CaptureFi
     (here / "short.weights").write_bytes((here / "tiny.weights").read_bytes()[:100])
     names = "".join(f"shapes/images/val/{index:05d}.jpg\n" for index in range(2))
     (here / "two.txt").write_text(names)
+    (here / "clip.avi").write_bytes(b"RIFF")
+    (here / "grey.cfg").write_text((here / "tiny.cfg").read_text().replace("channels=3", "channels=1"))
     (here / "two.data").write_text("classes=2\ntrain=two.txt\nvalid=two.txt\n")
     for label in (here / "shapes/labels/val").glob("0000[01].txt"):
         label.write_text(
@@ -675,3 +681,32 @@ def test_mistakes_cost_two_and_leave_nothing(here: Path, capfd: pytest.CaptureFi
     assert len(printed.err.splitlines()) == 1
     assert printed.err.startswith("yolo-subbatch: ")
     assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("data\\a.jpg", "data/a.jpg"),
+        (".\\data\\\\new.weights", "./data/new.weights"),
+        ("source=data\\*.jpg", "source=data/*.jpg"),
+        ("--to=data\\new.weights", "--to=data/new.weights"),
+        ("nothere\\a.jpg", "nothere\\a.jpg"),
+        ("is\\there", "is\\there"),
+        ("http://host\\a.jpg", "http://host\\a.jpg"),
+    ],
+)
+def test_paths_of_windows_are_found_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, meant: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("is").mkdir()
+    Path("data/a.jpg").touch()
+    Path("is\\there").touch()
+    assert as_here(typed) == meant
+
+
+def test_a_command_takes_paths_of_windows(here: Path) -> None:
+    assert cli.main(["partial", "tiny.cfg", ".\\tiny.weights", "shapes\\tiny.conv.2", "2"]) == 0
+    assert Path("shapes/tiny.conv.2").is_file()
+    assert not Path("shapes\\tiny.conv.2").exists()

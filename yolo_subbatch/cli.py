@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name may hold bytes that are no letters
     try:
-        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+        return _dispatch([_as_here(each) for each in (sys.argv[1:] if argv is None else argv)])
     except ParityError as error:
         print(_short(str(error)), file=sys.stderr)
         return FAILED
@@ -72,6 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         print(f"{PROGRAM}: unexpected {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED
+
+
+def _as_here(argument: str) -> str:
+    """Return an argument with a path of Windows in it, alone or behind ``key=``, as that path is written here."""
+    return load("darknet.textfile:as_here")(argument) if "\\" in argument else argument
 
 
 def _short(text: str) -> str:

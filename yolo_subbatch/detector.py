@@ -205,6 +205,7 @@ def run_partial(settings: PartialSettings) -> None:
     from yolo_subbatch.darknet.parser import read_cfg
     from yolo_subbatch.darknet.weights import darknet_order, load_weights, save_weights
     from yolo_subbatch.darknet.weights_header import read_header
+    from yolo_subbatch.darknet.weights_kinds import explain_channels
 
     stop, target = settings.layers or 0, settings.to or ""
     network = Network(read_cfg(settings.cfg or ""))
@@ -213,7 +214,11 @@ def run_partial(settings: PartialSettings) -> None:
         raise SettingsError(f"layers={stop}: no layer before it has weights; give a larger number")
     file = Path(settings.weights or "")
     data = file.read_bytes()
-    end = read_header(data, str(file)).size + 4 * numbers
+    begin = read_header(data, str(file)).size
+    end = begin + 4 * numbers
+    of_others = explain_channels(network.cfg, len(data) - begin)
+    if of_others is not None:
+        raise SettingsError(f"{file}: {of_others}")
     if len(data) < end:
         raise SettingsError(
             f"{file}: {len(data)} bytes, but {settings.cfg} has {end} up to layer {stop}; give fewer layers, or the "

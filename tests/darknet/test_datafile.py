@@ -195,9 +195,11 @@ def test_a_file_that_is_not_there_is_named_with_the_places_tried(folder, key, li
     )
     path = described(folder, text)
     message = fault(read_data, path)
+    if not value:
+        assert message.startswith(f"{path}:{line}: {key}= names no file; ")
+        return
     assert message.startswith(f"{path}:{line}: {key}={value}: no such file (tried {folder / value}")
-    if value:
-        assert f" and {value})" in message
+    assert f" and {value})" in message
 
 
 @pytest.mark.parametrize(
@@ -211,6 +213,11 @@ def test_a_file_that_is_not_there_is_named_with_the_places_tried(folder, key, li
 )
 def test_names_and_classes_complete_one_another(folder, change, names):
     assert read_data(described(folder, GOOD.replace(*change) if change else GOOD)).names == names
+
+
+def test_names_without_a_class_are_told(folder):
+    (warning,) = read_data(described(folder, GOOD.replace("classes = 2", "classes = 1"))).warnings
+    assert warning.startswith(f"{folder / 'obj.names'}: 2 names, but classes=1 in ")
 
 
 def test_fewer_names_than_classes(folder):

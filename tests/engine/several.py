@@ -185,7 +185,7 @@ def stop(original: Any, trainer: Any, event: str) -> None:
 def wait(original: Any, trainer: Any, event: str) -> None:
     """Wait for an interrupt after the third update; the other processes wait in the exchange of the fourth."""
     original(trainer, event)
-    if event == "on_optimizer_step" and trainer.update_index == 3 and RANK == 0:
+    if event == "on_train_batch_start" and trainer.update_index == 3 and RANK == 0:  # the third one is in the events
         deadline = time.monotonic() + PATIENCE.total_seconds()
         while not trainer.recorder.interrupted and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -285,7 +285,7 @@ def test_other_images_come_from_ultralytics_cache(pictures, monkeypatch):
     def fail(*_, **__):
         raise AssertionError("read from the disk")
 
-    monkeypatch.setattr("yolo_subbatch.engine.data.imread", fail)
+    monkeypatch.setattr("yolo_subbatch.engine.data.read_image", fail)
     monkeypatch.setattr("ultralytics.data.base.imread", fail)
     before = [each.copy() for each in images.ims]
     assert all(images[key]["img"].shape == (3, 64, 96) for key in range(2 * IMAGES))

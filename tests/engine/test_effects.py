@@ -89,8 +89,9 @@ def test_python_says_it(kind, cfg, data, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "nbs=16: has no effect in sub-batches" in out
     assert "pose: has no effect on a" in out
-    assert ("lrf: has no effect" in out) == (kind == "darknet")
+    assert out.count("lrf: has no effect") == (kind == "darknet"), "once, and only where it is so"
     assert "fraction: " not in out
+    assert "warmup_epochs: " not in out, "nobody gave it"
     assert len(model.trainer.train_loader.dataset) == 5, "fraction has its effect"
 
 

@@ -227,7 +227,7 @@ def test_tune(model, data, tmp_path):
     assert (values["lr0"], values["mosaic"], values["optimizer"], values["patience"]) == (0.001, 0.0, "SGD", 0)
 
 
-@pytest.mark.parametrize("keywords", [{"space": {"jitter": (0, 1)}}, {"use_ray": True}])
+@pytest.mark.parametrize("keywords", [{"space": {"jitter": (0, 1)}}, {"use_ray": True}, {"space": {"lrf": (0, 1)}}])
 def test_what_the_tuner_cannot_do_is_refused(model, keywords):
     with pytest.raises(SettingsError, match=r"^(space|use_ray=True): .*(use some of|leave it out)"):
         model.tune(data="x.yaml", iterations=1, **keywords)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from ultralytics import YOLO
 
 from tests.engine.conftest import V8_YAML
 from yolo_subbatch import Darknet, SubbatchTrainer
@@ -55,7 +56,6 @@ def test_pjreddies_flavour_refuses_them(lacking: Path, cfg: Path, tmp_path: Path
 
 
 def test_a_yaml_can_skip_too_and_so_can_ultralytics_models(lacking: Path, tmp_path: Path) -> None:
-    from ultralytics import YOLO
 
     (tmp_path / "v8.yaml").write_text(V8_YAML)
     model = YOLO(tmp_path / "v8.yaml", task="detect")
@@ -97,3 +97,11 @@ def test_validation_that_is_asked_for_needs_its_images(data: Path, cfg: Path, tm
     file.write_text("classes=3\ntrain=train.txt\n")
     with pytest.raises(DataError, match="no 'valid' list"):
         Darknet(cfg).train(data=str(file), val=True, project=str(tmp_path), name="run", **USUAL)
+
+
+@pytest.mark.parametrize("kind", ["darknet", "host"])
+def test_a_data_file_that_is_not_there_is_named(cfg: Path, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "v8.yaml").write_text(V8_YAML)
+    model, trainer = (Darknet(cfg), None) if kind == "darknet" else (YOLO(tmp_path / "v8.yaml"), SubbatchTrainer)
+    with pytest.raises(DataError, match=r"^data=nope\.data: no such file; give a Darknet \.data"):
+        model.train(trainer=trainer, data="nope.data", project=str(tmp_path / "runs"), batch=4, **USUAL)

@@ -62,7 +62,7 @@ def test_a_file_that_is_there_is_opened(saved: Path, name: str, capsys: pytest.C
     model = Darknet(name)
     assert isinstance(model.model, DarknetModel)
     assert model.ckpt_path == model.overrides["model"] == model.model.pt_path == str(path)
-    assert read_source({"model": name}).heads[0].classes == 3
+    assert read_source({"model": name}, {}).heads[0].classes == 3
     if name == name.strip():
         assert main(["convert", f"model={name}", "to=out.weights"]) == 0, capsys.readouterr().err
         assert Path("out.weights").read_bytes()[20:] == (saved / "tiny.weights").read_bytes()[20:]

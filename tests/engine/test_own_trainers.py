@@ -405,6 +405,55 @@ def test_names_that_sub_batches_use_are_refused():
         subbatch(Taken)
 
 
+def test_attributes_that_sub_batches_use_are_refused(v8, data, tmp_path):
+    class OnClass(DetectionTrainer):
+        seen = 3
+
+    class Before(DetectionTrainer):
+        def __init__(self, **given):
+            self.norm, self.mine = 2, 1
+            super().__init__(**given)
+
+    class After(DetectionTrainer):
+        def __init__(self, **given):
+            super().__init__(**given)
+            self.mine, self.update_losses, self.clip = 1, [], "a model"
+
+    for kind, names in ((OnClass, "seen"), (Before, "norm"), (After, r"clip, After\.update_losses")):
+        with pytest.raises(SettingsError, match=rf"^{kind.__name__}\.{names}: sub-batches use this name themselves"):
+            train(v8, data, tmp_path, subbatch(kind))
+
+
+@pytest.mark.parametrize("kind", [int, "DetectionTrainer", None, Darknet])
+def test_what_is_no_trainer_class_is_refused(kind):
+    with pytest.raises(SettingsError, match=r"^subbatch\(.*\): no class of trainers; give one of Ultralytics'"):
+        subbatch(kind)
+
+
+def test_the_sub_batches_alone_train_nothing(v8, data, tmp_path):
+    with pytest.raises(SettingsError, match=r"trainer=SubbatchMixin: trains nothing by itself; give SubbatchTrainer"):
+        train(v8, data, tmp_path, SubbatchMixin)
+
+
+def test_an_optimizer_put_on_the_trainer_is_used_and_not_resumed_as_another(v8, data, tmp_path):
+    def put(trainer):
+        trainer.optimizer = trainer.mine = torch.optim.SGD(trainer.model.parameters(), lr=0.004)
+
+    def fail(trainer):
+        raise RuntimeError("power cut")
+
+    callbacks = {"on_train_start": put, "on_train_epoch_end": fail}
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(v8, data, tmp_path, SubbatchTrainer, callbacks, subdivisions=2, warmup_epochs=1, save_iterations=1)
+    with pytest.raises(SettingsError, match=r"resume: the optimizer of this run has .* make the same one"):
+        YOLO(v8).train(trainer=SubbatchTrainer, resume=str(tmp_path / "runs" / "train"))
+    trainer = train(
+        v8, data, tmp_path, SubbatchTrainer, {"on_train_start": put}, subdivisions=2, warmup_epochs=1, epochs=2
+    )
+    assert trainer.optimizer is trainer.mine
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.004 * trainer.lf(1))
+
+
 @pytest.mark.parametrize("name", ["check_resume", "resume_training", "_load_checkpoint_state"])
 def test_a_run_does_not_go_on_past_a_users_own_reading(v8, data, tmp_path, name):
     kind = type("Reads", (DetectionTrainer,), {name: lambda self, checkpoint: None})

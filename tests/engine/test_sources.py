@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -191,6 +194,7 @@ def test_one_address_that_gives_nothing_is_one_line(
     assert "Traceback" not in told.out + told.err
     lines = [line for line in (told.out + told.err).splitlines() if words in line]
     assert len(lines) == 1, told
+    assert not Path("runs/predict").exists()
 
 
 def test_a_folder_is_read_by_content_and_ending(net: Path, site: tuple[Path, str]) -> None:
@@ -201,6 +205,25 @@ def test_a_folder_is_read_by_content_and_ending(net: Path, site: tuple[Path, str
         assert {Path(each["image"]).name for each in found} - {"TURNED.JPG"} == wanted, command
     results = Darknet(net / "tiny.cfg", weights=net / "tiny.weights").predict(str(folder), verbose=False)
     assert {Path(each.path).name for each in results} - {"TURNED.JPG"} == wanted
+
+
+def test_a_picture_may_have_a_name_in_another_encoding(
+    net: Path, site: tuple[Path, str], tmp_path: Path, capfd: Any
+) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    try:
+        (tmp_path / name).write_bytes((site[0] / "turned.jpg").read_bytes())
+    except OSError:
+        pytest.skip("names of files are always UTF-8 here")
+    (tmp_path / "list.txt").write_bytes(b"caf\xe9.jpg\r\n")
+    command = [sys.executable, "-m", "yolo_subbatch", "predict", f"cfg={net / 'tiny.cfg'}"]
+    command += [f"weights={net / 'tiny.weights'}", "source=list.txt", "json=found.json", "conf=0.01"]
+    told = subprocess.run(command, capture_output=True, text=True, errors="replace")  # OpenCV ended the process
+    assert told.returncode == 0, told
+    (found,) = json.loads(Path("found.json").read_text())
+    assert found["image"] == str(tmp_path / name)
+    assert found["detections"]
+    assert [each.name for each in Path("runs/predict").iterdir()] == ["caf\u00e9.jpg"]
 
 
 def test_the_script_and_the_package_know_pictures_alike() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,8 @@ def test_a_network_of_another_shape_keeps_it_in_stock_yolo(place, data, tmp_path
         (YOLO, DetectionTrainer, "a Darknet network, which Ultralytics' own trainers cannot build; leave trainer= out"),
         (Darknet, SubbatchTrainer, "trainer=SubbatchTrainer: trains Ultralytics' own models, .* leave trainer= out"),
         (Darknet, DetectionTrainer, "trainer=DetectionTrainer: trains Ultralytics' own models, .* leave trainer= out"),
+        (Darknet, partial(DetectionTrainer), "trainer=DetectionTrainer: trains Ultralytics' own models"),
+        (Darknet, "DetectionTrainer", "trainer='DetectionTrainer': no class; leave it out, or give a subclass"),
     ],
 )
 def test_a_darknet_network_is_refused_by_other_trainers(runs, data, tmp_path, opened, trainer, words):

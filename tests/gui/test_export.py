@@ -243,7 +243,7 @@ def test_settings_that_exclude_one_another(dialog: ExportDialog, qtbot: QtBot) -
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("batch", "many", "batch=many: give a whole number"), ("batch", "0", "too small; give at least 1"),
+        ("batch", "many", "batch=many: not of the right kind; give a whole number"), ("batch", "0", "too small; give at least 1"),
         ("imgsz", "100", "use 96 or 112"), ("imgsz", "64,65", "use 64 or 80 instead of 65"),
         ("to", "best.engine", "only ONNX is written"), ("to", "none/best.onnx", "does not exist; make it first"),
         ("to", "x" * 300, "not a path"), ("opset", "99", "too large"),

@@ -131,6 +131,8 @@ def _existing(
             warnings.append(f"{file}:{line}: {key}={value}: read as {name}; Darknet takes the comment for a name")
     if found is not None or not needed:
         return found
+    if not value:
+        raise DataError(f"{file}:{line}: {key}= names no file; write one behind it, or leave the line out")
     tried = " and ".join(dict.fromkeys(map(str, (file.parent / value, Path(value)))))
     raise DataError(f"{file}:{line}: {key}={value}: no such file (tried {tried}); correct the path")
 
@@ -148,6 +150,10 @@ def _names(
         return names
     if len(names) < classes:
         raise DataError(f"{source}: {len(names)} names for classes={classes} of {file}; add the missing names")
+    if len(names) > classes:
+        warnings.append(
+            f"{source}: {len(names)} names, but classes={classes} in {file}: those behind them are not used"
+        )
     return names[:classes]
 
 

@@ -121,6 +121,18 @@ def with_slashes(path: str) -> str:
     return re.sub(r"[\\/]+", "/", path) if "\\" in path else path
 
 
+def as_here(argument: str) -> str:
+    """Return an argument of a command line in which a path of Windows, alone or behind ``key=``, is one of this system.
+
+    It is one where nothing has the name as it is typed, and where something is, or could be made, at the other.
+    """
+    before, equals, path = argument.rpartition("=") if re.match(r"(--)?[A-Za-z]\w*=", argument) else ("", "", argument)
+    other = Path(with_slashes(path))
+    if os.sep == "\\" or "://" in path or os.path.lexists(path) or not other.parent.is_dir():
+        return argument
+    return f"{before}{equals}{with_slashes(path)}"
+
+
 def find_file(typed: str, folder: Path) -> Path | None:
     """Return the file that a text file in ``folder`` names, there or in the working directory; None without one."""
     for name in dict.fromkeys(spellings(typed)):

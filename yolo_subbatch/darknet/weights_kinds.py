@@ -65,16 +65,32 @@ def explain_size(cfg: Cfg, held: int) -> str | None:
     classes = _classes_of(cfg, size)
     if classes is not None:
         return _other_classes(cfg, classes)
-    channels = next((each for each in CHANNELS if each != cfg.net.channels and _with_channels(cfg, each) == size), None)
+    channels = explain_channels(cfg, held)
     if channels is not None:
-        found = f"weights of a network for images of {channels} channel{'s' if channels > 1 else ''}"
-        return f"{found}, but {cfg.path} has channels={cfg.net.channels}; give the cfg that belongs to them"
+        return channels
     if size in PUBLISHED:
         name = PUBLISHED[size]
         return f"has the size of the published {name}; give the cfg of that network, such as cfg={Path(name).stem}"
     if size in BACKBONES:
         found = f"has the size of {BACKBONES[size]}"
         return f"{found}, but {cfg.path} begins with other layers; give the backbone of its kind"
+    return None
+
+
+def explain_channels(cfg: Cfg, held: int) -> str | None:
+    """Return that weights belong to the cfg with other channels, and what to do; None where they do not.
+
+    Args:
+        cfg: The network that was to get them.
+        held: How many bytes the file holds behind its header.
+    """
+    size = HEADER_BYTES + held
+    if size == weights_bytes(cfg) or _classes_of(cfg, size) is not None:
+        return None
+    channels = next((each for each in CHANNELS if each != cfg.net.channels and _with_channels(cfg, each) == size), None)
+    if channels is not None:
+        found = f"weights of a network for images of {channels} channel{'s' if channels > 1 else ''}"
+        return f"{found}, but {cfg.path} has channels={cfg.net.channels}; give the cfg that belongs to them"
     return None
 
 

@@ -17,7 +17,7 @@ from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.pictures import FROM_DATA
 from yolo_subbatch.errors import DataError, LabelsError, SettingsError, YoloSubbatchError
 from yolo_subbatch.run.data import read_yaml, split_images
-from yolo_subbatch.run.find import YAML
+from yolo_subbatch.run.find import YAML, find_data
 from yolo_subbatch.run.label_lists import MissingLabels, labelled, with_list, write_names
 from yolo_subbatch.run.training_data import has_val
 
@@ -137,8 +137,13 @@ def described(args: Any, folder: Path, flavour: str = "pjreddie") -> str:
         args: The arguments of a trainer.
         folder: Of the run.
         flavour: Of the network: what an image without a label file is unless ``missing_labels`` says so.
+
+    Raises:
+        DataError: If there is no such ``.data`` file, or it cannot be used.
     """
     source = Path(str(args.data))
+    if source.suffix == ".data" and not source.is_file():
+        find_data(source)  # Ultralytics would call it a data set that cannot be downloaded
     if source.suffix not in KINDS or not source.is_file():
         return str(source.absolute() if source.exists() else args.data)
     asked, measured = args.missing_labels, None if args.val else False

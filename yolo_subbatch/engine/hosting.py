@@ -42,6 +42,7 @@ class Hosts(Base):
         self.showing = False  # the loop is about to show the losses
         self.stop_after_window = False  # a callback wants it
         self.all_stop = False  # and all processes know it
+        self.warmup = host.HiddenWarmup()
         self.warmup_of: Callable[[int], int] | None = None  # from updates of an epoch to those of the warm-up
 
     # --- events -----------------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ class KeepsState(Base):
             args = SimpleNamespace(**given)  # from here on, files of the run are written
             check_arguments(args)
             sub_batch_size(args, processes.launched() or 1)
-        elif not given.get("complete"):
+        elif not given.get("complete") and "given" not in given:  # a Darknet trainer asks before it adds its own keys
             if not self.trains_darknet():
                 trainers.check_network(type(self), given.get("model"))
             for text in keys_without_effect(given, self.trains_darknet()).values():

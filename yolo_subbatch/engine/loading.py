@@ -11,12 +11,12 @@ from ultralytics.data.build import InfiniteDataLoader
 from ultralytics.utils import LOCAL_RANK, RANK
 from ultralytics.utils.torch_utils import torch_distributed_zero_first
 
-from yolo_subbatch.engine import processes
+from yolo_subbatch.engine import processes, state
 from yolo_subbatch.engine.describe_data import described
 from yolo_subbatch.engine.own_order import OwnOrder, order_of
 from yolo_subbatch.engine.pictures import taking_any_picture
 from yolo_subbatch.engine.windows import WindowLoader
-from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from yolo_subbatch.engine.update import Updates
@@ -52,8 +52,13 @@ class Loads(Base):
             args = (*args[:2], self.args.batch, *args[3:])
         elif "batch" in keywords:
             keywords["batch"] = self.args.batch
-        with taking_any_picture():
-            return theirs(*args, **keywords)
+        try:
+            with taking_any_picture():
+                return theirs(*args, **keywords)
+        except DataError as error:
+            if self.resumed is None:
+                raise
+            raise SettingsError(f"{error}; {state.AS_IT_WAS}") from error
 
     def around_get_dataloader(
         self, theirs: Callable[..., Any], dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"

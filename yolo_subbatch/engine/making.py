@@ -9,7 +9,8 @@ from typing import Any
 
 from ultralytics.engine.trainer import BaseTrainer
 
-from yolo_subbatch.engine.overrides import refuse_taken_names
+from yolo_subbatch.engine.taken_names import refuse_taken_names
+from yolo_subbatch.errors import SettingsError
 
 #: Where the classes that are made can be found again by their names.
 HOME = "yolo_subbatch.engine.making"
@@ -24,9 +25,16 @@ def subbatch(trainer: type[BaseTrainer]) -> type[BaseTrainer]:
     comes to both. It can be pickled by name where ``trainer`` can be imported, elsewhere by value (cloudpickle).
 
     Raises:
-        SettingsError: If the class calls something as the sub-batches do.
+        SettingsError: If the class calls something as the sub-batches do, or is no trainer.
     """
     from yolo_subbatch.engine.subbatch import SubbatchMixin
+
+    if not (isinstance(trainer, type) and issubclass(trainer, BaseTrainer)):
+        shown = trainer.__name__ if isinstance(trainer, type) else repr(trainer)
+        raise SettingsError(
+            f"subbatch({shown}): no class of trainers; give one of Ultralytics', such as DetectionTrainer, or one "
+            "derived from it"
+        )
 
     if issubclass(trainer, SubbatchMixin):
         return trainer
@@ -50,8 +58,18 @@ def made_for(trainer: type, made: type) -> None:
 
 
 def host_of(trainer: type) -> type:
-    """Return Ultralytics' class that a trainer class is, or is derived from."""
-    return next(each for each in trainer.__mro__ if each.__module__.partition(".")[0] == "ultralytics")
+    """Return Ultralytics' class that a trainer class is, or is derived from.
+
+    Raises:
+        SettingsError: If it is derived from none.
+    """
+    found = [each for each in trainer.__mro__ if each.__module__.partition(".")[0] == "ultralytics"]
+    if not found:
+        raise SettingsError(
+            f"trainer={trainer.__name__}: trains nothing by itself; give SubbatchTrainer, or subbatch(T) with your "
+            "trainer class T"
+        )
+    return found[0]
 
 
 class _Place:

@@ -197,22 +197,3 @@ def owner_of(kind: type, name: str) -> type | None:
 def is_known(kind: type) -> bool:
     """Tell whether a class is Ultralytics', this package's or Python's own."""
     return kind is object or kind.__module__.partition(".")[0] in KNOWN
-
-
-def refuse_taken_names(kind: type, ours: type) -> None:
-    """Refuse a trainer class, written without us, that calls something as the mixin does.
-
-    Raises:
-        SettingsError: With all such names.
-    """
-    hosts = {name for each in kind.__mro__ if each.__module__.startswith("ultralytics") for name in vars(each)}
-    inside = {name for each in ours.__mro__ if each is not object for name in vars(each)} - hosts
-    taken = sorted(
-        f"{each.__name__}.{name}"
-        for each in kind.__mro__
-        if not is_known(each)
-        for name in vars(each)
-        if name in inside - HOOKS and not name.startswith("__")
-    )
-    if taken:
-        raise SettingsError(f"{', '.join(taken)}: sub-batches use this name themselves; give it another name")

@@ -29,9 +29,30 @@ def run_prediction(settings: PredictSettings) -> list[dict[str, Any]]:
         value = getattr(settings, name)
         if value is not None:
             keywords[name] = list(value) if isinstance(value, tuple) else value
-    if settings.save:
-        folder = RunFolder.create(settings.project, settings.name).path
-        keywords.update(save=True, project=str(folder.parent), name=folder.name, exist_ok=True)
+    folder = RunFolder.create(settings.project, settings.name) if settings.save else None
+    if folder is not None:
+        keywords.update(save=True, project=str(folder.path.parent), name=folder.path.name, exist_ok=True)
+    try:
+        entries = _entries(model, settings, keywords)
+    except DataError:
+        if folder is not None and not any(folder.path.iterdir()):
+            folder.discard()
+        raise
+    count = sum(len(each["detections"]) for each in entries)
+    said = f"{len(entries)} images" if model.task in WITHOUT_BOXES else f"{count} objects in {len(entries)} images"
+    LOGGER.info(said + (f"; pictures in {folder.path}" if folder is not None else ""))
+    if settings.json:
+        Path(settings.json).write_text(json.dumps(entries, indent=1), encoding="utf-8")
+        LOGGER.info(f"{'results' if model.task in WITHOUT_BOXES else 'boxes'} in {settings.json}")
+    return entries
+
+
+def _entries(model: Any, settings: PredictSettings, keywords: dict[str, Any]) -> list[dict[str, Any]]:
+    """Go through all that is to be looked at.
+
+    Raises:
+        DataError: If there is nothing, or none of it can be read.
+    """
     entries: list[dict[str, Any]] = []
     for source in sources_of(settings.source or "", channels=int(getattr(model.model, "yaml", {}).get("channels", 3))):
         try:
@@ -46,12 +67,6 @@ def run_prediction(settings: PredictSettings) -> list[dict[str, Any]]:
             entries += [unread(path, reason) for path, reason in source.unread.items()]
     if all("error" in each for each in entries):
         raise DataError(f"source={settings.source}: none of its images can be read; check the files")
-    count = sum(len(each["detections"]) for each in entries)
-    said = f"{len(entries)} images" if model.task in WITHOUT_BOXES else f"{count} objects in {len(entries)} images"
-    LOGGER.info(said + (f"; pictures in {folder}" if settings.save else ""))
-    if settings.json:
-        Path(settings.json).write_text(json.dumps(entries, indent=1), encoding="utf-8")
-        LOGGER.info(f"{'results' if model.task in WITHOUT_BOXES else 'boxes'} in {settings.json}")
     return entries
 
 

@@ -43,7 +43,7 @@ class Sources(LoadImagesAndVideos):
 
     Attributes:
         unread: Pictures that could not be read, with the reason.
-        origin: Where a picture comes from that was fetched, by its file here.
+        origin: Where a picture comes from that was fetched or linked to, by its file here.
     """
 
     source_type = SourceTypes()
@@ -57,14 +57,29 @@ class Sources(LoadImagesAndVideos):
         addresses = [each for each in pictures if infer.is_address(each)]
         with ThreadPoolExecutor(DOWNLOADS) as pool:
             files = dict(zip(addresses, pool.map(self._fetch, addresses, itertools.count()), strict=False))
-        here = [files[each] if each in files else os.path.abspath(each) for each in pictures]
-        videos = [each if infer.is_address(each) else os.path.abspath(each) for each in videos]
+        here = [files[each] if each in files else self._readable(each) for each in pictures]
+        videos = [each if infer.is_address(each) else self._readable(each) for each in videos]
         self.files = [each for each in here if each is not None] + videos
         self.nf, self.ni = len(self.files), len(self.files) - len(videos)
         self.video_flag = [False] * self.ni + [True] * len(videos)
         self.mode = "image" if self.ni else "video"
         self.bs, self.vid_stride, self.cap, self.count = batch, vid_stride, None, 0
         self.cv2_flag = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}.get(channels, cv2.IMREAD_UNCHANGED)
+
+    def _readable(self, name: str) -> str:
+        """Return the path of a file; one that is not in UTF-8, at which OpenCV ends the program, by way of a link."""
+        path = os.path.abspath(name)
+        data = os.fsencode(path)
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError:
+            folder = Path(self.fetched.name) / f"link{len(self.origin)}"
+            folder.mkdir()
+            link = folder / os.path.basename(data).decode("latin-1")
+            link.symlink_to(path)
+            self.origin[str(link)] = path
+            return str(link)
+        return path
 
     def _fetch(self, address: str, number: int) -> str | None:
         """Store what an address holds, under its own name; None where it does not answer."""

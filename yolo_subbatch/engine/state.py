@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from yolo_subbatch.engine.subbatch import SubbatchMixin
 
 VERSION = 1
+AS_IT_WAS = "put the data set back as it was, or start a new run with weights="
 STOPPER = ("best_fitness", "best_epoch", "possible_stop")  # what Ultralytics' early stopping remembers
 #: Arguments that Ultralytics adds on its own, or that the run's folder decides.
 NOT_ASKED = frozenset({
@@ -106,9 +107,10 @@ def restore(trainer: SubbatchMixin, state: Mapping[str, Any]) -> None:
     """Put a training back to where its state was captured; everything of it exists already.
 
     Raises:
-        SettingsError: If the data set is not the one that the run was begun with.
+        SettingsError: If the data set or the optimizer is not the one that the run was begun with.
     """
     check_images(state["images"], fingerprint(trainer.train_loader.dataset), str(trainer.args.data))
+    check_groups(state["optimizer"]["param_groups"], trainer.optimizer)
     trainer.plain_model.load_state_dict(state["model"])
     for saved, group in zip(state["optimizer"]["param_groups"], trainer.optimizer.param_groups, strict=True):
         saved["fused"] = group.get("fused")  # the device of today decides about the kernel
@@ -138,6 +140,22 @@ def restore(trainer: SubbatchMixin, state: Mapping[str, Any]) -> None:
         write_atomically(trainer.csv, state["csv"].encode())
     elif RANK in {-1, 0}:
         trainer.csv.unlink(missing_ok=True)  # Ultralytics writes the heading into a file that is not there yet
+
+
+def check_groups(saved: list[dict[str, Any]], optimizer: torch.optim.Optimizer) -> None:
+    """Refuse to go on with an optimizer that is cut into other groups of parameters than the run's.
+
+    Raises:
+        SettingsError: If it is.
+    """
+    there = [len(group["params"]) for group in saved]
+    here = [len(group["params"]) for group in optimizer.param_groups]
+    if there != here:
+        raise SettingsError(
+            f"resume: the optimizer of this run has {there} parameters in its groups, the one made now "
+            f"({type(optimizer).__name__}) {here}; make the same one, in build_optimizer of your trainer class: one "
+            "that is put on the trainer later comes after the state"
+        )
 
 
 def _restore_criterion(model: Any, updates: int | None) -> None:
@@ -184,7 +202,7 @@ def check_images(then: Any, now: tuple[int, str], data: str) -> None:
     if tuple(then) == now:
         return
     what = f"{now[0]} training images, {then[0]} when the run began" if then[0] != now[0] else "other training images"
-    raise SettingsError(f"{data}: {what}; put the data set back as it was, or start a new run with weights=")
+    raise SettingsError(f"{data}: {what}; {AS_IT_WAS}")
 
 
 def find_state(place: str | Path) -> Path:

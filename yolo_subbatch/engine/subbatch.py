@@ -43,6 +43,7 @@ from yolo_subbatch.engine.making import subbatch as subbatch
 from yolo_subbatch.engine.opening import under_plain_name
 from yolo_subbatch.engine.overrides import READ_CHECKPOINTS, Seamed
 from yolo_subbatch.engine.sharing import Shares
+from yolo_subbatch.engine.taken_names import refuse_replaced, setting_own
 from yolo_subbatch.engine.tasks import check_task, other_trainer
 from yolo_subbatch.engine.update import MEAN_LOSSES, Updates
 from yolo_subbatch.engine.validation import Validates
@@ -81,13 +82,10 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
         given = self.begin(overrides)
         if self.resumed is None:
             check_task(type(self), cfg, given)
-        self.reset_counts()
-        self.input_shape: list[int] = []
-        self.recorder: RunRecorder | None = None
-        self.validated: int | None = None  # the last epoch that was validated, from 0
-        self.reset_host()
-        self.mean_loss = self.finishing = False
-        self.warmup = host.HiddenWarmup()
+        with setting_own(self):
+            self.reset_counts()
+            self.reset_host()
+            self.mean_loss = self.finishing = False
         super().__init__({**self.own_defaults, **cfg2dict(cfg)}, given, _callbacks)
         self.rewrite_arguments()
         use_all_cores(self.device)
@@ -104,6 +102,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
             self.args.resume = str(self.save_dir)  # for the processes that this one may start
         if RANK in {-1, 0} and not self.ddp:
             RunRecorder().register(self)
+        self.own_values.update(recorder=self.recorder, epoch_losses=self.epoch_losses)
 
     def _complete_arguments(self, given: dict[str, Any]) -> None:
         """Fill in, once, what follows from the devices."""
@@ -138,6 +137,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
 
     def around__setup_train(self, theirs: Callable[[], None]) -> None:
         """Prepare the loop, and take up the run that is to go on."""
+        refuse_replaced(self, SubbatchMixin)
         # Ultralytics would wrap the model to average gradients in every pass; here they are summed once per update.
         shared, self.world_size = self.world_size, 1
         try:
@@ -324,7 +324,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
             return
         for group in self.optimizer.param_groups:
             start = self.args.warmup_bias_lr if group.get("param_group") == "bias" else 0.0
-            target = group["initial_lr"] * self.lf(self.epoch)
+            target = group.setdefault("initial_lr", group["lr"]) * self.lf(self.epoch)  # an optimizer put here has none
             group["lr"] = float(np.interp(update_index, [0, warmup], [start, target]))
             if "momentum" in group:
                 span = [self.args.warmup_momentum, self.args.momentum]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,16 @@ def check_trainer(trainer: Any) -> None:
     """Refuse a trainer of Ultralytics' own models for a Darknet network.
 
     Raises:
-        SettingsError: If it is one.
+        SettingsError: If it is one, or no class at all.
     """
     from yolo_subbatch.engine.trainer import DarknetTrainer
 
+    while isinstance(trainer, partial):
+        trainer = trainer.func
+    if trainer is not None and not callable(trainer):
+        raise SettingsError(
+            f"trainer={trainer!r}: no class; leave it out, or give a subclass of yolo_subbatch.DarknetTrainer"
+        )
     if isinstance(trainer, type) and not issubclass(trainer, DarknetTrainer):
         raise SettingsError(
             f"trainer={trainer.__name__}: trains Ultralytics' own models, not Darknet networks; leave trainer= out, or "

@@ -6,6 +6,7 @@ travels in the network that it writes into FILE.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 
 from yolo_subbatch.darknet.sections import Cfg
 from yolo_subbatch.engine.arguments import SUBBATCH_DEFAULTS
+from yolo_subbatch.engine.effects import keys_without_effect
 from yolo_subbatch.errors import SettingsError
 
 #: What is tried for a Darknet network unless ``space=`` says otherwise: least, largest, and how far a step goes.
@@ -34,7 +36,7 @@ def prepare_tuning(cfg: Cfg, keywords: Mapping[str, Any]) -> tuple[dict[str, Any
         What the tuner gets, and what the network carries for :func:`carried`.
 
     Raises:
-        SettingsError: If something is to be tried that the tuner cannot vary.
+        SettingsError: If something is to be tried that the tuner cannot vary, or that changes nothing.
     """
     theirs = {key: value for key, value in keywords.items() if key in DEFAULT_CFG_DICT or key in OF_THE_TUNER}
     own = {key: value for key, value in keywords.items() if key not in theirs}
@@ -45,6 +47,10 @@ def prepare_tuning(cfg: Cfg, keywords: Mapping[str, Any]) -> tuple[dict[str, Any
             f"space: {', '.join(unknown)}: Ultralytics' tuner varies its own keys alone; use some of "
             f"{', '.join(SPACE)}, or mosaic, mixup and so on"
         )
+    tried = {**own, **dict.fromkeys(theirs["space"], math.nan)}  # any value but the default
+    idle = keys_without_effect({key: tried[key] for key in {*theirs["space"], "augmentation"} & tried.keys()}, True)
+    if idle:
+        raise SettingsError("\n".join(f"space: {text}; leave it out" for text in idle.values()))
     usual = {"lr0": min(1.0, cfg.net.learning_rate), "momentum": cfg.net.momentum, "weight_decay": cfg.net.decay}
     theirs = {**usual, "optimizer": "SGD", "batch": cfg.net.batch, **theirs}
     if theirs["batch"] != cfg.net.batch or "subdivisions" in own:

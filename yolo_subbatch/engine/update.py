@@ -36,6 +36,7 @@ from yolo_subbatch.errors import TrainingError
 from yolo_subbatch.run.host import INSTALL, release
 
 if TYPE_CHECKING:
+    from yolo_subbatch.engine.callbacks import RunRecorder
     from yolo_subbatch.engine.exact_norm import ExactNorm
 
 #: Networks whose loss is a mean over the images that it is given; all others return a sum.
@@ -54,7 +55,6 @@ class Updates(Steps, GivesUp):
     device: Any
     loss: torch.Tensor
     train_loader: WindowLoader
-    recorder: Any
     processes: int
     batch_size: int
     epochs: int
@@ -79,6 +79,9 @@ class Updates(Steps, GivesUp):
         self.hours: float | None = None  # that the run may take
         self.snapshot: Snapshot | None = None
         self.host_loss: torch.Tensor | None = None  # of the last forward pass
+        self.input_shape: list[int] = []  # width and height
+        self.validated: int | None = None  # the last epoch that was validated, from 0
+        self.recorder: RunRecorder | None = None
         self.reset_steps()
         self.reset_window()
 

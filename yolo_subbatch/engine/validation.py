@@ -52,6 +52,7 @@ class Validates(Base):
     world_size: int
     test_loader: Any
     finishing: bool
+    validated: int | None
 
     def around_get_validator(self, theirs: Callable[[], Any]) -> Any:
         """Build the validator, which refuses keys that Ultralytics does not know."""

@@ -181,13 +181,26 @@ def check_test(settings: PredictSettings, data: str) -> PredictSettings:
     problems = [*_check_network(settings), *check_place(settings), *check_output("out", settings.json)]
     if data:
         attempt("data", problems, lambda: data_names(Path(data)))
-    if settings.source is not None and not Path(settings.source).is_file():
-        text = f"{settings.source}: no such image; give a file, or leave it out to type or pipe names"
-        problems.append(error("source", text))
+    fault = _no_image(settings.source)
+    if fault is not None:
+        problems.append(error("source", f"{settings.source}: {fault}"))
     elif is_list(settings.source):
         attempt("source", problems, lambda: read_image_list(settings.source or ""))
     _report(problems)
     return _with_cfg(settings)
+
+
+def _no_image(source: str | None) -> str | None:
+    """Return why a source is neither an image nor a list, and what to do; None where it may be one."""
+    if source is None:
+        return None
+    if Path(source).is_dir():
+        return f"this is a folder; use yolo-subbatch predict source={source}, or give a list of its images"
+    if not Path(source).is_file():
+        return "no such image; give a file, or leave it out to type or pipe names"
+    if Path(source).suffix.lower() in VIDEOS - {".gif"}:
+        return "this is a video; use yolo-subbatch detector demo with the same arguments"
+    return None
 
 
 def is_list(source: str | None) -> bool:
