@@ -128,9 +128,9 @@ def test_typing_is_checked_with_the_words_of_validate(qtbot: Any, pane: SetupPan
 def test_a_text_without_meaning_prevents_the_start(pane: SetupPane) -> None:
     pane.form.fields["epochs"].give("ten")
     pane.check_now()
-    assert pane.form.messages["epochs"].text() == f"✗ epochs={BREAK}ten: give a whole number"
+    assert pane.form.messages["epochs"].text() == f"✗ epochs={BREAK}ten: not of the right kind; give a whole number"
     assert not start_button(pane).isEnabled()
-    with pytest.raises(SettingsError, match="epochs=ten: give a whole number"):
+    with pytest.raises(SettingsError, match="epochs=ten: not of the right kind; give a whole number"):
         pane.settings()
 
 
@@ -230,7 +230,7 @@ def test_a_long_path_does_not_widen_the_form(qtbot: Any, pane: SetupPane) -> Non
 def test_a_path_that_the_system_refuses_is_a_problem(qtbot: Any, pane: SetupPane) -> None:
     pane.set_settings(TrainSettings(cfg="yolov3.cfg", data="b" * 300))
     pane.check_now()
-    assert pane.form.messages["data"].toolTip().startswith("✗ data: bbbbbb")
+    assert pane.form.messages["data"].toolTip().startswith("✗ data=bbbbbb")
     with qtbot.waitSignal(pane.readiness_changed):
         pane._check()
     with qtbot.assertNotEmitted(pane.start_requested):

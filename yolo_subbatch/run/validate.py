@@ -60,8 +60,11 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
         settings: The settings.
         labels: Read every label file too; a form that checks while one types may leave that to the run.
     """
-    problems = [*check_ranges(settings), *check_either(settings), *check_weights(settings), *check_place(settings)]
+    problems: list[Problem] = []
     attempt("model", problems, host.check_version)
+    if problems:
+        return problems
+    problems += [*check_ranges(settings), *check_either(settings), *check_weights(settings), *check_place(settings)]
     darknet = not settings.model
     cfg: Cfg | None = None
     if settings.cfg:
