@@ -16,11 +16,13 @@ import pytest
 import torch
 
 from tests.engine.conftest import cfg_text
+from tests.program import program
 from tests.third_programs import opencv4
 from yolo_subbatch.darknet import Network, load_weights, read_cfg
 from yolo_subbatch.run.events import Checkpoint, Image, RunFinished, RunStarted, Step, Val, read_events
 from yolo_subbatch.shapes import Numbers, write_shapes
 
+ROOT = Path(__file__).parent.parent
 TRAIN = ["epochs=2", "batch=4", "subdivisions=2", "device=cpu", "plots=False", "learning_rate=0.01"]
 
 
@@ -30,17 +32,9 @@ def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("work")
     write_shapes(folder / "shapes", Numbers(10, 4, 64, 7))
     (folder / "tiny.cfg").write_text(cfg_text(bn=True))
-    done = command(folder, "train", "cfg=tiny.cfg", "data=shapes/shapes.data", *TRAIN)
+    done = program(folder, "train", "cfg=tiny.cfg", "data=shapes/shapes.data", *TRAIN)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
-
-
-def command(folder: Path, *arguments: str, **keywords) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "COLUMNS": "100"}
-    return subprocess.run(
-        [sys.executable, "-m", "yolo_subbatch", *arguments], cwd=folder, env=environment, text=True, capture_output=True,
-        timeout=300, **keywords,
-    )  # fmt: skip
 
 
 def test_train_leaves_a_whole_run_folder(place):
@@ -71,7 +65,7 @@ def test_train_leaves_a_whole_run_folder(place):
 
 
 def test_every_validation_is_drawn(place):
-    done = command(
+    done = program(
         place, "train", "cfg=tiny.cfg", "data=shapes/shapes.data", "name=drawn", *TRAIN[:-2], "plots=True", "val=True"
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -86,7 +80,7 @@ def test_every_validation_is_drawn(place):
 
 
 def test_the_start_says_what_will_happen(place):
-    done = command(place, "train", "cfg=tiny.cfg", "data=shapes/shapes.data", "name=said", *TRAIN)
+    done = program(place, "train", "cfg=tiny.cfg", "data=shapes/shapes.data", "name=said", *TRAIN)
     assert "batch 4 = 2 sub-batches of 2 images; 3 updates per epoch" in done.stdout
     assert "clip 20" in done.stdout
     assert "schedule fitted from 100 to 6 iterations" in done.stdout
@@ -95,7 +89,7 @@ def test_the_start_says_what_will_happen(place):
 
 
 def test_val_prints_and_writes_its_figures(place):
-    done = command(
+    done = program(
         place, "val", "model=runs/train/weights/best.pt", "data=shapes/shapes.data", "json=val.json", "device=cpu"
     )
     assert done.returncode == 0, done.stderr
@@ -105,7 +99,7 @@ def test_val_prints_and_writes_its_figures(place):
 
 
 def test_predict_writes_boxes_in_image_pixels(place):
-    done = command(
+    done = program(
         place, "predict", "model=runs/train/weights/best.pt", "source=shapes/images/val", "json=boxes.json", "conf=0.001",
         "device=cpu",
     )  # fmt: skip
@@ -134,7 +128,7 @@ def test_the_demo_draws_what_is_found(place):
 
 @pytest.mark.slow
 def test_the_demo_learns(tmp_path):
-    done = command(tmp_path, "demo", "device=cpu")
+    done = program(tmp_path, "demo", "device=cpu")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     (figures,) = [line for line in lines if line.startswith("shapes val: mAP50 ")]
@@ -149,7 +143,7 @@ def test_the_demo_learns(tmp_path):
 
 def test_sizes_that_the_network_cannot_take_are_refused(place):
     for name, more in (("val", "data=shapes/shapes.data"), ("predict", "source=shapes/images/val")):
-        done = command(place, name, "model=runs/train/weights/best.pt", more, "imgsz=70", "name=odd")
+        done = program(place, name, "model=runs/train/weights/best.pt", more, "imgsz=70", "name=odd")
         assert done.returncode == 2
         assert "imgsz=70: not a multiple of the network's stride 16; use 64 or 80" in done.stderr
     assert not (place / "runs" / "odd").exists()
@@ -157,7 +151,7 @@ def test_sizes_that_the_network_cannot_take_are_refused(place):
 
 def test_val_needs_only_its_own_split(place):
     (place / "shapes" / "val-only.data").write_text("classes = 3\nvalid = val.txt\nnames = shapes.names\n")
-    done = command(
+    done = program(
         place, "val", "model=runs/train/weights/best.pt", "data=shapes/val-only.data", "device=cpu", "name=only"
     )
     assert done.returncode == 0, done.stderr
@@ -165,18 +159,18 @@ def test_val_needs_only_its_own_split(place):
 
 
 def test_convert_goes_both_ways(place):
-    made = command(place, "convert", "model=runs/train/weights/best.pt", "to=made.weights")
+    made = program(place, "convert", "model=runs/train/weights/best.pt", "to=made.weights")
     assert made.returncode == 0, made.stderr
-    back = command(place, "convert", "cfg=made.cfg", "weights=made.weights", "to=back.pt")
+    back = program(place, "convert", "cfg=made.cfg", "weights=made.weights", "to=back.pt")
     assert back.returncode == 0, back.stderr
     results = []
     for source in ("model=back.pt", "cfg=made.cfg weights=made.weights"):
-        done = command(place, "predict", *source.split(), "source=shapes/images/val/00000.jpg", "json=one.json", "conf=0.001",
+        done = program(place, "predict", *source.split(), "source=shapes/images/val/00000.jpg", "json=one.json", "conf=0.001",
                        "save=False", "device=cpu")  # fmt: skip
         assert done.returncode == 0, done.stderr
         results.append([each["xyxy"] for each in json.loads((place / "one.json").read_text())[0]["detections"]])
     assert len(results[0]) == len(results[1])
-    again = command(place, "convert", "model=runs/train/weights/best.pt", "to=made.weights")
+    again = program(place, "convert", "model=runs/train/weights/best.pt", "to=made.weights")
     assert again.returncode == 2
     assert "not overwritten" in again.stderr
 
@@ -184,7 +178,7 @@ def test_convert_goes_both_ways(place):
 def test_opencv_computes_the_same_from_what_a_run_and_convert_leave(place, tmp_path):
     """OpenCV reads Darknet's formats with code of its own; up to version 4, which still has the importer."""
     run = place / "runs" / "train" / "weights"
-    made = command(place, "convert", "model=runs/train/weights/best.pt", f"to={tmp_path / 'made.weights'}")
+    made = program(place, "convert", "model=runs/train/weights/best.pt", f"to={tmp_path / 'made.weights'}")
     assert made.returncode == 0, made.stderr
     pairs = [
         (run / "model.cfg", run / "last.weights"),
@@ -220,38 +214,38 @@ def test_stock_ultralytics_opens_the_checkpoint_of_a_run(place, before, safe):
     assert int(count) > 0
 
 
-def test_ctrl_c_keeps_the_weights_and_says_how_to_go_on(place):
-    arguments = ["train", "cfg=tiny.cfg", "data=shapes/shapes.data", "epochs=200", "batch=4", "subdivisions=2", "name=long", "val=False",
-                 "device=cpu", "plots=False", "max_norm=15"]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_keeps_the_weights_and_says_how_to_go_on(place, times):
+    """Also if it is pressed again before the run has ended."""
+    arguments = ["train", "cfg=tiny.cfg", "data=shapes/shapes.data", "epochs=40", "batch=4", "subdivisions=2", "val=False",
+                 f"name=long{times}", "device=cpu", "plots=False", "max_norm=15"]  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, "-m", "yolo_subbatch", *arguments], cwd=place, env=environment, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        [sys.executable, "-m", "yolo_subbatch", *arguments], cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
+    run = place / "runs" / f"long{times}"
+    events = run / "events.jsonl"
     try:
-        events = place / "runs" / "long" / "events.jsonl"
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not any(isinstance(e, Step) and e.step >= 4 for e in read_events(events)):
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
         output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130, output
     assert "Traceback" not in output
+    assert f"go on with:\n  yolo-subbatch train resume={run}\n" in output
     found = list(read_events(events))
     assert isinstance(found[-1], RunFinished)
     assert found[-1].status == "stopped"
-    (line,) = [line.strip() for line in output.splitlines() if line.strip().startswith("yolo-subbatch train ")] or [
-        output
-    ]
-    assert line == f"yolo-subbatch train resume={place / 'runs' / 'long'}"
-    done = max(event.step for event in found if isinstance(event, Step))
-    again = command(place, *line.split()[1:])
+    assert max(event.step for event in found if isinstance(event, Step)) < 120
+    again = program(place, "train", f"resume={run}")
     assert again.returncode == 0, again.stdout + again.stderr
     steps = [event.step for event in read_events(events) if isinstance(event, Step)]
-    assert done < 600
-    assert steps == list(range(1, 601))
+    assert steps == list(range(1, 121))
     assert isinstance(list(read_events(events))[-1], RunFinished)
 
 
@@ -285,7 +279,7 @@ def test_a_model_of_ultralytics_trains_from_the_command_line(place, tmp_path):
         "nc: 3\nbackbone:\n  - [-1, 1, Conv, [8, 3, 2]]\n  - [-1, 1, Conv, [16, 3, 2]]\n  - [-1, 1, Conv, [16, 3, 2]]\n"
         "  - [-1, 1, Conv, [16, 3, 2]]\nhead:\n  - [[2, 3], 1, Detect, [nc]]\n"
     )
-    done = command(place, "train", "model=v8.yaml", "data=shapes/shapes.data", "epochs=1", "batch=4", "subdivisions=2", "imgsz=64",
+    done = program(place, "train", "model=v8.yaml", "data=shapes/shapes.data", "epochs=1", "batch=4", "subdivisions=2", "imgsz=64",
                    "name=v8", "device=cpu", "plots=False", "optimizer=SGD")  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     steps = [event for event in read_events(place / "runs" / "v8" / "events.jsonl") if isinstance(event, Step)]

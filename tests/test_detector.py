@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ import torch
 
 from tests.conftest import golden
 from tests.engine.conftest import cfg_text
+from tests.program import program
 from tests.third_programs import opencv4
 from yolo_subbatch import cli
 from yolo_subbatch.darknet import Network, load_weights, read_cfg, save_weights
@@ -62,14 +62,6 @@ def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
-def command(folder: Path, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
-    return subprocess.run(
-        [sys.executable, "-m", "yolo_subbatch", *arguments], cwd=folder, env=environment, text=True, capture_output=True,
-        input=text, timeout=300,
-    )  # fmt: skip
-
-
 def run(*arguments: str) -> int:
     return cli.main([*arguments, "-nogpu"] if arguments[:2] != ("detector", "calc_anchors") else list(arguments))
 
@@ -94,7 +86,7 @@ def test_help_needs_no_torch(arguments: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def trained(place: Path) -> subprocess.CompletedProcess[str]:
-    return command(place, "-nogpu", "detector", "train", *NET, "-map", "-dont_show", "-mjpeg_port", "8090")
+    return program(place, "-nogpu", "detector", "train", *NET, "-map", "-dont_show", "-mjpeg_port", "8090")
 
 
 def test_training_leaves_its_weights_where_darknet_does(place: Path, trained: subprocess.CompletedProcess[str]) -> None:
@@ -131,7 +123,7 @@ def test_training_again_overwrites_as_darknet_does_and_says_so(
     place: Path, trained: subprocess.CompletedProcess[str]
 ) -> None:
     before = (place / "backup" / "tiny_best.weights").read_bytes()
-    done = command(place, "detector", "train", *NET, "-clear", "-nogpu", "name=again", "plots=False")
+    done = program(place, "detector", "train", *NET, "-clear", "-nogpu", "name=again", "plots=False")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "note: backup/tiny_final.weights is going to be replaced" in done.stdout
     assert "backup/tiny_final.weights written" in done.stdout
@@ -147,7 +139,7 @@ def test_weights_at_the_end_of_the_schedule_need_clear(place: Path, trained: sub
     before = sorted((place / "runs").iterdir())
     data = (place / "tiny.weights").read_bytes()
     (place / "done.weights").write_bytes(data[:12] + (24).to_bytes(8, "little") + data[20:])
-    done = command(place, "detector", "train", *NET[:2], "done.weights", "-map", "-nogpu")
+    done = program(place, "detector", "train", *NET[:2], "done.weights", "-map", "-nogpu")
     assert done.returncode == 2
     assert "nothing is left to train; add -clear to start at iteration 0" in done.stderr.replace("\n", " ")
     assert sorted((place / "runs").iterdir()) == before
@@ -294,7 +286,7 @@ def test_a_copy_is_whole_or_not_there(tmp_path: Path) -> None:
 
 def test_an_image_is_told_as_darknet_tells_it(place: Path) -> None:
     image = "shapes/images/val/00000.jpg"
-    done = command(place, "detector", "test", *NET, image, "-thresh", ".2", "-ext_output", "-out", "r.json", "-nogpu")
+    done = program(place, "detector", "test", *NET, image, "-thresh", ".2", "-ext_output", "-out", "r.json", "-nogpu")
     assert done.returncode == 0, done.stderr
     own, timing, *lines = done.stdout.splitlines()
     assert own.startswith("= yolo-subbatch predict cfg=tiny.cfg")
@@ -318,7 +310,7 @@ def test_an_image_is_told_as_darknet_tells_it(place: Path) -> None:
 
 def test_names_of_images_may_be_piped_in(place: Path) -> None:
     names = "shapes/images/val/00000.jpg\nnone.jpg\n\nshapes/images/val/00001.jpg"
-    done = command(place, "detector", "test", *NET, "-nogpu", "-out", "two.json", text=names)
+    done = program(place, "detector", "test", *NET, "-nogpu", "-out", "two.json", text=names)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Enter Image Path: ") == 5
     assert "none.jpg: no such file" in done.stderr

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.engine.conftest import cfg_text
+from tests.program import program
 from yolo_subbatch.run.events import RunFinished, RunStarted, Step, Val, read_events
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.shapes import Numbers, write_shapes
@@ -38,9 +39,8 @@ def start(place: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def command(place: Path, *arguments: str) -> tuple[int, str, str]:
-    process = start(place, *arguments)
-    output, errors = process.communicate(timeout=WAIT)
-    return process.returncode, output, errors
+    done = program(place, "train", *arguments)
+    return done.returncode, done.stdout, done.stderr
 
 
 def kill_when(process: subprocess.Popen[str], condition: Any) -> None:

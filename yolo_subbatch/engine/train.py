@@ -28,6 +28,7 @@ from yolo_subbatch.run.events import Event
 from yolo_subbatch.run.find import is_checkpoint
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.host import is_darknet_checkpoint
+from yolo_subbatch.run.resume import STATE
 from yolo_subbatch.run.settings import TrainSettings
 
 Listener = Callable[[Event], None]
@@ -89,13 +90,22 @@ def continue_training(
 
 def _train(work: Callable[[], Any], trainer: Callable[[], Any], folder: RunFolder) -> int:
     """Train until the end, or until someone asks for a stop."""
-    with names_left_alone(), stop_on_signal(trainer, folder) as stop:
-        work()
+    try:
+        with names_left_alone(), stop_on_signal(trainer, folder) as stop:
+            work()
+    except KeyboardInterrupt:
+        if (folder.weights / STATE).is_file():
+            _say_how_to_resume("stopped at once", folder)
+        raise
     if stop.is_set():
-        if RANK in {-1, 0}:
-            LOGGER.info(f"stopped; go on with:\n  yolo-subbatch train {shlex.join([f'resume={folder.path}'])}")
+        _say_how_to_resume("stopped", folder)
         return INTERRUPTED
     return 0
+
+
+def _say_how_to_resume(happened: str, folder: RunFolder) -> None:
+    if RANK in {-1, 0}:
+        LOGGER.info(f"{happened}; go on with:\n  yolo-subbatch train {shlex.join([f'resume={folder.path}'])}")
 
 
 def prepare(settings: TrainSettings) -> tuple[Model, dict[str, Any]]:
