@@ -5,7 +5,6 @@ Source: darknet ``validate_detector_map`` in src/detector.c (AlexeyAB).
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,10 @@ import torch
 from yolo_subbatch.darknet.boxes import box_iou
 from yolo_subbatch.darknet.labels import read_boxes
 from yolo_subbatch.engine.channels import check_network_data
+from yolo_subbatch.engine.describe_data import missing_for
 from yolo_subbatch.engine.detecting import Detector, Found
-from yolo_subbatch.engine.evaluate import missing_for, run_validation
+from yolo_subbatch.engine.evaluate import run_validation
+from yolo_subbatch.engine.result_files import write_json
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.class_names import class_names
 from yolo_subbatch.run.commands import MapSettings, ValSettings
@@ -176,7 +177,7 @@ def run_map(settings: MapSettings) -> dict[str, Any]:
     images: Sequence[Path] = split_images(Path(data), settings.split)
     if not images:
         raise DataError(f"{data}: its images are where only Ultralytics looks; give a Darknet .data")
-    missing = missing_for(settings, detector.model)
+    missing = missing_for(settings.missing_labels, data, detector.flavour)
     found = labelled(images, missing, measuring=True)
     images, labels = found.images, found.labels
     if found.absent:
@@ -192,8 +193,7 @@ def run_map(settings: MapSettings) -> dict[str, Any]:
         mean, strict = document["coco"]["map50"], document["coco"]["map"]
         print(f"\n COCO's method (Ultralytics): mAP50 = {mean:.6f}, mAP50-95 = {strict:.6f}")
     if settings.json:
-        text = json.dumps(document, indent=1, ensure_ascii=False)
-        Path(settings.json).write_bytes(text.encode("utf-8", "surrogateescape"))
+        write_json(settings.json, document)
     return document
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ultralytics.engine.model import Model
 from ultralytics.models.yolo.model import YOLO
 
-from yolo_subbatch.engine.describe_data import host_data
+from yolo_subbatch.engine.describe_data import host_data, missing_for
 from yolo_subbatch.engine.stock import check_format
 from yolo_subbatch.engine.tuning import tune_darknet
 from yolo_subbatch.errors import ExportError, YoloSubbatchError
@@ -68,7 +68,7 @@ class Doors(Model):
 
     def benchmark(self, data: Any = None, format: str = "", verbose: Any = False, **keywords: Any) -> Any:
         """Measure the formats that Ultralytics exports; ``data`` is a Darknet ``.data`` too."""
-        with host_data(data, "val") as path:
+        with host_data(data, "val", missing_for(None, data, self.model.yaml["flavour"])) as path:
             return YOLO(self).benchmark(data=path, format=format, verbose=verbose, **keywords)
 
     def tune(self, use_ray: bool = False, iterations: int = 300, *arguments: Any, **keywords: Any) -> Any:

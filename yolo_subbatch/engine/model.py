@@ -31,14 +31,14 @@ from yolo_subbatch.engine.asking_again import keys_of
 from yolo_subbatch.engine.data import padded_truths
 from yolo_subbatch.engine.doors import Doors
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
-from yolo_subbatch.engine.opening import names_left_alone, opened, rename
+from yolo_subbatch.engine.opening import names_left_alone, opened, rename, told
+from yolo_subbatch.engine.state import run_to_resume
 from yolo_subbatch.engine.stock import DarknetDescription, share_with_yolo
 from yolo_subbatch.engine.trainers import check_trainer, own_trainer
 from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.run.args_file import overridden
 from yolo_subbatch.run.find import find_cfg, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.listing import recorded_iteration
-from yolo_subbatch.run.resume import run_of
 
 LOSS_NAMES = ("box_loss", "obj_loss", "cls_loss")
 SHOWN_LOSSES = (*LOSS_NAMES, "darknet_loss")
@@ -108,6 +108,10 @@ class DarknetModel(DetectionModel):
         embed = given[-1] if len(given) > 1 else embed
         if embed:
             outputs = self.network.layer_outputs(x)
+            if not all(-len(outputs) <= each < len(outputs) for each in embed):
+                raise SettingsError(
+                    f"embed={list(embed)}: the network has layers 0 to {len(outputs) - 1}; give some of these"
+                )
             means = [outputs[index].flatten(2).mean(2) for index in sorted({each % len(outputs) for each in embed})]
             return torch.cat(means, 1).unbind(0)
         maps = self.network(x)
@@ -269,8 +273,13 @@ class Darknet(Doors):
         Raises:
             WeightsError: If a file does not fit the cfg.
         """
-        if not isinstance(weights, (str, Path)) or Path(weights).suffix == ".pt":
+        if not isinstance(weights, (str, Path)):
             super().load(weights)
+            return self
+        if is_checkpoint(weights):
+            file = find_checkpoint(weights)
+            with told(file), names_left_alone():
+                super().load(str(file))
             return self
         self.model = load_darknet_weights(
             self.model.cfg, weights, self.model.yaml["flavour"], partial=True, into=self.model
@@ -306,8 +315,8 @@ class Darknet(Doors):
             asked = {key: value for key, value in keys_of(keywords.pop("cfg")).items() if key != "model"}
             keywords = overridden(asked, keywords)
         if keywords.get("resume"):
-            place = self.ckpt_path if keywords["resume"] is True else keywords["resume"]
-            before, folder = self.overrides, run_of(place or "").path
+            place = (self.ckpt_path or True) if keywords["resume"] is True else keywords["resume"]
+            before, folder = self.overrides, run_to_resume(place).path
             trainer = trainer or own_trainer(folder)
             self.overrides = {key: before[key] for key in ("model", "task")}  # the size is the run's
             try:
