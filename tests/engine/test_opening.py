@@ -15,6 +15,7 @@ from yolo_subbatch import Darknet, SubbatchTrainer
 from yolo_subbatch.cli import main
 from yolo_subbatch.engine.keys import read_source
 from yolo_subbatch.engine.model import DarknetModel
+from yolo_subbatch.engine.opening import names_left_alone
 from yolo_subbatch.engine.trainer import DarknetTrainer
 from yolo_subbatch.errors import CfgError, SettingsError, WeightsError
 from yolo_subbatch.run.host import PUBLISHED
@@ -167,3 +168,13 @@ def test_weights_and_a_trainer_are_found_by_a_name_of_a_download(saved: Path) ->
         SubbatchTrainer(overrides={"resume": True})
     with pytest.raises(SettingsError, match="resume=True: does not say which run; give its folder"):
         Darknet(saved / "tiny.cfg").train(resume=True)
+
+
+def test_trainings_that_overlap_put_ultralytics_back(saved: Path) -> None:
+    original = downloads.attempt_download_asset
+    first, second = names_left_alone(), names_left_alone()
+    with first:
+        second.__enter__()
+    assert downloads.attempt_download_asset(put(saved, "yolov5s.pt")) == "yolov5s.pt", "the second goes on"
+    second.__exit__(None, None, None)
+    assert downloads.attempt_download_asset is original

@@ -17,7 +17,7 @@ import torch
 from yolo_subbatch.darknet.boxes import box_iou
 from yolo_subbatch.darknet.labels import read_boxes
 from yolo_subbatch.engine.channels import check_network_data
-from yolo_subbatch.engine.describe_data import missing_for
+from yolo_subbatch.engine.describe_data import labelled_to_measure
 from yolo_subbatch.engine.detecting import Detector, Found
 from yolo_subbatch.engine.evaluate import run_validation
 from yolo_subbatch.engine.result_files import write_json
@@ -25,7 +25,6 @@ from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.class_names import class_names
 from yolo_subbatch.run.commands import MapSettings, ValSettings
 from yolo_subbatch.run.data import split_images
-from yolo_subbatch.run.label_lists import labelled, write_list
 
 THRESHOLD = 0.005  # of objectness and of a class's score, as in Darknet
 SUPPRESS = 0.45  # overlap
@@ -177,11 +176,8 @@ def run_map(settings: MapSettings) -> dict[str, Any]:
     images: Sequence[Path] = split_images(Path(data), settings.split)
     if not images:
         raise DataError(f"{data}: its images are where only Ultralytics looks; give a Darknet .data")
-    missing = missing_for(settings.missing_labels, data, detector.flavour)
-    found = labelled(images, missing, measuring=True)
+    found = labelled_to_measure(images, data, settings.missing_labels, detector.flavour)
     images, labels = found.images, found.labels
-    if found.absent:
-        print(f"{found.line(data, missing, measuring=True)}; {write_list(list(map(str, found.absent)))}")
     print("\n calculation mAP (mean average precision)...", flush=True)
     begin = time.monotonic()
     figures = measure(detector, images, labels, settings)

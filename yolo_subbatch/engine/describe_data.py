@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from yolo_subbatch.engine.pictures import FROM_DATA
 from yolo_subbatch.errors import DataError, LabelsError, SettingsError, YoloSubbatchError
 from yolo_subbatch.run.data import read_yaml, split_images
 from yolo_subbatch.run.find import YAML, find_data
-from yolo_subbatch.run.label_lists import MissingLabels, labelled, with_list, write_list, write_names
+from yolo_subbatch.run.label_lists import Labelled, MissingLabels, labelled, with_list, write_list, write_names
 from yolo_subbatch.run.training_data import has_val
 
 MEASURED = "measured"  # our key in the YAML: False where there is nothing to measure on
@@ -92,6 +92,21 @@ def missing_for(asked: str | None, data: Any, flavour: str | None) -> MissingLab
     if asked is None and Path(str(data)).suffix in YAML:
         return MissingLabels("background")
     return MissingLabels(asked, flavour or "pjreddie")
+
+
+def labelled_to_measure(
+    images: Sequence[Path], data: str, asked: str | None, flavour: str, say: Callable[[str], object] = print
+) -> Labelled:
+    """Find the labels of images that are measured on; those without one are said and listed, see :func:`missing_for`.
+
+    Raises:
+        DataError: If label files are missing that must be there.
+    """
+    missing = missing_for(asked, data, flavour)
+    found = labelled(images, missing, measuring=True)
+    if found.absent:
+        say(f"{found.line(data, missing, measuring=True)}; {write_list(list(map(str, found.absent)))}")
+    return found
 
 
 def measured_data(data: Any, folder: Path, split: str, asked: str | None, flavour: str | None) -> str:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,13 @@ from yolo_subbatch.darknet.hierarchy import TREE_THRESH
 from yolo_subbatch.darknet.labels import read_boxes
 from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.darknet.textfile import bare, find_file, find_folder, without_comment
-from yolo_subbatch.engine.describe_data import missing_for
+from yolo_subbatch.engine.describe_data import labelled_to_measure
 from yolo_subbatch.engine.detecting import Detector, Found, suppress_by_objectness
 from yolo_subbatch.engine.result_files import write_json, writer_of
 from yolo_subbatch.errors import DataError, SettingsError
 from yolo_subbatch.run.class_names import class_names
 from yolo_subbatch.run.commands import PredictSettings, ValSettings
 from yolo_subbatch.run.inputs import is_list
-from yolo_subbatch.run.label_lists import labelled, write_list
 
 SUPPRESS = 0.45  # overlap
 VALID = 0.005  # threshold of `valid`
@@ -273,12 +273,9 @@ def run_recall(settings: ValSettings, say: Callable[[str], None] | None = None) 
         YoloSubbatchError: If something that the user gave turns out to be unusable.
     """
     detector, data = Detector(settings), settings.data or ""
-    missing = missing_for(settings.missing_labels, data, detector.flavour)
-    known = labelled(_valid_images(data), missing, measuring=True)
-    if known.absent:
-        listed = write_list(list(map(str, known.absent)))
-        print(f"{known.line(data, missing, measuring=True)}; {listed}", file=sys.stderr)
-    say = say or (lambda text: print(text, file=sys.stderr))
+    to_errors = partial(print, file=sys.stderr)
+    known = labelled_to_measure(_valid_images(data), data, settings.missing_labels, detector.flavour, to_errors)
+    say = say or to_errors
     proposals = correct = total = 0
     overlap = 0.0
     every = zip(detector.find(known.images, RECALL, settings.batch), known.labels, strict=True)

@@ -12,10 +12,11 @@ from ultralytics.engine.model import Model
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.channels import check_network_data
+from yolo_subbatch.engine.darknet import Darknet
 from yolo_subbatch.engine.describe_data import host_data, measured_data
 from yolo_subbatch.engine.figures import classes_of, describe, figures_of
 from yolo_subbatch.engine.inference import DarknetValidator, size_of
-from yolo_subbatch.engine.model import Darknet, DarknetModel, load_darknet_weights
+from yolo_subbatch.engine.model import DarknetModel, load_darknet_weights
 from yolo_subbatch.engine.pictures import taking_any_picture
 from yolo_subbatch.engine.train import open_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
