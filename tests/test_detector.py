@@ -397,6 +397,24 @@ def test_an_interrupted_video_is_kept_as_far_as_it_went(
     assert cv2.VideoCapture(f"{tmp_path}/o.avi").get(cv2.CAP_PROP_FRAME_COUNT) == 2
 
 
+def test_interrupted_images_are_kept_as_far_as_they_went(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from yolo_subbatch.engine.detecting import Detector
+
+    find, looked = Detector.find, list[int]()
+
+    def find_twice(self: Detector, *args: Any) -> Any:
+        looked.append(1)
+        if len(looked) == 3:
+            raise KeyboardInterrupt
+        return find(self, *args)
+
+    monkeypatch.setattr(Detector, "find", find_twice)
+    assert run("detector", "test", *NET, "shapes/val.txt", "-dont_show", "-out", f"{tmp_path}/o.json") == 130
+    assert len(json.loads((tmp_path / "o.json").read_text())) == 2
+
+
 @pytest.mark.parametrize("flag", ["-gpus", "-i"])
 def test_a_gpu_that_is_not_there_is_named_with_its_flag(
     here: Path, flag: str, capsys: pytest.CaptureFixture[str]

@@ -436,7 +436,12 @@ def test_other_attributes_and_what_is_put_on_the_validator_stay_the_users(v8, da
         before = trainer.validator.update_metrics
         trainer.validator.update_metrics = lambda *args: (epochs.append(trainer.epoch), before(*args))
 
-    trainer = train(v8, data, tmp_path, subbatch(Mine), {"on_train_start": patch}, val=True, plots=True)
+    events = {
+        "on_train_start": patch,
+        "on_train_epoch_end": lambda trainer: setattr(trainer.args, "plots", True),  # the picture of a validation alone
+        "on_fit_epoch_end": lambda trainer: setattr(trainer.args, "plots", False),
+    }
+    trainer = train(v8, data, tmp_path, subbatch(Mine), events, val=True)
     assert (trainer.size, trainer.plan) == (3, "mine")
     assert epochs == [0, 1, 1], "after each epoch, and with the best weights"
 

@@ -75,31 +75,41 @@ def run_test(
             head.tree_threshold = hier
     replaced = Path(PICTURE).is_file()
     frames: list[dict[str, Any]] = []
-    pictures = 0
-    listed = is_list(settings.source)
+    interrupted = False
+    try:
+        for found in _found(detector, settings):
+            print("".join(lines(found, names, settings.conf, ext_output)), end="", flush=True)
+            _draw(found, names)
+            frames.append(frame(found, names, len(frames) + 1))
+            if save_labels:
+                _write_labels(found)
+    except KeyboardInterrupt:
+        interrupted = True  # many end their typing so: what was found is kept
+    if frames:
+        print(f"{PICTURE} {'replaced' if replaced else 'written'}")
+    if settings.json and (frames or not interrupted):
+        there = Path(settings.json).is_file()
+        write_json(settings.json, frames)
+        print(f"{settings.json} {'replaced' if there else 'written'}")
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _found(detector: Detector, settings: PredictSettings) -> Iterator[Found]:
+    """Yield what is found in each image; one of several that cannot be read is named and passed over."""
+    single = settings.source and not is_list(settings.source)
     for path in _images(settings.source):
         begin = time.monotonic()
         try:
             (found,) = detector.find([path], settings.conf)
         except DataError as error:
-            if settings.source and not listed:
+            if single:
                 raise
             print(error, file=sys.stderr)
             continue
         found = detector.suppress(found, settings.iou)
         print(f"{path}: Predicted in {(time.monotonic() - begin) * 1000:f} milli-seconds.")
-        print("".join(lines(found, names, settings.conf, ext_output)), end="", flush=True)
-        _draw(found, names)
-        pictures += 1
-        frames.append(frame(found, names, len(frames) + 1))
-        if save_labels:
-            _write_labels(found)
-    if pictures:
-        print(f"{PICTURE} {'replaced' if replaced else 'written'}")
-    if settings.json:
-        there = Path(settings.json).is_file()
-        write_json(settings.json, frames)
-        print(f"{settings.json} {'replaced' if there else 'written'}")
+        yield found
 
 
 def _images(source: str | None) -> Iterable[Path]:
@@ -206,10 +216,13 @@ def _write_labels(found: Found) -> None:
     text = "".join(f"{index} " + " ".join(f"{each:.4f}" for each in box) + "\n" for index, box, kept in rows if kept)
     kept = label.with_name(f"{label.name}.before")
     note = ""
-    if label.is_file() and not kept.exists():
-        label.rename(kept)
-        note = f"; the one of before is {kept.name}"
-    label.write_text(text, encoding="utf-8")
+    try:
+        if label.is_file() and not kept.exists():
+            label.rename(kept)
+            note = f"; the one of before is {kept.name}"
+        label.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{label}: cannot be written ({error.strerror}); leave -save_labels out") from error
     print(f"{label} written{note}")
 
 
