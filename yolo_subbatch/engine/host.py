@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from ultralytics.data import dataset
+from ultralytics.data import dataset, utils
 from ultralytics.engine.trainer import BaseTrainer
 
 from yolo_subbatch.errors import SettingsError
@@ -81,6 +81,15 @@ def detached(items: Items) -> Items:
 def zeros(names: Sequence[str], device: torch.device) -> Items:
     """Return parts of a loss that are all zero, in the form that the installed release expects."""
     return as_host_wants({name: torch.zeros((), device=device) for name in names})
+
+
+def fraction_of(fraction: Any, split: str) -> float | int:
+    """Return the share of a split's images, or how many, that ``fraction=`` asks for; older releases know one share."""
+    found = getattr(utils, "get_split_fraction", None)
+    if found is not None:
+        asked: float | int = found(fraction, split)
+        return asked
+    return float(fraction) if split == "train" else 1.0
 
 
 class HiddenWarmup:

@@ -20,6 +20,7 @@ from yolo_subbatch.engine import use_all_cores
 from yolo_subbatch.engine.channels import of_data, own_source, upright
 from yolo_subbatch.engine.data import DarknetDataset, FullFrame
 from yolo_subbatch.engine.describe_data import measured_data
+from yolo_subbatch.engine.host import fraction_of
 from yolo_subbatch.engine.sources import only_source
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.settings import MISSING_LABELS
@@ -133,7 +134,8 @@ def build_dataset(
         img_path=img_path, imgsz=max(size), batch_size=batch, augment=training, hyp=args, rect=rectangles,
         cache=args.cache or None, single_cls=args.single_cls or False, stride=stride, pad=0.0 if training else 0.5,
         prefix=colorstr("train: " if training else "val: "), task="detect", classes=args.classes, data=data,
-        fraction=args.fraction if training else 1.0, size=size, augmentation=augmentation, fit=fit,
+        fraction=fraction_of(args.fraction, "train" if training else args.split), size=size, augmentation=augmentation,
+        fit=fit,
     )  # fmt: skip
 
 
