@@ -17,13 +17,13 @@ from ultralytics.utils import DEFAULT_CFG, colorstr, ops
 
 from yolo_subbatch.darknet.channels import COLOUR, network_order
 from yolo_subbatch.engine import use_all_cores
+from yolo_subbatch.engine.arguments import check_missing_labels
 from yolo_subbatch.engine.channels import of_data, own_source, upright
 from yolo_subbatch.engine.data import DarknetDataset, FullFrame
 from yolo_subbatch.engine.describe_data import measured_data
 from yolo_subbatch.engine.host import fraction_of
 from yolo_subbatch.engine.sources import only_source
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.settings import MISSING_LABELS
 
 FITS = ("ultralytics", "darknet", "stretch")
 
@@ -57,10 +57,7 @@ class DarknetValidator(DetectionValidator):
     ) -> None:
         known, self.fit = _plain(args)
         self.missing_labels = known.pop("missing_labels", None)
-        if self.missing_labels not in {None, *MISSING_LABELS}:
-            raise SettingsError(
-                f"missing_labels={self.missing_labels}: unknown; use one of {', '.join(MISSING_LABELS)}"
-            )
+        check_missing_labels(self.missing_labels)
         self.size = size_of(known.get("imgsz", DEFAULT_CFG.imgsz))
         self.channels: int | None = None  # of the network; None: those of the data
         self.network_file = ""
