@@ -59,7 +59,7 @@ Array = NDArray[Any]
 
 IMAGES = frozenset(".avif .bmp .dng .heic .heif .jp2 .jpeg .jpg .mpo .png .tif .tiff .webp".split())
 VIDEOS = frozenset(".asf .avi .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ts .webm .wmv".split())
-LISTS = frozenset({".txt", ".csv", ".streams"})  # of sources
+LISTS = frozenset({".txt", ".list", ".csv", ".streams"})  # of sources
 OTHERS = frozenset(".txt .json .xml .csv .yaml .yml .npy .cache .data .names .md".split())  # what lies beside pictures
 BY_PILLOW = frozenset({".avif", ".heic", ".heif"})
 #: How the files of pictures begin.
@@ -106,7 +106,7 @@ class InferSettings:
     model: str | None = option(None, "Input", "Model", "ONNX file.", kind="file", filter="ONNX (*.onnx)")
     source: str | None = option(
         None, "Input", "Source",
-        "Image, folder, pattern, video, list (.txt), address of an image, a video or a stream, list of streams "
+        "Image, folder, pattern, video, list (.txt, .list), address of an image, a video or a stream, list of streams "
         "(.streams), number of a camera, or - for names from standard input.",
     )  # fmt: skip
     imgsz: int | tuple[int, int] | None = option(
@@ -1505,8 +1505,12 @@ class OnnxYolo:
         if baked:
             if asked.conf < baked["conf"]:
                 _warn(f"conf={asked.conf:g}: {asked.model} drops boxes below {baked['conf']:g} itself; export it anew")
-            if (asked.iou, asked.agnostic_nms) != (baked["iou"], baked["agnostic_nms"]):
-                _warn(f"iou={asked.iou:g}: {asked.model} suppresses with iou={baked['iou']:g} itself, which holds")
+            for key in ("iou", "agnostic_nms"):
+                if getattr(asked, key) != baked[key]:
+                    given = f"{key}={getattr(asked, key)}"
+                    _warn(f"{given}: {asked.model} suppresses with {key}={baked[key]} itself, which holds")
+            if asked.max_det > baked["max_det"]:
+                _warn(f"max_det={asked.max_det}: {asked.model} gives {baked['max_det']} boxes at most; export it anew")
         return Thresholds(asked.conf, asked.iou, asked.max_det, asked.agnostic_nms)
 
     # --- one image to one input ---

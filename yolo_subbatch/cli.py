@@ -93,6 +93,8 @@ def _dispatch(arguments: list[str]) -> int:
     if DETECTOR in arguments and arguments[0].startswith("-"):
         place = arguments.index(DETECTOR)  # as in darknet -i 1 detector train
         arguments = [DETECTOR, *arguments[:place], *arguments[place + 1 :]]
+    if arguments[:1] == ["help"] and DETECT in arguments[1:2]:
+        arguments = [DETECT, "-h"]
     if arguments[:1] == [DETECT]:
         arguments = [DETECTOR, "test", *arguments[1:]]
     first, *rest = arguments or ["help"]

@@ -232,7 +232,8 @@ def test_names_that_are_no_text(home: Path) -> None:
     name = b"pictures/gr\xfcn.jpg"
     os.rename(b"pictures/b.jpg", name)
     Path("list.txt").write_bytes(name + b"\n")
-    for source, fed in (("list.txt", b""), ("-", name)):
+    Path("images.list").write_bytes(name + b"\n")
+    for source, fed in (("list.txt", b""), ("images.list", b""), ("-", name)):
         done = subprocess.run(
             [sys.executable, infer.__file__, "model=net.onnx", f"source={source}", "json=found.json", "save=True"],
             input=fed, capture_output=True, check=False, env={**os.environ, "PYTHONUTF8": "0", "LC_ALL": "C.UTF-8"},

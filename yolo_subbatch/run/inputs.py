@@ -178,7 +178,7 @@ def check_test(settings: PredictSettings, data: str) -> PredictSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*_check_network(settings), *check_place(settings), *check_output("out", settings.json)]
+    problems = [*_check_network(settings), *check_place(settings), *check_output("-out", settings.json)]
     if data:
         attempt("data", problems, lambda: data_names(Path(data)))
     fault = _no_image(settings.source)

@@ -107,10 +107,11 @@ def _ours(file: Path) -> bool:
     """Tell whether a name is free, or that of an older list."""
     if not file.exists():
         return True
-    if not file.is_file():
+    try:
+        with file.open("rb") as stream:
+            return stream.readline().rstrip() == MARK.encode()
+    except OSError:  # a folder, or one that may not be read
         return False
-    with file.open("rb") as stream:
-        return stream.readline().rstrip() == MARK.encode()
 
 
 def with_list(errors: Sequence[LabelsError]) -> DataError:
