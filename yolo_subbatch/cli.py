@@ -276,7 +276,7 @@ COMMANDS: dict[str, Command] = {
             "export model=runs/train/weights/best.pt dynamic=True nms=True",
             "export cfg=yolov3.cfg weights=yolov3.weights half=True imgsz=608",
             "export model=best.pt int8=True data=obj.data",
-        ), _with_engine("run.inputs:check_export", "export.command:run_export"),
+        ), _with_engine("run.export_checks:check_export", "export.command:run_export"),
     ),
     "infer": Command(
         "export.infer:InferSettings", "find objects with an ONNX file, without torch; on a GPU or not at all", (

@@ -11,8 +11,9 @@ from yolo_subbatch.errors import DataError, SettingsError
 from yolo_subbatch.run import host
 from yolo_subbatch.run.checks import raise_errors
 from yolo_subbatch.run.commands import ConvertSettings, ExportSettings, MapSettings, PredictSettings, ValSettings
+from yolo_subbatch.run.export_checks import check_export
 from yolo_subbatch.run.host_data import check_host_data, task_label_fault
-from yolo_subbatch.run.inputs import check_convert, check_export, check_map, check_predict, check_val
+from yolo_subbatch.run.inputs import check_convert, check_map, check_predict, check_val
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.validate import validate
 
