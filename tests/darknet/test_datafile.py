@@ -206,6 +206,9 @@ def test_a_file_that_is_not_there_is_named_with_the_places_tried(folder, key, li
     if not value:
         assert message.startswith(f"{path}:{line}: {key}= names no file; ")
         return
+    if value == ".":
+        assert message.startswith(f"{path}:{line}: {key}=.: this is a folder; give a text file with one ")
+        return
     assert message.startswith(f"{path}:{line}: {key}={value}: no such file (tried {folder / value}")
     assert f" and {value})" in message
 

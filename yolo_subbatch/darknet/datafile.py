@@ -14,6 +14,7 @@ from yolo_subbatch.darknet.label_faults import label_fault, summary
 from yolo_subbatch.darknet.textfile import (
     bare,
     find_file,
+    find_folder,
     lines_of,
     read_text,
     without_comment,
@@ -133,6 +134,9 @@ def _existing(
         return found
     if not value:
         raise DataError(f"{file}:{line}: {key}= names no file; write one behind it, or leave the line out")
+    if find_folder(value, file.parent, Path()).is_dir():
+        entry = "class name" if key == "names" else "image path"
+        raise DataError(f"{file}:{line}: {key}={value}: this is a folder; give a text file with one {entry} a line")
     tried = " and ".join(dict.fromkeys(map(str, (file.parent / value, Path(value)))))
     raise DataError(f"{file}:{line}: {key}={value}: no such file (tried {tried}); correct the path")
 

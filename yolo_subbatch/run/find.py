@@ -112,6 +112,8 @@ def find_data(name: str | Path | None) -> Path | None:
     if not name or is_built_in(name):
         return None
     path = Path(name)
+    if path.suffix not in YAML and path.suffix.lower() in YAML:
+        raise DataError(f"data={name}: its name ends in {path.suffix}; rename it to {path.stem}{path.suffix.lower()}")
     if path.is_file():
         return path
     if path.is_dir():

@@ -12,7 +12,7 @@ from typing import Any
 
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.checks import Problem, attempt, error, warning
-from yolo_subbatch.run.data import check_data, class_count, pictures_in, read_yaml, yaml_images
+from yolo_subbatch.run.data import check_data, check_kinds, class_count, pictures_in, read_yaml, yaml_images
 from yolo_subbatch.run.find import YAML, beside, find_data, is_built_in
 from yolo_subbatch.run.label_lists import MissingLabels, labelled
 
@@ -93,6 +93,7 @@ def _check_yaml(
     path: Path, task: str, splits: Sequence[str], labels: bool, problems: list[Problem], missing: MissingLabels | None
 ) -> None:
     document = read_yaml(path)
+    check_kinds(path, document)
     classes = class_count(path, document)
     columns = _keypoint_columns(path, document) if task == "pose" else (0, 0)
     for split in splits:

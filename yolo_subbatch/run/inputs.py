@@ -34,7 +34,7 @@ from yolo_subbatch.run.commands import (
     PredictSettings,
     ValSettings,
 )
-from yolo_subbatch.run.data import VIDEOS, check_data, data_names, pictures_in
+from yolo_subbatch.run.data import VIDEOS, check_data, data_names, pictures_in, read_yaml
 from yolo_subbatch.run.find import YAML, find_cfg, find_data, is_built_in
 from yolo_subbatch.run.host_data import check_host_data
 from yolo_subbatch.run.label_lists import MissingLabels
@@ -63,6 +63,7 @@ def check_val(settings: ValSettings, labels: bool = True) -> ValSettings:
         YoloSubbatchError: With everything that is wrong.
     """
     problems = [*check_network(settings), *check_place(settings), *check_output("json", settings.json)]
+    problems += _check_splits(settings)
     if not is_darknet(settings):
         problems += [*check_letterbox(settings)]
         task = host.task_of(settings.model or "")
@@ -102,6 +103,7 @@ def check_map(settings: MapSettings) -> MapSettings:
     if settings.points == 1:
         problems.append(error("points", "points=1: one recall is no curve; use 0, 11 or 101"))
     if is_darknet(settings):
+        problems += _check_splits(settings) if settings.coco else []
         problems += check_data(settings.data, (settings.split,), missing=_missing(settings))
         problems += check_channels_of(settings)
     else:
@@ -144,6 +146,20 @@ def _missing(settings: ValSettings | MapSettings) -> MissingLabels | None:
     cfg = attempt("cfg", [], lambda: read_cfg(find_cfg(settings.cfg))) if settings.cfg else None
     asked = settings.flavour if settings.flavour != "auto" else None
     return MissingLabels(settings.missing_labels, cfg.flavour(settings.flavour) if cfg is not None else asked)
+
+
+def _check_splits(settings: ValSettings | MapSettings) -> Iterator[Problem]:
+    """Look for what Ultralytics wants in every description, whatever split it measures."""
+    path = attempt("data", [], lambda: find_data(settings.data))
+    if path is None or path.suffix not in YAML:
+        return
+    document = attempt("data", [], lambda: read_yaml(path))
+    if document is None:  # said elsewhere
+        return
+    there = {settings.split, *document, *(["val"] if "validation" in document else [])}
+    for key in sorted({"train", "val"} - there):
+        text = f"{path}: no '{key}:', which Ultralytics wants whatever is measured; add {key}: with images"
+        yield error("data", text)
 
 
 def check_partial(settings: PartialSettings) -> PartialSettings:
