@@ -1899,7 +1899,8 @@ def _benchmark(yolo: OnnxYolo, settings: InferSettings) -> int:
     items = list(itertools.islice(items_of(settings.source or "", yolo.about.channels), settings.frames or 256))
     figures = yolo.benchmark(items)
     width, height = yolo.size
-    print(f"{len(items)} images, {width}x{height}, batch {yolo.batch}, {yolo.streams} at the same time; milliseconds:")
+    images = counted(len(items), "image")
+    print(f"{images}, {width}x{height}, batch {yolo.batch}, {yolo.streams} at the same time; milliseconds:")
     print(f"  read and fit  {figures['read']:8.2f}")
     print(f"  model alone   {figures['model']:8.2f}   (median {figures['model_median']:.2f}), an image")
     print(f"  suppression   {figures['boxes']:8.2f}")
@@ -1928,7 +1929,7 @@ def _predict(yolo: OnnxYolo, settings: InferSettings) -> int:
                 writer.write(found)
             now = time.perf_counter()
             if sys.stdout.isatty() and now - shown > 0.5:
-                print(f"\r{count} images, {count / (now - begin):.1f} a second ", end="", flush=True)
+                print(f"\r{counted(count, 'image')}, {count / (now - begin):.1f} a second ", end="", flush=True)
                 shown = now
     except KeyboardInterrupt:
         interrupted = True  # a camera ends in no other way: what was found is kept
@@ -1940,7 +1941,8 @@ def _predict(yolo: OnnxYolo, settings: InferSettings) -> int:
             if writer:
                 writer.close()
     passed = time.perf_counter() - begin
-    line = f"{boxes} objects in {count - unread} images, {(count - unread) / max(passed, 1e-9):.1f} images/s"
+    read = count - unread
+    line = f"{counted(boxes, 'object')} in {counted(read, 'image')}, {read / max(passed, 1e-9):.1f} images/s"
     if sys.stdout.isatty():
         line = "\r" + line
     print(line + (f"; {unread} could not be read" if unread else ""))
@@ -1951,6 +1953,11 @@ def _predict(yolo: OnnxYolo, settings: InferSettings) -> int:
     if count == unread and not interrupted:
         raise InferError(f"source={settings.source}: none of its images can be read; check the files")
     return INTERRUPTED if interrupted and not is_live(settings.source or "") else DONE
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 image``, ``2 images``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _warn(text: str) -> None:
