@@ -34,7 +34,8 @@ class MissingLabels:
     def action(self, measuring: bool) -> str:
         """Return ``error``, ``background`` or ``skip``.
 
-        AlexeyAB's Darknet leaves such an image out of what it learns from; measuring, it counts every box as wrong.
+        With flavour alexeyab such an image is left out of what is learnt, where his Darknet names it and takes it for
+        one without objects: more often than not its label is lost. Measuring, every box in it is wrong, as there.
         """
         if self.asked is not None:
             return self.asked
