@@ -724,6 +724,7 @@ def test_mistakes_cost_two_and_leave_nothing(here: Path, capfd: pytest.CaptureFi
         (".\\data\\\\new.weights", "./data/new.weights"),
         ("source=data\\*.jpg", "source=data/*.jpg"),
         ("--to=data\\new.weights", "--to=data/new.weights"),
+        ("to=e=1\\new.weights", "to=e=1/new.weights"),
         ("nothere\\a.jpg", "nothere\\a.jpg"),
         ("is\\there", "is\\there"),
         ("http://host\\a.jpg", "http://host\\a.jpg"),
@@ -733,8 +734,8 @@ def test_paths_of_windows_are_found_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, meant: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("data").mkdir()
-    Path("is").mkdir()
+    for folder in ("data", "is", "e=1"):
+        Path(folder).mkdir()
     Path("data/a.jpg").touch()
     Path("is\\there").touch()
     assert as_here(typed) == meant
