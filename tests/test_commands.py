@@ -217,7 +217,7 @@ def test_stock_ultralytics_opens_the_checkpoint_of_a_run(place, before, safe):
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_keeps_the_weights_and_says_how_to_go_on(place, times):
     """Also if it is pressed again before the run has ended."""
-    arguments = ["train", "cfg=tiny.cfg", "data=shapes/shapes.data", "epochs=40", "batch=4", "subdivisions=2", "val=False",
+    arguments = ["train", "cfg=tiny.cfg", "data=shapes/shapes.data", "epochs=30", "batch=4", "subdivisions=2", "val=False",
                  f"name=long{times}", "device=cpu", "plots=False", "max_norm=15"]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "yolo_subbatch", *arguments], cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
@@ -241,11 +241,11 @@ def test_ctrl_c_keeps_the_weights_and_says_how_to_go_on(place, times):
     found = list(read_events(events))
     assert isinstance(found[-1], RunFinished)
     assert found[-1].status == "stopped"
-    assert max(event.step for event in found if isinstance(event, Step)) < 120
+    assert max(event.step for event in found if isinstance(event, Step)) < 90
     again = program(place, "train", f"resume={run}")
     assert again.returncode == 0, again.stdout + again.stderr
     steps = [event.step for event in read_events(events) if isinstance(event, Step)]
-    assert steps == list(range(1, 121))
+    assert steps == list(range(1, 91))
     assert isinstance(list(read_events(events))[-1], RunFinished)
 
 

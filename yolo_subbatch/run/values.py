@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from yolo_subbatch.darknet.textfile import new_folder
@@ -79,7 +80,7 @@ def make(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     Raises:
         SettingsError: With everything that is wrong: unknown keys, naming their nearest neighbours, and values.
     """
-    fields = _fields(kind)
+    fields = _fields(kind)  # type: ignore[arg-type]  # a class is hashable
     extra = "extra" in {each.name for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
     made: dict[str, Any] = {}
     others: dict[str, Any] = {}
@@ -135,7 +136,8 @@ class Field:
         return found
 
 
-def _fields(kind: type) -> dict[str, Field]:
+@cache  # evaluating the hints is slow
+def _fields(kind: type) -> Mapping[str, Field]:
     hints = get_type_hints(kind)
     return {
         each.name: Field(each.name, hints[each.name], each.metadata)
