@@ -14,7 +14,7 @@ from yolo_subbatch.engine.evaluate import open_model
 from yolo_subbatch.engine.model import DarknetModel
 from yolo_subbatch.errors import ExportError, SettingsError
 from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.inputs import check_export_keys
+from yolo_subbatch.run.export_checks import check_export_keys
 from yolo_subbatch.run.values import make
 
 PRODUCER = b"yolo-subbatch"

@@ -59,7 +59,7 @@ Array = NDArray[Any]
 
 IMAGES = frozenset(".avif .bmp .dng .heic .heif .jp2 .jpeg .jpg .mpo .png .tif .tiff .webp".split())
 VIDEOS = frozenset(".asf .avi .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ts .webm .wmv".split())
-LISTS = frozenset({".txt", ".csv", ".streams"})  # of sources
+LISTS = frozenset({".txt", ".list", ".csv", ".streams"})  # of sources
 OTHERS = frozenset(".txt .json .xml .csv .yaml .yml .npy .cache .data .names .md".split())  # what lies beside pictures
 BY_PILLOW = frozenset({".avif", ".heic", ".heif"})
 #: How the files of pictures begin.
@@ -106,7 +106,7 @@ class InferSettings:
     model: str | None = option(None, "Input", "Model", "ONNX file.", kind="file", filter="ONNX (*.onnx)")
     source: str | None = option(
         None, "Input", "Source",
-        "Image, folder, pattern, video, list (.txt), address of an image, a video or a stream, list of streams "
+        "Image, folder, pattern, video, list (.txt, .list), address of an image, a video or a stream, list of streams "
         "(.streams), number of a camera, or - for names from standard input.",
     )  # fmt: skip
     imgsz: int | tuple[int, int] | None = option(
@@ -1505,8 +1505,12 @@ class OnnxYolo:
         if baked:
             if asked.conf < baked["conf"]:
                 _warn(f"conf={asked.conf:g}: {asked.model} drops boxes below {baked['conf']:g} itself; export it anew")
-            if (asked.iou, asked.agnostic_nms) != (baked["iou"], baked["agnostic_nms"]):
-                _warn(f"iou={asked.iou:g}: {asked.model} suppresses with iou={baked['iou']:g} itself, which holds")
+            for key in ("iou", "agnostic_nms"):
+                if getattr(asked, key) != baked[key]:
+                    given = f"{key}={getattr(asked, key)}"
+                    _warn(f"{given}: {asked.model} suppresses with {key}={baked[key]} itself, which holds")
+            if asked.max_det > baked["max_det"]:
+                _warn(f"max_det={asked.max_det}: {asked.model} gives {baked['max_det']} boxes at most; export it anew")
         return Thresholds(asked.conf, asked.iou, asked.max_det, asked.agnostic_nms)
 
     # --- one image to one input ---
@@ -1895,7 +1899,8 @@ def _benchmark(yolo: OnnxYolo, settings: InferSettings) -> int:
     items = list(itertools.islice(items_of(settings.source or "", yolo.about.channels), settings.frames or 256))
     figures = yolo.benchmark(items)
     width, height = yolo.size
-    print(f"{len(items)} images, {width}x{height}, batch {yolo.batch}, {yolo.streams} at the same time; milliseconds:")
+    images = counted(len(items), "image")
+    print(f"{images}, {width}x{height}, batch {yolo.batch}, {yolo.streams} at the same time; milliseconds:")
     print(f"  read and fit  {figures['read']:8.2f}")
     print(f"  model alone   {figures['model']:8.2f}   (median {figures['model_median']:.2f}), an image")
     print(f"  suppression   {figures['boxes']:8.2f}")
@@ -1924,7 +1929,7 @@ def _predict(yolo: OnnxYolo, settings: InferSettings) -> int:
                 writer.write(found)
             now = time.perf_counter()
             if sys.stdout.isatty() and now - shown > 0.5:
-                print(f"\r{count} images, {count / (now - begin):.1f} a second ", end="", flush=True)
+                print(f"\r{counted(count, 'image')}, {count / (now - begin):.1f} a second ", end="", flush=True)
                 shown = now
     except KeyboardInterrupt:
         interrupted = True  # a camera ends in no other way: what was found is kept
@@ -1936,7 +1941,8 @@ def _predict(yolo: OnnxYolo, settings: InferSettings) -> int:
             if writer:
                 writer.close()
     passed = time.perf_counter() - begin
-    line = f"{boxes} objects in {count - unread} images, {(count - unread) / max(passed, 1e-9):.1f} images/s"
+    read = count - unread
+    line = f"{counted(boxes, 'object')} in {counted(read, 'image')}, {read / max(passed, 1e-9):.1f} images/s"
     if sys.stdout.isatty():
         line = "\r" + line
     print(line + (f"; {unread} could not be read" if unread else ""))
@@ -1947,6 +1953,11 @@ def _predict(yolo: OnnxYolo, settings: InferSettings) -> int:
     if count == unread and not interrupted:
         raise InferError(f"source={settings.source}: none of its images can be read; check the files")
     return INTERRUPTED if interrupted and not is_live(settings.source or "") else DONE
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 image``, ``2 images``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _warn(text: str) -> None:

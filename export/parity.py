@@ -108,7 +108,7 @@ def check(
     for shape in shapes:
         images = sample_images(*shape, candidate.channels)
         found, wanted = candidate.run(images)[DECODED], reference(images)
-        place = f"{shape[0]} images of {shape[2]}x{shape[1]}"
+        place = f"{shape[0]} image{'' if shape[0] == 1 else 's'} of {shape[2]}x{shape[1]}"
         _compare(found, wanted, precision, place, figures, exact and partial(exact, images))
         candidate.boxes = found.shape[2]
         if candidate.suppresses:

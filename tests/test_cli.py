@@ -336,7 +336,9 @@ def test_darknets_other_commands_are_named(line: str, words: str, capsys: pytest
     assert words in error
 
 
-@pytest.mark.parametrize("words", [["-help"], ["detector", "-help"], ["detector", "help"], ["detect", "-h"]])
+@pytest.mark.parametrize(
+    "words", [["-help"], ["detector", "-help"], ["detector", "help"], ["detect", "-h"], ["help", "detect"]]
+)
 def test_help_is_asked_for_as_darknets_users_do(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(words) == 0
     assert "Usage: yolo-subbatch" in capsys.readouterr().out

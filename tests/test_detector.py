@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -365,6 +366,47 @@ def test_a_video_is_looked_at_frame_by_frame(
     assert "text.avi: cannot be opened" in capsys.readouterr().err
 
 
+def test_an_interrupted_video_is_kept_as_far_as_it_went(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from yolo_subbatch.engine import video
+    from yolo_subbatch.engine.detecting import Detector
+
+    picture, look = cv2.imread(str(next(Path("shapes/images/val").iterdir()))), Detector.look
+    looked: list[int] = []
+
+    def look_twice(self: Detector, *args: Any) -> Any:
+        looked.append(1)
+        if len(looked) == 3:
+            raise KeyboardInterrupt
+        return look(self, *args)
+
+    monkeypatch.setattr(Detector, "look", look_twice)
+    monkeypatch.setattr(video, "_frames", lambda source: ((picture, 10.0) for _ in range(9)))
+    flags = ["-dont_show", "-out_filename", f"{tmp_path}/o.avi", "-json_file_output", f"{tmp_path}/o.json"]
+    assert run("detector", "demo", *NET, "-c", "0", *flags) == 0, "a camera ends in no other way"
+    assert len(json.loads((tmp_path / "o.json").read_text())) == 2
+    assert cv2.VideoCapture(f"{tmp_path}/o.avi").get(cv2.CAP_PROP_FRAME_COUNT) == 2
+
+
+def test_interrupted_images_are_kept_as_far_as_they_went(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from yolo_subbatch.engine.detecting import Detector
+
+    find, looked = Detector.find, list[int]()
+
+    def find_twice(self: Detector, *args: Any) -> Any:
+        looked.append(1)
+        if len(looked) == 3:
+            raise KeyboardInterrupt
+        return find(self, *args)
+
+    monkeypatch.setattr(Detector, "find", find_twice)
+    assert run("detector", "test", *NET, "shapes/val.txt", "-dont_show", "-out", f"{tmp_path}/o.json") == 130
+    assert len(json.loads((tmp_path / "o.json").read_text())) == 2
+
+
 @pytest.mark.parametrize("flag", ["-gpus", "-i"])
 def test_a_gpu_that_is_not_there_is_named_with_its_flag(
     here: Path, flag: str, capsys: pytest.CaptureFixture[str]
@@ -682,6 +724,7 @@ def test_mistakes_cost_two_and_leave_nothing(here: Path, capfd: pytest.CaptureFi
         (".\\data\\\\new.weights", "./data/new.weights"),
         ("source=data\\*.jpg", "source=data/*.jpg"),
         ("--to=data\\new.weights", "--to=data/new.weights"),
+        ("to=e=1\\new.weights", "to=e=1/new.weights"),
         ("nothere\\a.jpg", "nothere\\a.jpg"),
         ("is\\there", "is\\there"),
         ("http://host\\a.jpg", "http://host\\a.jpg"),
@@ -691,8 +734,8 @@ def test_paths_of_windows_are_found_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, meant: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("data").mkdir()
-    Path("is").mkdir()
+    for folder in ("data", "is", "e=1"):
+        Path(folder).mkdir()
     Path("data/a.jpg").touch()
     Path("is\\there").touch()
     assert as_here(typed) == meant

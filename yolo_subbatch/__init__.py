@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from yolo_subbatch.lazy import load
 
 if TYPE_CHECKING:
-    from yolo_subbatch.engine.model import Darknet as Darknet
+    from yolo_subbatch.engine.darknet import Darknet as Darknet
     from yolo_subbatch.engine.subbatch import SubbatchMixin as SubbatchMixin
     from yolo_subbatch.engine.subbatch import SubbatchTrainer as SubbatchTrainer
     from yolo_subbatch.engine.subbatch import subbatch as subbatch
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "Darknet": "engine.model",
+    "Darknet": "engine.darknet",
     "DarknetTrainer": "engine.trainer",
     "SubbatchMixin": "engine.subbatch",
     "SubbatchTrainer": "engine.subbatch",

@@ -93,6 +93,8 @@ def _dispatch(arguments: list[str]) -> int:
     if DETECTOR in arguments and arguments[0].startswith("-"):
         place = arguments.index(DETECTOR)  # as in darknet -i 1 detector train
         arguments = [DETECTOR, *arguments[:place], *arguments[place + 1 :]]
+    if arguments[:1] == ["help"] and DETECT in arguments[1:2]:
+        arguments = [DETECT, "-h"]
     if arguments[:1] == [DETECT]:
         arguments = [DETECTOR, "test", *arguments[1:]]
     first, *rest = arguments or ["help"]
@@ -274,7 +276,7 @@ COMMANDS: dict[str, Command] = {
             "export model=runs/train/weights/best.pt dynamic=True nms=True",
             "export cfg=yolov3.cfg weights=yolov3.weights half=True imgsz=608",
             "export model=best.pt int8=True data=obj.data",
-        ), _with_engine("run.inputs:check_export", "export.command:run_export"),
+        ), _with_engine("run.export_checks:check_export", "export.command:run_export"),
     ),
     "infer": Command(
         "export.infer:InferSettings", "find objects with an ONNX file, without torch; on a GPU or not at all", (

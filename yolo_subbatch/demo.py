@@ -80,7 +80,7 @@ def _enlarged(result: Any) -> Any:
 
 def draw_predictions(best: Path, data: Path, target: Path, device: str | None = None) -> Path:
     """Draw what the network finds in the first validation images as one picture."""
-    from yolo_subbatch.engine.model import Darknet
+    from yolo_subbatch.engine.darknet import Darknet
 
     images = sorted((data.parent / "images" / "val").glob("*.jpg"))[:PICTURES]
     keywords: dict[str, Any] = {} if device is None else {"device": device}

@@ -162,7 +162,7 @@ def run_anchors(settings: AnchorsSettings) -> str:
     if not images:
         raise DataError(f"{data}: its images are where only Ultralytics looks; give a Darknet .data")
     print(f"\n num_of_clusters = {settings.num}, width = {width}, height = {height} ")
-    print(f" read labels from {len(images)} images ", flush=True)
+    print(f" read labels from {len(images)} image{'' if len(images) == 1 else 's'} ", flush=True)
     missing = missing_of_anchors(settings, data)
     found = labelled(images, missing, measuring=False)
     boxes = read_all_boxes(found.labels)

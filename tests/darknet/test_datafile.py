@@ -16,6 +16,7 @@ from yolo_subbatch.darknet.datafile import (
     read_image_list,
     read_names,
 )
+from yolo_subbatch.darknet.textfile import find_folder
 from yolo_subbatch.errors import DataError
 
 GOOD = "classes = 2\ntrain = train.txt\nvalid = val.txt\nnames = obj.names\n"
@@ -92,6 +93,13 @@ def test_a_comment_behind_a_path_is_left_out_unless_it_belongs_to_the_name(folde
     (folder / "train.txt # mine").write_text("b.jpg\n")
     data = read_data(path)
     assert (data.train, data.warnings) == (folder / "train.txt # mine", ())
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("run2//best", "run2/best"), ("run2 // mine", "run2"), ("run2#1", "run2#1"), ("a\\", "a/")]
+)
+def test_a_new_folder_is_called_as_it_is_typed(tmp_path, typed, meant):
+    assert find_folder(typed, tmp_path) == Path(meant)
 
 
 @pytest.mark.parametrize("typed", [r"sub\more\list.txt", r"sub\\more\\list.txt", r".\sub\more/list.txt", '"sub/more/list.txt"',
@@ -197,6 +205,9 @@ def test_a_file_that_is_not_there_is_named_with_the_places_tried(folder, key, li
     message = fault(read_data, path)
     if not value:
         assert message.startswith(f"{path}:{line}: {key}= names no file; ")
+        return
+    if value == ".":
+        assert message.startswith(f"{path}:{line}: {key}=.: this is a folder; give a text file with one ")
         return
     assert message.startswith(f"{path}:{line}: {key}={value}: no such file (tried {folder / value}")
     assert f" and {value})" in message
@@ -393,6 +404,17 @@ def test_a_missing_label_can_be_background_but_not_all_of_them(images):
     assert find_labels(images, "background") == [image.with_suffix(".txt") for image in images]
     images[0].with_suffix(".txt").unlink()
     assert "a.jpg and 2 other images: no label file" in fault(find_labels, images, "background")
+
+
+@pytest.mark.parametrize("missing", ["error", "background", "skip"])
+def test_labels_in_capitals_are_named_whatever_a_missing_one_is(images, missing):
+    for image in images[1:]:
+        image.with_suffix(".txt").rename(image.with_suffix(".TXT"))
+    if images[1].with_suffix(".txt").is_file():
+        pytest.skip("this file system does not tell capitals from small letters")
+    assert fault(find_labels, images, missing) == (
+        f"{images[1].with_suffix('.TXT')} and 1 more: label files end in .txt, in small letters; rename them"
+    )
 
 
 # --- what stands in a label file ------------------------------------------------------------------------------------

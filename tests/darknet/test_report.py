@@ -214,7 +214,7 @@ def test_the_parameters_are_the_networks(small):
     ("batch", "subdivisions", "line"),
     [
         (None, None, "batch 64 / subdivisions 16 = 4 images per sub-batch"),
-        (None, 64, "batch 64 / subdivisions 64 = 1 images per sub-batch"),
+        (None, 64, "batch 64 / subdivisions 64 = 1 image per sub-batch"),
         (8, 1, "batch 8 / subdivisions 1 = 8 images per sub-batch"),
         (10, 4, "batch 10 / subdivisions 4 = 2.5 images per sub-batch"),
     ],

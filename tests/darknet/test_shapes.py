@@ -341,6 +341,15 @@ def test_a_network_without_a_head_is_refused_where_one_is_needed(bundled):
     check_detector(replace(bundled, net=replace(bundled.net, channels=1)))
 
 
+def test_heads_of_different_classes_are_refused_with_their_lines():
+    head = "[conv]\nfilters={}\n[yolo]\nclasses={}\nanchors=1,2\n"
+    net = "[net]\nwidth=8\nheight=8\nchannels=3\n"
+    cfg = parse_cfg(net + head.format(7, 2) + head.format(8, 3), "x.cfg")
+    with pytest.raises(CfgError, match=r"^x\.cfg:12: .*\(2 in line 7, 3 in line 12\); give all of them the same"):
+        check_detector(cfg)
+    check_detector(parse_cfg(net + head.format(7, 2) + head.format(7, 2), "x.cfg"))
+
+
 def test_wrong_filters_are_told_of_every_head():
     head = "[conv]\nfilters=255\n[yolo]\nmask={}\nanchors=1,2,3,4\nnum=2\nclasses=1\n"
     text = "[net]\nwidth=8\nheight=8\nchannels=3\n" + head.format("0,1") + head.format("0") + head.format("1")

@@ -30,7 +30,7 @@ from ultralytics.utils import LOCAL_RANK
 
 from yolo_subbatch import cli
 from yolo_subbatch.engine import processes
-from yolo_subbatch.engine.model import Darknet
+from yolo_subbatch.engine.darknet import Darknet
 from yolo_subbatch.engine.trainer import DarknetTrainer
 from yolo_subbatch.run.progress import TerminalProgress
 

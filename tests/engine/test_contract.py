@@ -11,7 +11,7 @@ import torch
 from ultralytics.engine.trainer import BaseTrainer
 
 from yolo_subbatch import DarknetTrainer, SubbatchTrainer
-from yolo_subbatch.engine import data, inference, model, windows
+from yolo_subbatch.engine import darknet, data, inference, model, windows
 from yolo_subbatch.run.host import version
 
 #: Private names, and public ones that no documentation promises, with the arguments that are passed to them.
@@ -55,7 +55,7 @@ SINCE = {
 #: The same lines where they read differently.
 BEFORE = {"nw = self._get_warmup_iterations(nb)": "nw = max(round(self.args.warmup_epochs * nb), 100)"}
 OURS = (
-    SubbatchTrainer, DarknetTrainer, model.DarknetModel, model.Darknet, data.DarknetDataset, windows.WindowLoader,
+    SubbatchTrainer, DarknetTrainer, model.DarknetModel, darknet.Darknet, data.DarknetDataset, windows.WindowLoader,
     inference.DarknetValidator, inference.DarknetPredictor,
 )  # fmt: skip
 

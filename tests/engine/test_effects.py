@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from ultralytics import YOLO
+from ultralytics.data import utils
 from ultralytics.utils import DEFAULT_CFG_DICT
 
 from tests.engine.conftest import V8_YAML
@@ -93,6 +94,17 @@ def test_python_says_it(kind, cfg, data, tmp_path, capsys):
     assert "fraction: " not in out
     assert "warmup_epochs: " not in out, "nobody gave it"
     assert len(model.trainer.train_loader.dataset) == 5, "fraction has its effect"
+
+
+@pytest.mark.skipif(not hasattr(utils, "get_split_fraction"), reason="older releases know one share alone")
+@pytest.mark.parametrize("kind", ["host", "darknet"])
+def test_a_fraction_may_be_a_count_and_one_for_each_split(kind, cfg, data, tmp_path):
+    (tmp_path / "v8.yaml").write_text(V8_YAML)
+    model = Darknet(cfg) if kind == "darknet" else YOLO(tmp_path / "v8.yaml")
+    trainer = None if kind == "darknet" else SubbatchTrainer
+    for fraction, images in (("3", (3, 4)), ([5, 0.5], (5, 2))):
+        model.train(trainer=trainer, data=str(data), project=str(tmp_path), fraction=fraction, **QUIET)
+        assert (model.trainer.train_loader.images, len(model.trainer.test_loader.dataset)) == images
 
 
 @pytest.mark.parametrize(("key", "value"), [("distill_model", "teacher.pt"), ("quantize", 8)])

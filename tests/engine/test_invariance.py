@@ -20,8 +20,8 @@ from tests.engine.test_shortage import Trap, distance, events, table, told, trai
 from yolo_subbatch import SubbatchTrainer, subbatch
 from yolo_subbatch.cli import main
 from yolo_subbatch.darknet.cross_norm import CrossBatchNorm2d
+from yolo_subbatch.engine.darknet import Darknet
 from yolo_subbatch.engine.data import DarknetDataset
-from yolo_subbatch.engine.model import Darknet
 from yolo_subbatch.run.events import RunStarted, Step, Val, read_events
 
 COLOURS = ((40, 40, 230), (40, 230, 40), (230, 40, 40))

@@ -14,7 +14,7 @@ from ultralytics import YOLO
 
 from tests.engine.conftest import V8_YAML
 from yolo_subbatch import Darknet, SubbatchTrainer
-from yolo_subbatch.errors import DataError
+from yolo_subbatch.errors import DataError, SettingsError
 from yolo_subbatch.run.label_lists import LIST
 
 USUAL: dict[str, Any] = {"epochs": 1, "plots": False, "verbose": False, "workers": 0, "device": "cpu"}
@@ -105,3 +105,18 @@ def test_a_data_file_that_is_not_there_is_named(cfg: Path, tmp_path: Path, kind:
     model, trainer = (Darknet(cfg), None) if kind == "darknet" else (YOLO(tmp_path / "v8.yaml"), SubbatchTrainer)
     with pytest.raises(DataError, match=r"^data=nope\.data: no such file; give a Darknet \.data"):
         model.train(trainer=trainer, data="nope.data", project=str(tmp_path / "runs"), batch=4, **USUAL)
+
+
+def test_a_measurement_from_python_follows_the_flavour_and_the_key(lacking: Path, cfg: Path, tmp_path: Path) -> None:
+    usual: dict[str, Any] = {"data": str(lacking / "shapes.data"), "plots": False, "workers": 0}
+    usual["project"] = str(tmp_path)
+    his = Darknet(cfg, flavour="alexeyab")
+    counts = []
+    for keys in ({}, {"missing_labels": "skip"}):
+        his.val(name=f"val{len(counts)}", **usual, **keys)
+        counts.append(len(listed(tmp_path / f"val{len(counts)}", "val")))
+    assert counts == [4, 3]
+    with pytest.raises(DataError, match=r"no label file .* give missing_labels=skip or background"):
+        Darknet(cfg).val(**usual)
+    with pytest.raises(SettingsError, match="missing_labels=no: unknown; use one of error, skip, background"):
+        his.val(missing_labels="no", **usual)

@@ -11,12 +11,13 @@ import pytest
 import torch
 from ultralytics.utils import downloads
 
-from yolo_subbatch import Darknet
+from yolo_subbatch import Darknet, SubbatchTrainer
 from yolo_subbatch.cli import main
 from yolo_subbatch.engine.keys import read_source
 from yolo_subbatch.engine.model import DarknetModel
+from yolo_subbatch.engine.opening import names_left_alone
 from yolo_subbatch.engine.trainer import DarknetTrainer
-from yolo_subbatch.errors import CfgError, WeightsError
+from yolo_subbatch.errors import CfgError, SettingsError, WeightsError
 from yolo_subbatch.run.host import PUBLISHED
 
 NAMES = (
@@ -154,3 +155,26 @@ def test_what_ultralytics_publishes_is_known_by_name() -> None:
     assert not [name for name in names if not PUBLISHED.fullmatch(name)]
     for name in ("yolov3.pt", "yolov3-tiny.pt", "yolov4.pt", "yolov7-tiny.pt", "yolo-obj.pt", "yolo_best.pt"):
         assert not PUBLISHED.fullmatch(name), "a name of the Darknet family"
+
+
+def test_weights_and_a_trainer_are_found_by_a_name_of_a_download(saved: Path) -> None:
+    file = put(saved, "yolov5s.pt")
+    assert Darknet(saved / "tiny.cfg").load(file).ckpt_path == "yolov5s.pt"
+    with pytest.raises(SettingsError, match=r"yolov5s.pt: a Darknet network, which SubbatchTrainer does not train"):
+        SubbatchTrainer(overrides={"model": "yolov5s.pt", "data": "x.yaml"})
+    with pytest.raises(WeightsError, match=r"other.pt: no such file"):
+        Darknet(saved / "tiny.cfg").load("other.pt")
+    with pytest.raises(SettingsError, match="resume=True: does not say which run; give its folder"):
+        SubbatchTrainer(overrides={"resume": True})
+    with pytest.raises(SettingsError, match="resume=True: does not say which run; give its folder"):
+        Darknet(saved / "tiny.cfg").train(resume=True)
+
+
+def test_trainings_that_overlap_put_ultralytics_back(saved: Path) -> None:
+    original = downloads.attempt_download_asset
+    first, second = names_left_alone(), names_left_alone()
+    with first:
+        second.__enter__()
+    assert downloads.attempt_download_asset(put(saved, "yolov5s.pt")) == "yolov5s.pt", "the second goes on"
+    second.__exit__(None, None, None)
+    assert downloads.attempt_download_asset is original

@@ -424,6 +424,28 @@ def test_attributes_that_sub_batches_use_are_refused(v8, data, tmp_path):
             train(v8, data, tmp_path, subbatch(kind))
 
 
+def test_other_attributes_and_what_is_put_on_the_validator_stay_the_users(v8, data, tmp_path):
+    class Mine(DetectionTrainer):
+        def __init__(self, **given):
+            super().__init__(**given)
+            self.size, self.plan = 3, "mine"
+
+    epochs = []
+
+    def patch(trainer):
+        before = trainer.validator.update_metrics
+        trainer.validator.update_metrics = lambda *args: (epochs.append(trainer.epoch), before(*args))
+
+    events = {
+        "on_train_start": patch,
+        "on_train_epoch_end": lambda trainer: setattr(trainer.args, "plots", True),  # the picture of a validation alone
+        "on_fit_epoch_end": lambda trainer: setattr(trainer.args, "plots", False),
+    }
+    trainer = train(v8, data, tmp_path, subbatch(Mine), events, val=True)
+    assert (trainer.size, trainer.plan) == (3, "mine")
+    assert epochs == [0, 1, 1], "after each epoch, and with the best weights"
+
+
 @pytest.mark.parametrize("kind", [int, "DetectionTrainer", None, Darknet])
 def test_what_is_no_trainer_class_is_refused(kind):
     with pytest.raises(SettingsError, match=r"^subbatch\(.*\): no class of trainers; give one of Ultralytics'"):

@@ -23,6 +23,7 @@ from PIL import Image
 from tests.engine.conftest import cfg_text
 from yolo_subbatch import Darknet, cli
 from yolo_subbatch.darknet import pictures
+from yolo_subbatch.errors import DataError
 from yolo_subbatch.export import infer
 
 
@@ -251,3 +252,15 @@ def test_the_script_decodes_as_ultralytics(tmp_path: Path, name: str) -> None:
     else:
         assert cv2.imwrite(str(tmp_path / name), image[..., 0] if "grey" in name else image)
     assert np.array_equal(infer.read_image(str(tmp_path / name)), imread(str(tmp_path / name)))
+
+
+def test_streams_in_a_list_of_pictures_are_not_passed_over(net: Path, site: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = site
+    model = Darknet(net / "tiny.cfg")
+    for lines in (
+        [str(folder / "turned.jpg"), "rtsp://127.0.0.1:1/x"],
+        ["rtsp://127.0.0.1:1/x", "rtsp://127.0.0.1:1/y"],
+    ):
+        (tmp_path / "list.txt").write_text("\n".join(lines))
+        with pytest.raises(DataError, match=r"list.txt: names cameras or streams, .* give them in one"):
+            model.predict(str(tmp_path / "list.txt"))

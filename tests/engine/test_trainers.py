@@ -18,7 +18,7 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 
 from tests.engine.conftest import V8_YAML, cfg_text
 from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer, subbatch
-from yolo_subbatch.engine.trainers import host_class, how_to_give, trainer_class
+from yolo_subbatch.engine.trainers import host_class, how_to_give, note_for_stock, trainer_class
 from yolo_subbatch.errors import SettingsError, WeightsError
 
 QUIET = {"epochs": 2, "batch": 4, "imgsz": 64, "plots": False, "val": False, "device": "cpu"}
@@ -264,6 +264,7 @@ def test_how_a_trainer_is_given():
     assert how_to_give(host_class(subbatch(DetectionTrainer))) == "SubbatchTrainer"
     assert how_to_give(host_class(subbatch(PoseTrainer))) == "subbatch(PoseTrainer)"
     assert how_to_give(host_class(Own)) == "Own"
+    assert f"trainer=Own (from {Own.__module__} import Own), or type" in note_for_stock(Own, Path("runs/train"))
     assert trainer_class(host_class(subbatch(PoseTrainer))) is subbatch(PoseTrainer)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.engine.conftest import cfg_text
 from yolo_subbatch import Darknet
+from yolo_subbatch.darknet.channels import with_channels
 from yolo_subbatch.export import infer
 from yolo_subbatch.export.triton import write_repository
 from yolo_subbatch.run.commands import TritonSettings
@@ -75,6 +76,20 @@ def test_images_are_read_alike_by_predict_and_infer(images, tmp_path):
             assert (infer.read_image(str(file), channels) == read_image(file, channels)).all(), (file, channels)
     assert (infer.read_image(str(tmp_path / "bands.tif"), 5) == np.stack(pages, 2)).all()
     assert (read_image(tmp_path / "bands.tif", 5) == np.stack(pages, 2)).all()
+
+
+@pytest.mark.parametrize("wanted", [1, 3, 4])
+@pytest.mark.parametrize("found", [1, 2, 3, 4])
+def test_infer_brings_images_to_channels_as_the_package_does(found, wanted):
+    image = np.random.default_rng(found).integers(0, 256, (7, 5, found)).astype(np.uint8)
+    ours = infer.with_channels(image, wanted)
+    assert ours.shape == (7, 5, wanted)
+    assert np.array_equal(ours, with_channels(image, wanted))
+    if found == 1:
+        assert np.array_equal(infer.with_channels(image[..., 0], wanted), ours)
+    for rule in (infer.with_channels, with_channels):
+        with pytest.raises(ValueError, match="5 channels"):
+            rule(np.zeros((7, 5, 5), np.uint8), wanted)
 
 
 def test_a_server_is_told_the_channels(tmp_path):

@@ -171,7 +171,7 @@ def test_a_failed_comparison_ends_with_status_1(
 
     monkeypatch.setattr(graph.TracedNetwork, "forward", halved)
     assert run("export", *NETWORK) == 1
-    assert "squares.onnx: not kept; 1 images of 64x64: boxes differ" in capsys.readouterr().err
+    assert "squares.onnx: not kept; 1 image of 64x64: boxes differ" in capsys.readouterr().err
     assert not list(place.glob("*.onnx"))
 
 

@@ -1021,6 +1021,15 @@ def test_a_file_that_suppresses_itself(files: dict[str, str], name: str, capfd: 
     assert all((each.scores > 0.6).all() for each in cpu(files[name], conf=0.6).detect(images))
 
 
+def test_what_a_file_that_suppresses_itself_cannot_give_is_told_by_its_key(files: dict[str, str], capfd: Any) -> None:
+    cpu(files["nms"], conf=0.3, max_det=301, agnostic_nms=True)
+    other, most = capfd.readouterr().err.splitlines()
+    assert other.startswith("warning: agnostic_nms=True: ")
+    assert "suppresses with agnostic_nms=False itself" in other
+    assert most.startswith("warning: max_det=301: ")
+    assert "gives 300 boxes at most" in most
+
+
 def test_a_file_that_says_nothing(files: dict[str, str], tmp_path: Path, capfd: Any) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), pictures(1)[0])
     given_ = [f"source={tmp_path / 'a.png'}", "provider=cpu", "conf=0.3", f"json={tmp_path / 'a.json'}"]

@@ -162,7 +162,7 @@ def test_an_image(home: Path, capfd: Any) -> None:
     assert call("model=net.onnx", "source=pictures/a.png", "json=found.json") == 0
     out, err = capfd.readouterr()
     assert err == ""
-    assert out.splitlines()[-2].startswith("1 objects in 1 images, ")
+    assert out.splitlines()[-2].startswith("1 object in 1 image, ")
     assert out.splitlines()[-1] == "boxes in found.json"
     (found,) = boxes_in()
     (box,) = found.pop("detections")
@@ -232,7 +232,8 @@ def test_names_that_are_no_text(home: Path) -> None:
     name = b"pictures/gr\xfcn.jpg"
     os.rename(b"pictures/b.jpg", name)
     Path("list.txt").write_bytes(name + b"\n")
-    for source, fed in (("list.txt", b""), ("-", name)):
+    Path("images.list").write_bytes(name + b"\n")
+    for source, fed in (("list.txt", b""), ("images.list", b""), ("-", name)):
         done = subprocess.run(
             [sys.executable, infer.__file__, "model=net.onnx", f"source={source}", "json=found.json", "save=True"],
             input=fed, capture_output=True, check=False, env={**os.environ, "PYTHONUTF8": "0", "LC_ALL": "C.UTF-8"},
@@ -709,7 +710,8 @@ def test_what_was_found_is_kept_when_interrupted(home: Path, program: str) -> No
     found = boxes_in()
     assert [each["frame"] for each in found] == list(range(len(found)))
     assert 0 < len(found) < 6000
-    assert f"{len(found)} objects in {len(found)} images" in out
+    many = "" if len(found) == 1 else "s"
+    assert f"{len(found)} object{many} in {len(found)} image{many}" in out
     assert count_frames(saved) in {len(found), len(found) - 1}, "the frame that was being written may be missing"
 
 

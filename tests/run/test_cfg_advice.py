@@ -49,6 +49,12 @@ def test_anchors_of_another_unit_or_size_are_told(tmp_path: Path) -> None:
     assert advice(tmp_path, ("10,14, 23,27", "10,14, 116,90"), imgsz=(96, 128)) == []
 
 
+def test_every_odd_anchor_is_named(tmp_path: Path) -> None:
+    small, large = advice(tmp_path, ("10,14, 23,27", "0.5,9, 90,70, 0.6,0.7, 80,99"), ("num=2", "num=4"))
+    assert "anchors 0.5,9  0.6,0.7 are below one pixel" in small
+    assert "anchors 90,70  80,99 are larger than the input" in large
+
+
 @pytest.mark.parametrize("name", bundled_cfgs())
 def test_the_bundled_anchors_are_right(name: str) -> None:
     cfg = read_cfg(find_cfg(name))

@@ -198,6 +198,7 @@ BAD = {
     "calcanchors obj.data": "calc_anchors",
     "train": "DATA is missing",
     "train obj.data": "CFG is missing",
+    "test": "CFG is missing; write yolo-subbatch detector test [DATA] CFG WEIGHTS [IMAGE]",
     "test obj.data x.cfg": "WEIGHTS is missing",
     f"train {NET} more": "more: one argument too many",
     "calc_anchors obj.data x.cfg -width 4 -height 4": "x.cfg: one argument too many",
@@ -236,6 +237,7 @@ def test_help_lists_every_command_and_every_flag() -> None:
     for command in ALL:
         text = describe_detector([command, "-h"])
         assert all(name in text for name in FLAGS)
+    assert "yolo-subbatch detect CFG WEIGHTS [IMAGE]" in describe_detector(["test"])
     with pytest.raises(SettingsError, match="did you mean train"):
         describe_detector(["trian"])
 

@@ -88,6 +88,16 @@ def test_a_description_of_ultralytics_may_lack_labels_but_not_all(tmp_path: Path
         ("- a", "no keys"),
         ("train: images/train\nval: images/val\n", "no class names"),
         ("train: images/train\nval: images/val\nnc: 3\nnames: [a]\n", "1 names for nc: 3"),
+        (
+            "train: images/train\nval: images/val\nnames: {1: a, 2: b}\n",
+            "numbered 1, 2; number the 2 classes from 0 to 1",
+        ),
+        (
+            "path: 5\ntrain: images/train\nval: images/val\nnames: [a, b]\n",
+            "path: 5: not of the right kind; give a text",
+        ),
+        ("train: images/train\nval: {a: b}\nnames: [a, b]\n", "not of the right kind; give a text or a list"),
+        ("train: images/train\nval: images/val\nnames: 'a,b'\n", "give a list or names by their numbers"),
         ("train: images/train\nnames: [cat, dog]\n", "no 'val' images"),
         ("train: images/trian\nval: images/val\nnames: [cat, dog]\n", "does not exist"),
         ("train: labels/train\nval: images/val\nnames: [cat, dog]\n", "no image in"),

@@ -11,8 +11,9 @@ from yolo_subbatch.errors import DataError, SettingsError
 from yolo_subbatch.run import host
 from yolo_subbatch.run.checks import raise_errors
 from yolo_subbatch.run.commands import ConvertSettings, ExportSettings, MapSettings, PredictSettings, ValSettings
-from yolo_subbatch.run.host_data import check_host_data, label_fault
-from yolo_subbatch.run.inputs import check_convert, check_export, check_map, check_predict, check_val
+from yolo_subbatch.run.export_checks import check_export
+from yolo_subbatch.run.host_data import check_host_data, task_label_fault
+from yolo_subbatch.run.inputs import check_convert, check_map, check_predict, check_val
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.validate import validate
 
@@ -55,13 +56,15 @@ def test_ultralytics_has_no_other_tasks() -> None:
     ],
 )
 def test_a_label_of_another_task_is_named(task: str, line: str, words: str) -> None:
-    assert words in str(label_fault(line.split(), task, 2, (3, 3)))
-    assert label_fault(LABELS[task].split(), task, 2, (3, 3)) is None
+    assert words in str(task_label_fault(line.split(), task, 2, (3, 3)))
+    assert task_label_fault(LABELS[task].split(), task, 2, (3, 3)) is None
 
 
 def test_how_visible_a_keypoint_is_is_no_coordinate() -> None:
-    assert label_fault(LABELS["pose"].split(), "pose", 2, (3, 3)) is None
-    assert "from 0 to 1" in str(label_fault([*LABELS["detect"].split(), "0.1", "0.2", "2", "0.4"], "pose", 2, (2, 2)))
+    assert task_label_fault(LABELS["pose"].split(), "pose", 2, (3, 3)) is None
+    assert "from 0 to 1" in str(
+        task_label_fault([*LABELS["detect"].split(), "0.1", "0.2", "2", "0.4"], "pose", 2, (2, 2))
+    )
 
 
 def test_some_unusable_labels_are_a_warning_and_all_of_them_an_error(tmp_path: Path) -> None:
@@ -110,6 +113,10 @@ def test_a_classifiers_folder_is_looked_into(tmp_path: Path) -> None:
     (data / "val").rename(data / "valid")
     assert check_host_data(str(data), "classify", ["train", "val"]) == []
     for image in (data / "valid").rglob("*.jpg"):
+        image.with_suffix(".ppm").write_bytes(b"P6 1 1 255 abc")  # another format that Ultralytics reads
+        image.unlink()
+    assert check_host_data(str(data), "classify", ["val"]) == []
+    for image in (data / "valid").rglob("*.ppm"):
         image.unlink()
     with pytest.raises(SettingsError, match="no image in a folder of a class"):
         raise_errors(check_host_data(str(data), "classify", ["val"]))

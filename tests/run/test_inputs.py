@@ -6,11 +6,18 @@ from typing import Any
 
 import pytest
 
-from tests.run.sample import write_cfg, write_checkpoint, write_data
+from tests.run.sample import write_cfg, write_checkpoint, write_data, write_yaml
 from yolo_subbatch.errors import YoloSubbatchError
-from yolo_subbatch.run.commands import ConvertSettings, GuiSettings, InfoSettings, PredictSettings, ValSettings
+from yolo_subbatch.run.commands import (
+    ConvertSettings,
+    GuiSettings,
+    InfoSettings,
+    MapSettings,
+    PredictSettings,
+    ValSettings,
+)
 from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.inputs import check_convert, check_gui, check_info, check_predict, check_val
+from yolo_subbatch.run.inputs import check_convert, check_gui, check_info, check_map, check_predict, check_val
 from yolo_subbatch.run.settings import TrainSettings
 
 
@@ -78,6 +85,16 @@ def test_good_input_comes_back_with_its_files(place: Path) -> None:
 def test_bad_input_is_named(place: Path, check: Callable[[Any], Any], settings: object, words: str) -> None:
     with pytest.raises(YoloSubbatchError, match=words):
         check(settings)
+
+
+@pytest.mark.parametrize(("split", "key"), [("val", "train"), ("test", "val")])
+def test_a_description_needs_what_ultralytics_wants_of_each(place: Path, split: str, key: str) -> None:
+    data = write_yaml(place)
+    lines = [f"{name}: images/val" for name in ("train", "val", "test") if name != key]
+    data.write_text("\n".join([*lines, "names: [cat, dog]", ""]))
+    for check, kind in ((check_val, ValSettings), (check_map, MapSettings)):
+        with pytest.raises(YoloSubbatchError, match=f"no '{key}:', which Ultralytics wants"):
+            check(kind(**CFG, data=str(data), split=split))  # type: ignore[operator]
 
 
 def test_a_cfg_is_not_overwritten_beside_new_weights(place: Path) -> None:

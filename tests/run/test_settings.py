@@ -208,3 +208,10 @@ def test_a_path_that_passes_can_be_looked_up(path: str) -> None:
     except SettingsError:
         return
     assert not Path("/nowhere", path.lstrip("/\\")).is_file()
+
+
+def test_a_folder_that_is_made_has_no_backslash_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert make(TrainSettings, {"project": "out\\runs"}).project == "out/runs"
+    Path("is\\there").mkdir()
+    assert make(TrainSettings, {"project": "is\\there"}).project == "is\\there"

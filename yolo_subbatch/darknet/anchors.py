@@ -60,7 +60,8 @@ def find_anchors(sizes: np.ndarray, count: int, seed: int = 0) -> Anchors:
     """
     different = len(np.unique(sizes, axis=0))
     if different < count:
-        raise DataError(f"num={count}: the boxes have {different} different sizes; give at most {different}")
+        known = "one size" if different == 1 else f"{different} different sizes"
+        raise DataError(f"num={count}: the boxes have {known}; give at most {different}")
     anchors = _start(sizes, count, seed)
     best, before = Anchors(anchors, np.zeros(len(sizes), np.intp), -1.0), np.full(len(sizes), -1)
     for _ in range(ROUNDS):

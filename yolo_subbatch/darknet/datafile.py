@@ -14,6 +14,7 @@ from yolo_subbatch.darknet.label_faults import label_fault, summary
 from yolo_subbatch.darknet.textfile import (
     bare,
     find_file,
+    find_folder,
     lines_of,
     read_text,
     without_comment,
@@ -124,7 +125,7 @@ def _existing(
     if key not in entries:
         return None
     value, line = entries[key]
-    found, name = find_file(value, file.parent), without_comment(value)
+    found, name = find_file(value, file.parent), without_comment(value, name=True)
     if found is None and name not in ("", value):
         found = find_file(name, file.parent)
         if found is not None:
@@ -133,6 +134,9 @@ def _existing(
         return found
     if not value:
         raise DataError(f"{file}:{line}: {key}= names no file; write one behind it, or leave the line out")
+    if find_folder(value, file.parent, Path()).is_dir():
+        entry = "class name" if key == "names" else "image path"
+        raise DataError(f"{file}:{line}: {key}={value}: this is a folder; give a text file with one {entry} a line")
     tried = " and ".join(dict.fromkeys(map(str, (file.parent / value, Path(value)))))
     raise DataError(f"{file}:{line}: {key}={value}: no such file (tried {tried}); correct the path")
 
@@ -228,10 +232,11 @@ def find_labels(images: Sequence[Path], missing: str = "error") -> list[Path]:
             Ultralytics, or one to ``skip``. At least one image needs a label file anyway.
 
     Raises:
-        DataError: If labels are missing that must be there.
+        DataError: If labels are missing that must be there, or would be there if their names ended in small letters.
     """
     labels = [label_path(image) for image in images]
     absent = [image for image, label in zip(images, labels, strict=True) if not label.is_file()]
+    _refuse_capitals(absent)
     if not absent or (missing != "error" and len(absent) < len(images)):
         return labels
     tried = ", ".join(map(str, label_places(absent[0])))
@@ -241,6 +246,15 @@ def find_labels(images: Sequence[Path], missing: str = "error") -> list[Path]:
         raise DataError(f"{found}; not one image has one: put the folder of the labels there")
     advice = "write one, empty for an image without objects, or give missing_labels=skip or background"
     raise DataError(f"{found}; {advice}")
+
+
+def _refuse_capitals(absent: Sequence[Path]) -> None:
+    """Refuse labels that end in ``.TXT``: where a file system tells it from ``.txt``, no Darknet finds them."""
+    capitals = (place.with_suffix(".TXT") for image in absent for place in label_places(image))
+    found = [place for place in dict.fromkeys(capitals) if place.is_file()]
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        raise DataError(f"{found[0]}{more}: label files end in .txt, in small letters; rename them")
 
 
 def check_labels(labels: Iterable[Path], classes: int, names_source: str) -> None:

@@ -251,5 +251,5 @@ def _totals(cfg: Cfg, table: Sequence[LayerShape], batch: int, subdivisions: int
         f"parameters: {parameter_count(cfg):,}",
         f"BFLOPs per image: {flops(table) / 1e9:.3f}",
         f"weights file: {weights_bytes(cfg):,} bytes",
-        f"batch {batch} / subdivisions {subdivisions} = {images} images per sub-batch",
+        f"batch {batch} / subdivisions {subdivisions} = {images} image{'' if images == '1' else 's'} per sub-batch",
     ]

@@ -142,9 +142,13 @@ def largest_stride(cfg: Cfg) -> int:
 
 
 def check_detector(cfg: Cfg) -> None:
-    """Raise CfgError unless the network has a detection head."""
+    """Raise CfgError unless the network has a detection head, and all of its heads the same classes."""
     if not cfg.heads:
         raise CfgError(f"{cfg.path}: the network has no [yolo] or [region] section; detection needs at least one")
+    if len({head.classes for head in cfg.heads}) > 1:
+        found = ", ".join(f"{head.classes} in line {head.line}" for head in cfg.heads)
+        advice = "give all of them the same number, and each the filters= before it that fit"
+        raise CfgError(f"{cfg.path}:{cfg.heads[-1].line}: the heads have different classes= ({found}); {advice}")
 
 
 def with_classes(cfg: Cfg, classes: int) -> Cfg:

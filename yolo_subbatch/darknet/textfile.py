@@ -19,8 +19,9 @@ BLANKS = " \t\r\n"
 LINE_END = re.compile(r"\r\n|\r|\n")
 WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16 and UTF-32
 QUOTES = "\"'"
-#: Where a comment begins that stands behind a value.
+#: Where a comment begins that stands behind a value; behind a number it needs no blank, which a name may end in.
 COMMENT = re.compile(r"[ \t]+(?:#|;|//)|(?<=[0-9])(?:#|//|;(?![0-9]))")
+COMMENT_BEHIND_NAME = re.compile(r"[ \t]+(?:#|;|//)")
 
 
 def read_text(file: Path, what: str, paths: bool = False, kind: type[YoloSubbatchError] = DataError) -> str:
@@ -97,9 +98,9 @@ def number_of(text: str) -> float:
     return float(text)
 
 
-def without_comment(value: str) -> str:
-    """Return a value without a comment behind it."""
-    return bare(COMMENT.split(value, 1)[0])
+def without_comment(value: str, name: bool = False) -> str:
+    """Return a value without a comment behind it; ``name``: it is that of a file or folder, not a number."""
+    return bare((COMMENT_BEHIND_NAME if name else COMMENT).split(value, 1)[0])
 
 
 def spellings(typed: str) -> Iterator[str]:
@@ -121,12 +122,17 @@ def with_slashes(path: str) -> str:
     return re.sub(r"[\\/]+", "/", path) if "\\" in path else path
 
 
+def new_folder(path: str) -> str:
+    """Return the name of a folder that is made where it is not there: not one with a backslash of Windows in it."""
+    return path if os.sep == "\\" or os.path.lexists(path) else with_slashes(path)
+
+
 def as_here(argument: str) -> str:
     """Return an argument of a command line in which a path of Windows, alone or behind ``key=``, is one of this system.
 
     It is one where nothing has the name as it is typed, and where something is, or could be made, at the other.
     """
-    before, equals, path = argument.rpartition("=") if re.match(r"(--)?[A-Za-z]\w*=", argument) else ("", "", argument)
+    before, equals, path = argument.partition("=") if re.match(r"(--)?[A-Za-z]\w*=", argument) else ("", "", argument)
     other = Path(with_slashes(path))
     if os.sep == "\\" or "://" in path or os.path.lexists(path) or not other.parent.is_dir():
         return argument
@@ -151,8 +157,9 @@ def _is_file(place: Path) -> bool:
 
 def find_folder(typed: str, *bases: Path) -> Path:
     """Return the folder that a text file names, in the first of some places that has it; where none has, a new one."""
-    for name in dict.fromkeys((*spellings(typed), without_comment(typed))):
+    named = without_comment(typed, name=True)
+    for name in dict.fromkeys((*spellings(typed), named)):
         for base in bases:
             if name and (base / name).is_dir():
                 return base / name
-    return Path(with_slashes(without_comment(typed).strip(QUOTES)))
+    return Path(with_slashes(named.strip(QUOTES)))

@@ -88,12 +88,21 @@ def check_arguments(args: Any) -> None:
         memory_bytes(args.memory)
     if args.bn not in NORMS:
         raise SettingsError(f"bn={args.bn}: unknown; use one of {', '.join(NORMS)}")
-    if args.missing_labels not in {None, *MISSING_LABELS}:
-        raise SettingsError(f"missing_labels={args.missing_labels}: unknown; use one of {', '.join(MISSING_LABELS)}")
+    check_missing_labels(args.missing_labels)
     for key in ("save_iterations", "max_skipped"):
         value = getattr(args, key)
         if not isinstance(value, int) or value < 0:
             raise SettingsError(f"{key}={value}: give a whole number from 0, which turns it off")
+
+
+def check_missing_labels(value: Any) -> None:
+    """Check what an image without a label file is to be.
+
+    Raises:
+        SettingsError: If there is no such word.
+    """
+    if value not in {None, *MISSING_LABELS}:
+        raise SettingsError(f"missing_labels={value}: unknown; use one of {', '.join(MISSING_LABELS)}")
 
 
 def numbers_of_parts(batch: int, devices: int = 1) -> list[int]:

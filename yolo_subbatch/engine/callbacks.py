@@ -78,7 +78,8 @@ class RunRecorder:
                 self.folder.begin_again(trainer.resumed["events"], clear=not trainer.requests_are_new)
             self.best = trainer.resumed["best"]
         self.writer = EventWriter(self.folder.events)
-        plan = getattr(trainer, "plan", None)
+        # A user's own trainer may have attributes of these names.
+        plan, size = (trainer.plan, trainer.size) if trainer.trains_darknet() else (None, (trainer.args.imgsz,) * 2)
         total = plan.iterations if plan else trainer.updates_per_epoch * trainer.epochs
         net = plan.net if plan else None
         self.emit(
@@ -94,7 +95,7 @@ class RunRecorder:
                 names=names_of(trainer.data),
                 batch=trainer.args.batch,
                 subdivisions=trainer.args.subdivisions,
-                imgsz=list(getattr(trainer, "size", (trainer.args.imgsz,) * 2)),
+                imgsz=list(size),
                 clip=float(trainer.args.max_norm),
                 lr_steps=[step for step in net.steps if step > 0] if net else [],
                 burn_in=net.burn_in if net else 0,

@@ -5,7 +5,6 @@ Source: darknet ``validate_detector_map`` in src/detector.c (AlexeyAB).
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,13 +17,14 @@ import torch
 from yolo_subbatch.darknet.boxes import box_iou
 from yolo_subbatch.darknet.labels import read_boxes
 from yolo_subbatch.engine.channels import check_network_data
+from yolo_subbatch.engine.describe_data import labelled_to_measure
 from yolo_subbatch.engine.detecting import Detector, Found
-from yolo_subbatch.engine.evaluate import missing_for, run_validation
+from yolo_subbatch.engine.evaluate import run_validation
+from yolo_subbatch.engine.result_files import write_json
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.class_names import class_names
 from yolo_subbatch.run.commands import MapSettings, ValSettings
 from yolo_subbatch.run.data import split_images
-from yolo_subbatch.run.label_lists import labelled, write_list
 
 THRESHOLD = 0.005  # of objectness and of a class's score, as in Darknet
 SUPPRESS = 0.45  # overlap
@@ -176,11 +176,8 @@ def run_map(settings: MapSettings) -> dict[str, Any]:
     images: Sequence[Path] = split_images(Path(data), settings.split)
     if not images:
         raise DataError(f"{data}: its images are where only Ultralytics looks; give a Darknet .data")
-    missing = missing_for(settings, detector.model)
-    found = labelled(images, missing, measuring=True)
+    found = labelled_to_measure(images, data, settings.missing_labels, detector.flavour)
     images, labels = found.images, found.labels
-    if found.absent:
-        print(f"{found.line(data, missing, measuring=True)}; {write_list(list(map(str, found.absent)))}")
     print("\n calculation mAP (mean average precision)...", flush=True)
     begin = time.monotonic()
     figures = measure(detector, images, labels, settings)
@@ -192,8 +189,7 @@ def run_map(settings: MapSettings) -> dict[str, Any]:
         mean, strict = document["coco"]["map50"], document["coco"]["map"]
         print(f"\n COCO's method (Ultralytics): mAP50 = {mean:.6f}, mAP50-95 = {strict:.6f}")
     if settings.json:
-        text = json.dumps(document, indent=1, ensure_ascii=False)
-        Path(settings.json).write_bytes(text.encode("utf-8", "surrogateescape"))
+        write_json(settings.json, document)
     return document
 
 

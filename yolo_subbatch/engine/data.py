@@ -20,8 +20,24 @@ from ultralytics.utils.instance import Instances
 from yolo_subbatch.darknet.augment import Augmentation, Sample, letterbox, sample, stretch
 from yolo_subbatch.darknet.channels import OPACITY
 from yolo_subbatch.darknet.mixing import CHANCE, PARTNERS, draw_cut, mixup, mosaic
+from yolo_subbatch.darknet.sections import Cfg, most_truths
 from yolo_subbatch.engine.channels import brought_to, check_bands, flag_of, read_image
 from yolo_subbatch.engine.pictures import AnyPicture
+
+
+def augmentation_of(cfg: Cfg, flavour: str) -> Augmentation:
+    """Return the augmentation that a cfg asks for; jitter and max are the last head's."""
+    net, head = cfg.net, cfg.heads[-1]
+    made = Augmentation(
+        jitter=head.jitter, hue=net.hue, saturation=net.saturation, exposure=net.exposure, flip=bool(net.flip),
+        flavour=flavour, maximum=most_truths(head, flavour),
+    )  # fmt: skip
+    if flavour == "pjreddie":
+        return made
+    return replace(
+        made, resize=head.resize, letter_box=bool(net.letter_box), blur=net.blur, mixing=net.mixing,
+        gaussian_noise=net.gaussian_noise, mosaic_bound=bool(net.mosaic_bound),
+    )  # fmt: skip
 
 
 class DarknetTransform:

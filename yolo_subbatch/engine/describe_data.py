@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from yolo_subbatch.engine.pictures import FROM_DATA
 from yolo_subbatch.errors import DataError, LabelsError, SettingsError, YoloSubbatchError
 from yolo_subbatch.run.data import read_yaml, split_images
 from yolo_subbatch.run.find import YAML, find_data
-from yolo_subbatch.run.label_lists import MissingLabels, labelled, with_list, write_names
+from yolo_subbatch.run.label_lists import Labelled, MissingLabels, labelled, with_list, write_list, write_names
 from yolo_subbatch.run.training_data import has_val
 
 MEASURED = "measured"  # our key in the YAML: False where there is nothing to measure on
@@ -28,7 +28,7 @@ LEFT_OUT = frozenset({"path", "train", "val", "validation", "test", "minival", "
 
 def ultralytics_yaml(
     data: str | Path, folder: Path, only: str | None = None, missing: MissingLabels | None = None,
-    measured: bool | None = True,
+    measured: bool | None = True, kept: bool = True,
 ) -> Path:  # fmt: skip
     """Write a data description as the YAML that Ultralytics reads.
 
@@ -41,6 +41,7 @@ def ultralytics_yaml(
         only: ``train``, ``val`` or ``test`` if nothing else is needed, or need be there: it is measured on.
         missing: What an image without a label file is; an error if not given.
         measured: The run needs validation images; None: it measures where there are any, False: it need not.
+        kept: The folder stays; if not, names of images without a label file go to a list in the working directory.
 
     Returns:
         The path of the YAML.
@@ -49,7 +50,7 @@ def ultralytics_yaml(
         DataError: If a list, a label or the names are missing, or a class id is out of range.
     """
     source = Path(data)
-    writer = _Lists(source, folder, missing or MissingLabels())
+    writer = _Lists(source, folder, missing or MissingLabels(), kept)
     folder.mkdir(parents=True, exist_ok=True)
     document = _names(source)
     wrong: list[LabelsError] = []
@@ -80,19 +81,66 @@ def ultralytics_yaml(
     return path
 
 
+def missing_for(asked: str | None, data: Any, flavour: str | None) -> MissingLabels:
+    """Return what an image without a label file is where a network is measured.
+
+    Args:
+        asked: ``missing_labels=``, if it was given.
+        data: The data description.
+        flavour: Of a Darknet network; None for one of Ultralytics, or an exported one.
+    """
+    if asked is None and Path(str(data)).suffix in YAML:
+        return MissingLabels("background")
+    return MissingLabels(asked, flavour or "pjreddie")
+
+
+def labelled_to_measure(
+    images: Sequence[Path], data: str, asked: str | None, flavour: str, say: Callable[[str], object] = print
+) -> Labelled:
+    """Find the labels of images that are measured on; those without one are said and listed, see :func:`missing_for`.
+
+    Raises:
+        DataError: If label files are missing that must be there.
+    """
+    missing = missing_for(asked, data, flavour)
+    found = labelled(images, missing, measuring=True)
+    if found.absent:
+        say(f"{found.line(data, missing, measuring=True)}; {write_list(list(map(str, found.absent)))}")
+    return found
+
+
+def measured_data(data: Any, folder: Path, split: str, asked: str | None, flavour: str | None) -> str:
+    """Return the description that Ultralytics reads for a measurement; see :func:`missing_for`.
+
+    Args:
+        data: A Darknet ``.data`` file, or a YAML, which is left as it is where Ultralytics does what is asked.
+        folder: Where another description goes.
+        split: What is measured on.
+        asked: ``missing_labels=``, if it was given.
+        flavour: Of a Darknet network.
+
+    Raises:
+        DataError: As :func:`ultralytics_yaml`.
+    """
+    if Path(str(data)).suffix != ".data" and asked in {None, "background"}:
+        return str(data)
+    return str(ultralytics_yaml(data, folder, split, missing_for(asked, data, flavour)))
+
+
 @contextmanager
-def host_data(data: Any, only: str) -> Iterator[Any]:
+def host_data(data: Any, only: str, missing: MissingLabels) -> Iterator[Any]:
     """Give a data description that Ultralytics reads: of a Darknet ``.data`` file a YAML, for as long as it is used.
 
     Args:
         data: A file, or None.
         only: The split that is needed.
+        missing: What an image without a label file is.
     """
-    if not str(data).endswith(".data"):
+    if Path(str(data)).suffix != ".data":
         yield data
         return
     with tempfile.TemporaryDirectory() as folder:
-        yield str(ultralytics_yaml(data, Path(folder), only))
+        yield str(ultralytics_yaml(data, Path(folder), only, missing, kept=False))
 
 
 def _say_unmeasured(fault: str) -> None:
@@ -110,8 +158,8 @@ def _names(source: Path) -> dict[str, Any]:
 class _Lists:
     """Writes the image lists of one data description."""
 
-    def __init__(self, source: Path, folder: Path, missing: MissingLabels) -> None:
-        self.source, self.folder, self.missing = source, folder, missing
+    def __init__(self, source: Path, folder: Path, missing: MissingLabels, kept: bool) -> None:
+        self.source, self.folder, self.missing, self.kept = source, folder, missing, kept
 
     def write(self, split: str, measuring: bool) -> str:
         """Write the list of a split and return its name."""
@@ -123,7 +171,8 @@ class _Lists:
         if self.source.suffix not in YAML:  # Ultralytics checks its own, of whatever task
             check_labels(found.labels, len(read_data_names(self.source)), str(self.source))
         if found.absent and RANK in {-1, 0}:
-            listed = write_names(self.folder.parent, found.absent)
+            absent = found.absent
+            listed = write_names(self.folder.parent, absent) if self.kept else write_list(list(map(str, absent)))
             LOGGER.info(f"{found.line(f'{self.source}: {split}', self.missing, measuring)}; {listed}")
         target = self.folder / f"{split}.txt"
         target.write_bytes(b"".join(os.fsencode(image.absolute()) + b"\n" for image in found.images))

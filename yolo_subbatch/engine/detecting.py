@@ -70,7 +70,7 @@ class Detector:
         net = model.cfg.net
         imgsz = None if isinstance(settings, MapSettings) else settings.imgsz
         self.size = size_of(imgsz) if imgsz is not None else (net.width, net.height)
-        self.classes, self.channels = model.nc, net.channels
+        self.classes, self.channels, self.flavour = model.nc, net.channels, model.network.flavour
         head = model.cfg.heads[-1]
         self.nms_kind, self.nms_beta = getattr(head, "nms_kind", "default"), getattr(head, "beta_nms", GREEDY_BETA)
         # Darknet letterboxes where the flag or the cfg says so, and squashes the image otherwise.

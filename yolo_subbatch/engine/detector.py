@@ -7,16 +7,13 @@ Source: darknet ``test_detector``, ``validate_detector``, ``validate_detector_re
 from __future__ import annotations
 
 import io
-import json
-import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,22 +34,19 @@ from yolo_subbatch.darknet.hierarchy import TREE_THRESH
 from yolo_subbatch.darknet.labels import read_boxes
 from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.darknet.textfile import bare, find_file, find_folder, without_comment
+from yolo_subbatch.engine.describe_data import labelled_to_measure
 from yolo_subbatch.engine.detecting import Detector, Found, suppress_by_objectness
-from yolo_subbatch.engine.evaluate import missing_for
+from yolo_subbatch.engine.result_files import write_json, writer_of
 from yolo_subbatch.errors import DataError, SettingsError
 from yolo_subbatch.run.class_names import class_names
 from yolo_subbatch.run.commands import PredictSettings, ValSettings
 from yolo_subbatch.run.inputs import is_list
-from yolo_subbatch.run.label_lists import labelled, write_list
 
 SUPPRESS = 0.45  # overlap
 VALID = 0.005  # threshold of `valid`
 RECALL, RECALL_SUPPRESS, RECALL_IOU = 0.001, 0.4, 0.5
 PICTURE = "predictions.jpg"
 HIDDEN = "dont_show"  # how a class's name begins that is found but not told
-#: Numbers of the 80 trained classes among COCO's 91.
-COCO_IDS = tuple(sorted(set(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}))
-IMAGENET = 200  # classes of its detection task
 
 
 def run_test(
@@ -81,32 +75,41 @@ def run_test(
             head.tree_threshold = hier
     replaced = Path(PICTURE).is_file()
     frames: list[dict[str, Any]] = []
-    pictures = 0
-    listed = is_list(settings.source)
+    interrupted = False
+    try:
+        for found in _found(detector, settings):
+            print("".join(lines(found, names, settings.conf, ext_output)), end="", flush=True)
+            _draw(found, names)
+            frames.append(frame(found, names, len(frames) + 1))
+            if save_labels:
+                _write_labels(found)
+    except KeyboardInterrupt:
+        interrupted = True  # many end their typing so: what was found is kept
+    if frames:
+        print(f"{PICTURE} {'replaced' if replaced else 'written'}")
+    if settings.json and (frames or not interrupted):
+        there = Path(settings.json).is_file()
+        write_json(settings.json, frames)
+        print(f"{settings.json} {'replaced' if there else 'written'}")
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _found(detector: Detector, settings: PredictSettings) -> Iterator[Found]:
+    """Yield what is found in each image; one of several that cannot be read is named and passed over."""
+    single = settings.source and not is_list(settings.source)
     for path in _images(settings.source):
         begin = time.monotonic()
         try:
             (found,) = detector.find([path], settings.conf)
         except DataError as error:
-            if settings.source and not listed:
+            if single:
                 raise
             print(error, file=sys.stderr)
             continue
         found = detector.suppress(found, settings.iou)
         print(f"{path}: Predicted in {(time.monotonic() - begin) * 1000:f} milli-seconds.")
-        print("".join(lines(found, names, settings.conf, ext_output)), end="", flush=True)
-        _draw(found, names)
-        pictures += 1
-        frames.append(frame(found, names, len(frames) + 1))
-        if save_labels:
-            _write_labels(found)
-    if pictures:
-        print(f"{PICTURE} {'replaced' if replaced else 'written'}")
-    if settings.json:
-        there = Path(settings.json).is_file()
-        text = json.dumps(frames, indent=1, ensure_ascii=False) + "\n"
-        Path(settings.json).write_bytes(text.encode("utf-8", "surrogateescape"))
-        print(f"{settings.json} {'replaced' if there else 'written'}")
+        yield found
 
 
 def _images(source: str | None) -> Iterable[Path]:
@@ -213,10 +216,13 @@ def _write_labels(found: Found) -> None:
     text = "".join(f"{index} " + " ".join(f"{each:.4f}" for each in box) + "\n" for index, box, kept in rows if kept)
     kept = label.with_name(f"{label.name}.before")
     note = ""
-    if label.is_file() and not kept.exists():
-        label.rename(kept)
-        note = f"; the one of before is {kept.name}"
-    label.write_text(text, encoding="utf-8")
+    try:
+        if label.is_file() and not kept.exists():
+            label.rename(kept)
+            note = f"; the one of before is {kept.name}"
+        label.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{label}: cannot be written ({error.strerror}); leave -save_labels out") from error
     print(f"{label} written{note}")
 
 
@@ -238,10 +244,7 @@ def run_valid(settings: ValSettings, out: str | None = None) -> list[Path]:
     detector, images = Detector(settings), _valid_images(data)
     form = without_comment(options.get("eval", "voc"))
     class_names(data, detector.classes)
-    if form == "coco" and len(names) > len(COCO_IDS):
-        raise SettingsError(f"{data}: eval=coco has 80 classes, not {len(names)}; use eval=voc")
-    if form == "imagenet" and len(names) > IMAGENET:
-        raise SettingsError(f"{data}: eval=imagenet has {IMAGENET} classes, not {len(names)}; use eval=voc")
+    write = writer_of(form, len(names), data)
     folder = find_folder(options.get("results", "results"), Path())
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -249,7 +252,6 @@ def run_valid(settings: ValSettings, out: str | None = None) -> list[Path]:
         raise SettingsError(f"{data}: results={folder}: no folder can be made there ({error.strerror})") from error
     begin = time.monotonic()
     found = (detector.suppress(each, SUPPRESS) for each in detector.find(images, VALID, settings.batch))
-    write = {"coco": _write_coco, "imagenet": _write_imagenet}.get(form, _write_voc)
     files = write(_counted(found, len(images)), names, folder, out)
     print(f"Total Detection Time: {time.monotonic() - begin:f} Seconds", file=sys.stderr)
     print("\n".join(f"written: {file}" for file in files))
@@ -270,70 +272,6 @@ def _counted(found: Iterable[Found], count: int) -> Iterator[Found]:
         yield each
 
 
-def _rows(found: Found, first: int) -> Iterator[tuple[int, float, list[float]]]:
-    """Yield class, score and corners of each box in pixels of the image, which are counted from ``first``."""
-    height, width = found.image.shape[:2]
-    corners = box_convert(found.boxes, "cxcywh", "xyxy") * found.boxes.new_tensor([width, height] * 2) + first
-    corners[:, :2].clamp_(min=first)
-    corners[:, 2:] = torch.minimum(corners[:, 2:], corners.new_tensor([width, height]))
-    box, index = found.scores.nonzero(as_tuple=True)
-    yield from zip(index.tolist(), found.scores[box, index].tolist(), corners[box].tolist(), strict=True)
-
-
-def _write_voc(found: Iterable[Found], names: Sequence[str], folder: Path, out: str | None) -> list[Path]:
-    prefix = "comp4_det_test_" if out is None else out
-    files = [folder / f"{prefix}{name}.txt" for name in names]
-    with ExitStack() as stack:
-        streams = [stack.enter_context(_written(file)) for file in files]
-        for each in found:
-            image = each.path.name.partition(".")[0]
-            for index, score, corners in _rows(each, 1):
-                streams[index].write(f"{image} {score:f} " + " ".join(f"{x:f}" for x in corners) + "\n")
-    return files
-
-
-def _write_coco(found: Iterable[Found], names: Sequence[str], folder: Path, out: str | None) -> list[Path]:
-    file = folder / f"{out or 'coco_results'}.json"
-    with _written(file) as stream:
-        stream.write("[\n")
-        between = ""
-        for each in found:
-            number = re.match(r"\d+", each.path.name.rpartition("_")[2])
-            for index, score, (x1, y1, x2, y2) in _rows(each, 0):
-                stream.write(
-                    f'{between}{{"image_id":{int(number[0]) if number else 0}, "category_id":{COCO_IDS[index]}, '
-                    f'"bbox":[{x1:f}, {y1:f}, {x2 - x1:f}, {y2 - y1:f}], "score":{score:f}}}'
-                )
-                between = ",\n"
-        stream.write("\n]\n")
-    return [file]
-
-
-def _write_imagenet(found: Iterable[Found], names: Sequence[str], folder: Path, out: str | None) -> list[Path]:
-    file = folder / f"{out or 'imagenet-detection'}.txt"
-    with _written(file) as stream:
-        for number, each in enumerate(found, 1):
-            for index, score, corners in _rows(each, 0):
-                stream.write(f"{number} {index + 1} {score:f} " + " ".join(f"{x:f}" for x in corners) + "\n")
-    return [file]
-
-
-@contextmanager
-def _written(file: Path) -> Iterator[IO[str]]:
-    """Open a result for writing, beside its place: the one of before is replaced when the new one is whole."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8", errors="surrogateescape") as stream:
-            yield stream
-        if file.is_file():
-            print(f"{file} is replaced")
-        draft.replace(file)
-    except OSError as error:
-        raise SettingsError(f"{file}: cannot be written ({error.strerror}); choose another results folder") from error
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 def run_recall(settings: ValSettings, say: Callable[[str], None] | None = None) -> tuple[int, int]:
     """Count the truths that some box overlaps by more than a half, whatever its class, as ``detector recall``.
 
@@ -348,12 +286,9 @@ def run_recall(settings: ValSettings, say: Callable[[str], None] | None = None) 
         YoloSubbatchError: If something that the user gave turns out to be unusable.
     """
     detector, data = Detector(settings), settings.data or ""
-    missing = missing_for(settings, detector.model)
-    known = labelled(_valid_images(data), missing, measuring=True)
-    if known.absent:
-        listed = write_list(list(map(str, known.absent)))
-        print(f"{known.line(data, missing, measuring=True)}; {listed}", file=sys.stderr)
-    say = say or (lambda text: print(text, file=sys.stderr))
+    to_errors = partial(print, file=sys.stderr)
+    known = labelled_to_measure(_valid_images(data), data, settings.missing_labels, detector.flavour, to_errors)
+    say = say or to_errors
     proposals = correct = total = 0
     overlap = 0.0
     every = zip(detector.find(known.images, RECALL, settings.batch), known.labels, strict=True)

@@ -45,7 +45,9 @@ def keys_without_effect(given: Mapping[str, Any], darknet: bool) -> dict[str, st
     if _checked.get():
         return {}
     own = given.get("augmentation", "darknet") == "darknet"
-    for key in (key for key, value in given.items() if value not in (None, DEFAULT_CFG_DICT.get(key))):
+    for key, value in given.items():
+        if value in (None, DEFAULT_CFG_DICT.get(key)):
+            continue
         if key in NOT_FOR_DARKNET:
             found[key] = f"{key}: has no effect on a Darknet network, which has its own loss and schedule"
         elif own and key in HOST_AUGMENTATION:

@@ -12,17 +12,17 @@ from ultralytics.engine.model import Model
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.channels import check_network_data
-from yolo_subbatch.engine.describe_data import ultralytics_yaml
+from yolo_subbatch.engine.darknet import Darknet
+from yolo_subbatch.engine.describe_data import host_data, measured_data
 from yolo_subbatch.engine.figures import classes_of, describe, figures_of
 from yolo_subbatch.engine.inference import DarknetValidator, size_of
-from yolo_subbatch.engine.model import Darknet, DarknetModel, load_darknet_weights
+from yolo_subbatch.engine.model import DarknetModel, load_darknet_weights
 from yolo_subbatch.engine.pictures import taking_any_picture
 from yolo_subbatch.engine.train import open_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.checks import size_fault
 from yolo_subbatch.run.class_names import class_names, is_unnamed
 from yolo_subbatch.run.commands import ExportSettings, MapSettings, PredictSettings, ValSettings
-from yolo_subbatch.run.find import YAML
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.label_lists import MissingLabels
 
@@ -83,14 +83,17 @@ def run_validation(settings: ValSettings) -> dict[str, Any]:
     made = RunFolder.create(settings.project, settings.name)
     folder = made.path
     try:
-        data = _host_data(settings, folder, model.model)
+        data = measured_data(
+            settings.data or "", folder / "data", settings.split, settings.missing_labels, flavour_of(model.model)
+        )
     except YoloSubbatchError:
         made.discard()
         raise
     with taking_any_picture():
         metrics = model.val(
-            data=str(data), project=str(folder.parent), name=folder.name, exist_ok=True, **_keywords(settings)
-        )
+            data=data, project=str(folder.parent), name=folder.name, exist_ok=True, split=settings.split,
+            batch=settings.batch, **host_keywords(settings),
+        )  # fmt: skip
     task = str(model.task)
     figures = figures_of(metrics, task)
     LOGGER.info(f"{settings.split}: {describe(figures, task)}")
@@ -112,10 +115,7 @@ def measure_file(file: str, data: str, size: tuple[int, int], channels: int = 3)
     Returns:
         mAP50 and mAP50-95.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(data)
-        if path.suffix == ".data":
-            path = ultralytics_yaml(path, Path(folder) / "data", "val", MissingLabels("background"))
+    with tempfile.TemporaryDirectory() as folder, host_data(data, "val", MissingLabels("background")) as path:
         imgsz = size[0] if size[0] == size[1] else list(size[::-1])
         validator = DarknetValidator(args={
             "model": file, "data": str(path), "imgsz": imgsz, "batch": 1, "rect": False, "plots": False,
@@ -127,8 +127,9 @@ def measure_file(file: str, data: str, size: tuple[int, int], channels: int = 3)
     return float(figures["metrics/mAP50(B)"]), float(figures["metrics/mAP50-95(B)"])
 
 
-def _keywords(settings: ValSettings) -> dict[str, Any]:
-    given = {"split": settings.split, "batch": settings.batch, "conf": settings.conf, "iou": settings.iou}
+def host_keywords(settings: ValSettings | PredictSettings) -> dict[str, Any]:
+    """Return what Ultralytics gets of the settings, for ``val`` and ``predict`` alike."""
+    given: dict[str, Any] = {"conf": settings.conf, "iou": settings.iou}
     if settings.letterbox != "ultralytics":
         given["letterbox"] = settings.letterbox
     for name in ("imgsz", "device", "classes"):
@@ -138,18 +139,6 @@ def _keywords(settings: ValSettings) -> dict[str, Any]:
     return given
 
 
-def _host_data(settings: ValSettings, folder: Path, network: Any) -> Path:
-    """Return the data description that Ultralytics reads."""
-    path = Path(settings.data or "")
-    if path.suffix != ".data" and settings.missing_labels in {None, "background"}:
-        return path
-    missing = missing_for(settings, network)
-    return ultralytics_yaml(path, folder / "data", settings.split, missing)
-
-
-def missing_for(settings: ValSettings | MapSettings, network: Any) -> MissingLabels:
-    """Return what an image without a label file is where a network is measured."""
-    if settings.missing_labels is None and Path(settings.data or "").suffix in YAML:
-        return MissingLabels("background")
-    flavour = network.network.flavour if isinstance(network, DarknetModel) else "pjreddie"
-    return MissingLabels(settings.missing_labels, flavour)
+def flavour_of(network: Any) -> str | None:
+    """Return the flavour of a Darknet network, None of any other."""
+    return network.network.flavour if isinstance(network, DarknetModel) else None

@@ -6,13 +6,15 @@ brought it, or by the name that came with it; ``tests/hosts.sh`` runs the oldest
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from ultralytics.data import dataset
+from ultralytics.data import dataset, utils
 from ultralytics.engine.trainer import BaseTrainer
 
 from yolo_subbatch.errors import SettingsError
@@ -21,6 +23,7 @@ from yolo_subbatch.run.host import INSTALL, release, version
 NAMED_LOSSES = (8, 4, 104)  # from here on, a loss gives its parts by name; before, as one tensor without names
 #: Methods of Ultralytics' trainer without whose calls updates would be wrong.
 HOOKS = ("_build_train_pipeline", "_setup_train", "_do_train", "_model_train", "optimizer_step", "preprocess_batch")
+_LABELS = threading.Lock()  # data sets that are built in several threads would read one another's labels
 #: What a loss gives for the log: its parts by name or, before ``NAMED_LOSSES``, a tensor ``(parts,)``.
 Items = Any
 
@@ -80,6 +83,15 @@ def zeros(names: Sequence[str], device: torch.device) -> Items:
     return as_host_wants({name: torch.zeros((), device=device) for name in names})
 
 
+def fraction_of(fraction: Any, split: str) -> float | int:
+    """Return the share of a split's images, or how many, that ``fraction=`` asks for; older releases know one share."""
+    found = getattr(utils, "get_split_fraction", None)
+    if found is not None:
+        asked: float | int = found(fraction, split)
+        return asked
+    return float(fraction) if split == "train" else 1.0
+
+
 class HiddenWarmup:
     """Keeps the loop of releases before 8.4.103 from a warm-up of its own, which would count sub-batches.
 
@@ -107,9 +119,5 @@ def labels_from(files: Callable[[], list[str]]) -> Iterator[None]:
     if hasattr(dataset.YOLODataset, "get_label_files"):
         yield
         return
-    original = dataset.img2label_paths
-    dataset.img2label_paths = lambda _: files()
-    try:
+    with _LABELS, patch.object(dataset, "img2label_paths", lambda _: files()):
         yield
-    finally:
-        dataset.img2label_paths = original

@@ -27,6 +27,8 @@ class Hosts(Base):
     """The part of the trainer that stands between Ultralytics' loop and users."""
 
     args: Any
+    epochs: int
+    updates_per_epoch: int
     stop: bool
     loss_names: tuple[str, ...]
     hours: float | None  # that the run may take, while a pass is going on
@@ -44,6 +46,12 @@ class Hosts(Base):
         self.all_stop = False  # and all processes know it
         self.warmup = host.HiddenWarmup()
         self.warmup_of: Callable[[int], int] | None = None  # from updates of an epoch to those of the warm-up
+
+    def warmup_updates(self) -> int:
+        """Return how many updates the warm-up takes, as the trainer's method says where the release has one."""
+        if self.warmup_of is not None:
+            return self.warmup_of(self.updates_per_epoch)
+        return round(min(self.args.warmup_epochs, max(self.epochs - 1, 0)) * self.updates_per_epoch)
 
     # --- events -----------------------------------------------------------------------------------------------------
 

@@ -17,9 +17,11 @@ from ultralytics.utils import DEFAULT_CFG, colorstr, ops
 
 from yolo_subbatch.darknet.channels import COLOUR, network_order
 from yolo_subbatch.engine import use_all_cores
+from yolo_subbatch.engine.arguments import check_missing_labels
 from yolo_subbatch.engine.channels import of_data, own_source, upright
 from yolo_subbatch.engine.data import DarknetDataset, FullFrame
-from yolo_subbatch.engine.describe_data import ultralytics_yaml
+from yolo_subbatch.engine.describe_data import measured_data
+from yolo_subbatch.engine.host import fraction_of
 from yolo_subbatch.engine.sources import only_source
 from yolo_subbatch.errors import SettingsError
 
@@ -47,25 +49,30 @@ class DarknetValidator(DetectionValidator):
     """Ultralytics' detection validator for networks of any shape.
 
     ``letterbox`` says how images are fitted: ``ultralytics`` (grey 114, the smallest multiple of the stride),
-    ``darknet`` (grey .5, full size) or ``stretch``.
+    ``darknet`` (grey .5, full size) or ``stretch``; ``missing_labels`` what an image without a label file is.
     """
 
     def __init__(
         self, dataloader: Any = None, save_dir: Any = None, args: Any = None, _callbacks: dict[str, Any] | None = None
     ) -> None:
         known, self.fit = _plain(args)
+        self.missing_labels = known.pop("missing_labels", None)
+        check_missing_labels(self.missing_labels)
         self.size = size_of(known.get("imgsz", DEFAULT_CFG.imgsz))
         self.channels: int | None = None  # of the network; None: those of the data
         self.network_file = ""
         super().__init__(dataloader, save_dir, known, _callbacks)
-        if str(self.args.data).endswith(".data"):
-            self.args.data = str(ultralytics_yaml(self.args.data, self.save_dir / "data", self.args.split))
 
     def __call__(self, trainer: Any = None, model: Any = None, **keywords: Any) -> Any:
-        """Validate; images are read as the network takes them."""
-        described = getattr(model, "yaml", None)
+        """Validate; images are read as the network takes them, and ``data`` is a Darknet ``.data`` too."""
+        described, flavour = getattr(model, "yaml", None), None
         if isinstance(described, dict):
             self.channels, self.network_file = described.get("channels", COLOUR), str(described.get("yaml_file"))
+            flavour = described.get("flavour")
+        if trainer is None and self.args.data:
+            self.args.data = measured_data(
+                self.args.data, self.save_dir / "data", self.args.split, self.missing_labels, flavour
+            )
         return super().__call__(trainer, model, **keywords)
 
     @property
@@ -124,7 +131,8 @@ def build_dataset(
         img_path=img_path, imgsz=max(size), batch_size=batch, augment=training, hyp=args, rect=rectangles,
         cache=args.cache or None, single_cls=args.single_cls or False, stride=stride, pad=0.0 if training else 0.5,
         prefix=colorstr("train: " if training else "val: "), task="detect", classes=args.classes, data=data,
-        fraction=args.fraction if training else 1.0, size=size, augmentation=augmentation, fit=fit,
+        fraction=fraction_of(args.fraction, "train" if training else args.split), size=size, augmentation=augmentation,
+        fit=fit,
     )  # fmt: skip
 
 

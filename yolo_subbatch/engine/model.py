@@ -1,4 +1,4 @@
-"""A Darknet network as an Ultralytics model: ``DarknetModel`` for its engine, ``Darknet`` for its users."""
+"""A Darknet network as Ultralytics' engine sees a model."""
 
 from __future__ import annotations
 
@@ -21,24 +21,17 @@ from yolo_subbatch.darknet.layers import ConvolutionalLayer
 from yolo_subbatch.darknet.loss import Losses, YoloHead
 from yolo_subbatch.darknet.loss_alexeyab import AlexeyabHead
 from yolo_subbatch.darknet.network import Network
-from yolo_subbatch.darknet.parser import read_cfg, write_cfg
+from yolo_subbatch.darknet.parser import write_cfg
 from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.darknet.sections import SECTION_TYPES, Cfg, Net
 from yolo_subbatch.darknet.shapes import check_detector, largest_stride, with_classes
-from yolo_subbatch.darknet.weights import load_weights, save_weights
+from yolo_subbatch.darknet.weights import load_weights
 from yolo_subbatch.engine import LOGGER, host
-from yolo_subbatch.engine.asking_again import keys_of
 from yolo_subbatch.engine.data import padded_truths
-from yolo_subbatch.engine.doors import Doors
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
-from yolo_subbatch.engine.opening import names_left_alone, opened, rename
 from yolo_subbatch.engine.stock import DarknetDescription, share_with_yolo
-from yolo_subbatch.engine.trainers import check_trainer, own_trainer
 from yolo_subbatch.errors import SettingsError, WeightsError
-from yolo_subbatch.run.args_file import overridden
-from yolo_subbatch.run.find import find_cfg, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.listing import recorded_iteration
-from yolo_subbatch.run.resume import run_of
 
 LOSS_NAMES = ("box_loss", "obj_loss", "cls_loss")
 SHOWN_LOSSES = (*LOSS_NAMES, "darknet_loss")
@@ -108,6 +101,10 @@ class DarknetModel(DetectionModel):
         embed = given[-1] if len(given) > 1 else embed
         if embed:
             outputs = self.network.layer_outputs(x)
+            if not all(-len(outputs) <= each < len(outputs) for each in embed):
+                raise SettingsError(
+                    f"embed={list(embed)}: the network has layers 0 to {len(outputs) - 1}; give some of these"
+                )
             means = [outputs[index].flatten(2).mean(2) for index in sorted({each % len(outputs) for each in embed})]
             return torch.cat(means, 1).unbind(0)
         maps = self.network(x)
@@ -193,145 +190,6 @@ def rebuilt(model: DarknetModel, names: dict[int, str]) -> DarknetModel:
     changed = DarknetModel(with_classes(model.cfg, len(names)), model.yaml["flavour"], names)
     changed.load(model, verbose=False)
     return changed
-
-
-class Darknet(Doors):
-    """A Darknet network, used like ``ultralytics.YOLO``.
-
-    >>> model = Darknet("yolov3.cfg", weights="yolov3.weights")
-    >>> model.train(data="obj.data", batch=64, subdivisions=16, max_norm=20.0)
-
-    Args:
-        model: A ``.cfg``, the name of a bundled one, or a ``.pt`` that this trainer wrote.
-        weights: A Darknet ``.weights`` file for the cfg; a backbone such as ``darknet53.conv.74`` is accepted.
-        flavour: Whose Darknet decides where they differ: ``auto``, ``pjreddie`` or ``alexeyab``.
-
-    Raises:
-        YoloSubbatchError: If a file is missing or does not fit.
-    """
-
-    predictor: Any
-    overrides: dict[str, Any]
-
-    def __init__(
-        self, model: str | Path = "yolov3.cfg", weights: str | Path | None = None, flavour: str = "auto",
-        verbose: bool = False,
-    ) -> None:  # fmt: skip
-        self._weights_file, self._flavour = weights, flavour
-        self._file = Path(model)
-        super().__init__("", task="detect", verbose=verbose)  # which would change the name
-
-    def _load(self, weights: str, task: str | None = None) -> None:
-        """Load a checkpoint, or build the network of a cfg."""
-        if not is_checkpoint(self._file):
-            self._build(str(find_cfg(self._file)))
-            return
-        file = find_checkpoint(self._file)
-        if self._weights_file is not None:
-            raise SettingsError(f"weights={self._weights_file}: {file} has its own weights; give one of the two")
-        self._load_checkpoint(file)
-
-    def _load_checkpoint(self, file: Path) -> None:
-        with opened(file) as name:
-            super()._load(name)
-        rename(self, file)
-        if not isinstance(self.model, DarknetModel):
-            raise WeightsError(
-                f"{file}: holds a {type(self.model).__name__}, not a Darknet network; use ultralytics.YOLO"
-            )
-        self._use_own_size()
-
-    def _use_own_size(self) -> None:
-        """Work at the network's width and height, of which Ultralytics keeps the larger one only."""
-        self.overrides["imgsz"] = self.model.args["imgsz"] = image_size(self.model.cfg)
-
-    def _build(self, path: str) -> None:
-        cfg = read_cfg(path)
-        if self._weights_file is None:
-            self.model = DarknetModel(cfg, self._flavour)
-        else:
-            self.model = load_darknet_weights(cfg, self._weights_file, self._flavour, partial=True)
-            self.ckpt = {"model": self.model}  # tells Ultralytics to start training from these weights
-        self.cfg, self.task = path, "detect"
-        self.overrides.update(model=path, task="detect", imgsz=image_size(cfg))
-        self.model.args = {**DEFAULT_CFG_DICT, **self.overrides}
-        self.model.task, self.model_name = self.task, path
-
-    @property
-    def network(self) -> Network:
-        """The torch network."""
-        network: Network = self.model.network
-        return network
-
-    def load(self, weights: Any = "yolov3.weights") -> Darknet:
-        """Take the weights of a ``.pt``, of a model, or of a Darknet ``.weights`` file or backbone.
-
-        Raises:
-            WeightsError: If a file does not fit the cfg.
-        """
-        if not isinstance(weights, (str, Path)) or Path(weights).suffix == ".pt":
-            super().load(weights)
-            return self
-        self.model = load_darknet_weights(
-            self.model.cfg, weights, self.model.yaml["flavour"], partial=True, into=self.model
-        )
-        self.overrides.pop("pretrained", None)
-        self.ckpt, self.ckpt_path, self.predictor = {"model": self.model}, None, None
-        return self
-
-    def save_weights(self, file: str | Path, seen: int = 0) -> None:
-        """Write the weights as Darknet's ``.weights`` and the cfg beside them.
-
-        Raises:
-            WeightsError: If the file cannot be written, or batch normalisation was folded away by :meth:`fuse`.
-        """
-        if self.model.folded:
-            raise WeightsError(
-                f"{file}: fuse() has folded the batch normalisation away, which the cfg asks for; "
-                "open the network again to write it"
-            )
-        save_weights(self.network, file, seen)
-        Path(file).with_suffix(".cfg").write_text(write_cfg(self.model.cfg), encoding="utf-8")
-
-    def train(self, trainer: Any = None, **keywords: Any) -> Any:
-        """Train with Darknet's batch, subdivisions and schedule; keys as on the command line.
-
-        Without ``data`` the built-in data set ``shapes`` is used. ``resume`` goes on with a run that was ended, given
-        by its folder, or by True where this model is a checkpoint of it.
-        """
-        from yolo_subbatch.engine.keys import prepare_keywords
-
-        check_trainer(trainer)
-        if keywords.get("cfg"):
-            asked = {key: value for key, value in keys_of(keywords.pop("cfg")).items() if key != "model"}
-            keywords = overridden(asked, keywords)
-        if keywords.get("resume"):
-            place = self.ckpt_path if keywords["resume"] is True else keywords["resume"]
-            before, folder = self.overrides, run_of(place or "").path
-            trainer = trainer or own_trainer(folder)
-            self.overrides = {key: before[key] for key in ("model", "task")}  # the size is the run's
-            try:
-                with names_left_alone():
-                    metrics = super().train(trainer, **{**keywords, "resume": str(folder)})
-            except BaseException:
-                self.overrides = before
-                raise
-            self._use_own_size()
-            return metrics
-        if self._flavour != "auto":
-            keywords = {"flavour": self._flavour, **keywords}
-        again = {self.overrides.get("pretrained"), keywords.get("pretrained")} & {False}
-        if self._weights_file is not None and self.ckpt_path is None and not again:
-            keywords.setdefault("weights", str(Path(self._weights_file).absolute()))
-        with names_left_alone():
-            metrics = super().train(trainer, **prepare_keywords(keywords))
-        self._use_own_size()
-        return metrics
-
-    @property
-    def task_map(self) -> dict[str, dict[str, Any]]:
-        """Which classes do what for this kind of model."""
-        return darknet_task_map()
 
 
 def darknet_task_map() -> dict[str, dict[str, Any]]:

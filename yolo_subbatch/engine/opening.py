@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,19 +76,35 @@ def opened(file: Path) -> Iterator[str]:
         yield name
 
 
-@contextmanager
-def names_left_alone() -> Iterator[None]:
-    """Let Ultralytics open what a training has just written, in whatever folder: it takes quotes out of a path."""
-    original = downloads.attempt_download_asset
+class NamesLeftAlone:
+    """Lets Ultralytics open what is there, in whatever folder: it takes quotes out of a path, and knows its downloads.
 
-    def find(file: Any, *arguments: Any, **keywords: Any) -> str:
-        return str(file) if Path(file).is_file() else str(original(file, *arguments, **keywords))
+    Trainings in several threads share it, whichever of them ends first: the last one puts Ultralytics' function back.
+    """
 
-    downloads.attempt_download_asset = find
-    try:
-        yield
-    finally:
-        downloads.attempt_download_asset = original
+    def __init__(self) -> None:
+        self.lock, self.users, self.original = threading.Lock(), 0, downloads.attempt_download_asset
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Leave names alone in this block."""
+        with self.lock:
+            if not self.users:
+                self.original, downloads.attempt_download_asset = downloads.attempt_download_asset, self._find
+            self.users += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.users -= 1
+                if not self.users:
+                    downloads.attempt_download_asset = self.original
+
+    def _find(self, file: Any, *arguments: Any, **keywords: Any) -> str:
+        return str(file) if Path(file).is_file() else str(self.original(file, *arguments, **keywords))
+
+
+names_left_alone = NamesLeftAlone()
 
 
 def load_network(file: Path) -> Any:

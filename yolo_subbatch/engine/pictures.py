@@ -54,7 +54,8 @@ class AnyPicture(YOLODataset):
             return found
         images = sorted(str(image) for place in _several(img_path) for image in _images_at(Path(place)))
         fraction = self.fraction
-        count = fraction if isinstance(fraction, int) else max(1, round(len(images) * fraction))
+        # Newer releases know counts of images, and make 1, which is all of them, a float; older ones leave it as it is.
+        count = fraction if isinstance(fraction, int) and fraction > 1 else max(1, round(len(images) * fraction))
         images = images[:count]
         check_file_speeds(images, prefix=self.prefix)
         return images

@@ -174,9 +174,18 @@ def only_source(source: Any, batch: int, vid_stride: int, channels: int) -> Any:
     """Return what a call from Python names in the same way; streams, and what is no name, as it is.
 
     Raises:
-        DataError: If there is nothing.
+        DataError: If there is nothing, or streams in a list where Ultralytics looks for none.
     """
     if not isinstance(source, (str, Path)):
         return source
-    first = next(sources_of(str(source), batch, vid_stride, channels))
-    return first if isinstance(first, Sources) else source
+    name = str(source)
+    every = sources_of(name, batch, vid_stride, channels)
+    first = next(every)
+    if isinstance(first, Sources) and next(every, None) is None:
+        return first
+    if isinstance(first, Sources) or (first != name and not name.lower().endswith(".streams")):
+        raise DataError(
+            f"source={name}: names cameras or streams, which predict() takes from a .streams file of nothing else; "
+            "give them in one, and pictures and videos in another list"
+        )
+    return source

@@ -22,6 +22,7 @@ from yolo_subbatch.darknet.weights import write_atomically
 from yolo_subbatch.engine import host
 from yolo_subbatch.engine.trainers import host_class
 from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.resume import MAY_CHANGE, MAY_CHANGE_TOO, STATE, run_of
 
 if TYPE_CHECKING:
@@ -205,13 +206,24 @@ def check_images(then: Any, now: tuple[int, str], data: str) -> None:
     raise SettingsError(f"{data}: {what}; {AS_IT_WAS}")
 
 
-def find_state(place: str | Path) -> Path:
-    """Return the state file of a run, given by its folder, its weights folder or one of its checkpoints.
+def run_to_resume(place: Any) -> RunFolder:
+    """Return the run that ``resume=`` names: by its folder, its weights folder or one of its checkpoints.
+
+    Raises:
+        SettingsError: If it names none.
+    """
+    if not isinstance(place, (str, Path)):
+        raise SettingsError(f"resume={place}: does not say which run; give its folder")
+    return run_of(place)
+
+
+def find_state(place: Any) -> Path:
+    """Return the state file of the run that ``resume=`` names.
 
     Raises:
         SettingsError: If there is none.
     """
-    found = run_of(place).weights / STATE
+    found = run_to_resume(place).weights / STATE
     if not found.is_file():
         raise SettingsError(
             f"resume={place}: no {STATE} in its weights folder: the run is finished, or never began; "

@@ -311,12 +311,6 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch
 
-    def warmup_updates(self) -> int:
-        """Return how many updates the warm-up takes, as the trainer's method says where the release has one."""
-        if self.warmup_of is not None:
-            return self.warmup_of(self.updates_per_epoch)
-        return round(min(self.args.warmup_epochs, max(self.epochs - 1, 0)) * self.updates_per_epoch)
-
     def set_rates(self, update_index: int) -> None:
         """Set learning rate and momentum of one update, counted from 0: Ultralytics' warm-up, by updates."""
         warmup = self.warmup_updates()

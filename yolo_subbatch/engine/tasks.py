@@ -69,7 +69,8 @@ def _of_description(path: str) -> tuple[type, str] | None:
 
 def _of_checkpoint(path: str) -> tuple[type, str] | None:
     """Return trainer and task of a ``.pt`` by the class of its model, without loading it."""
-    file = Path(attempt_download_asset(check_model_file_from_stem(path)))
+    there = Path(path).is_file()  # whatever its name: Ultralytics would take some for those of its own downloads
+    file = Path(path) if there else Path(attempt_download_asset(check_model_file_from_stem(path)))
     known = {
         classes["model"].__name__: (classes["trainer"], task)
         for model in reversed(MODELS)

@@ -18,8 +18,8 @@ from ultralytics.utils.callbacks import get_default_callbacks
 from yolo_subbatch.engine import LOGGER, state
 from yolo_subbatch.engine.backup import KeepsBackup
 from yolo_subbatch.engine.callbacks import RunRecorder
+from yolo_subbatch.engine.darknet import Darknet
 from yolo_subbatch.engine.effects import checked_already
-from yolo_subbatch.engine.model import Darknet
 from yolo_subbatch.engine.opening import names_left_alone, open_as_host, told
 from yolo_subbatch.engine.subbatch import subbatch
 from yolo_subbatch.engine.trainers import trainer_class

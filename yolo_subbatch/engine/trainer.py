@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,14 +18,14 @@ from yolo_subbatch.darknet.parser import parse_cfg, write_cfg
 from yolo_subbatch.darknet.plan import Plan, plan_run
 from yolo_subbatch.darknet.random_sizes import exact_random_size, largest_random_size, random_size, step_of
 from yolo_subbatch.darknet.schedule import learning_rate
-from yolo_subbatch.darknet.sections import Cfg, most_truths
+from yolo_subbatch.darknet.sections import Cfg
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.darknet.weights import save_weights, write_atomically
 from yolo_subbatch.engine import LOGGER, host
 from yolo_subbatch.engine.arguments import describe_batch
 from yolo_subbatch.engine.asking_again import with_args_file
 from yolo_subbatch.engine.channels import colour_note, of_data
-from yolo_subbatch.engine.data import padded_truths
+from yolo_subbatch.engine.data import augmentation_of, padded_truths
 from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, for_picture, size_of
 from yolo_subbatch.engine.keys import DARKNET_DEFAULTS, canonical, read_source, with_defaults, with_keys
 from yolo_subbatch.engine.model import SHOWN_LOSSES, DarknetModel, image_size, load_darknet_weights, rebuilt
@@ -108,19 +107,8 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         super().plot_training_samples(for_picture(batch), ni)
 
     def augmentation(self) -> Augmentation:
-        """Return Darknet's augmentation as the cfg and the keys have it; jitter and max are the last head's."""
-        net, head = self.cfg.net, self.cfg.heads[-1]
-        flavour = self.plain_model.network.flavour
-        made = Augmentation(
-            jitter=head.jitter, hue=net.hue, saturation=net.saturation, exposure=net.exposure, flip=bool(net.flip),
-            flavour=flavour, maximum=most_truths(head, flavour),
-        )  # fmt: skip
-        if flavour == "pjreddie":
-            return made
-        return replace(
-            made, resize=head.resize, letter_box=bool(net.letter_box), blur=net.blur, mixing=net.mixing,
-            gaussian_noise=net.gaussian_noise, mosaic_bound=bool(net.mosaic_bound),
-        )  # fmt: skip
+        """Return Darknet's augmentation as the cfg and the keys have it."""
+        return augmentation_of(self.cfg, self.plain_model.network.flavour)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Prepare a sub-batch: truths as one table, and the size that all sub-batches of this update share."""

@@ -164,11 +164,16 @@ def note_for_stock(kind: type, folder: Path) -> str:
     own = host_class(kind)
     how = how_to_give(own)
     where = "" if own.startswith(f"{SCRIPT}:") else f", or type yolo-subbatch train resume={folder}"
-    return f"this run has sub-batches: go on with trainer={how} (from yolo_subbatch import {_importable(how)}){where}"
+    return f"this run has sub-batches: go on with trainer={how}{_import_of(how, own)}{where}"
 
 
-def _importable(how: str) -> str:
-    return how.partition("(")[0] if how.startswith(("subbatch(", "SubbatchTrainer")) else "SubbatchMixin"
+def _import_of(how: str, place: str) -> str:
+    """Return in brackets what is to be imported for it; nothing where a script or a notebook defines it."""
+    module, _, name = place.partition(":")
+    first = how.partition("(")[0]
+    if first in {"subbatch", "SubbatchTrainer"}:
+        return f" (from yolo_subbatch import {first})"
+    return "" if module == SCRIPT else f" (from {module} import {name.partition('.')[0]})"
 
 
 def tell_other_network(place: str | Path, state: Mapping[str, Any], folder: Path, model: Any) -> str:

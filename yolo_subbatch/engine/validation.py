@@ -10,6 +10,7 @@ from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from ultralytics.utils import LOCAL_RANK, RANK
 from ultralytics.utils.torch_utils import strip_optimizer
@@ -111,12 +112,8 @@ class Validates(Base):
                 validator.plot_predictions(batch, preds, 0)
             drawn = True
 
-        validator.update_metrics = update_metrics
-        try:
-            with threads_joined():
-                return work()
-        finally:
-            del validator.update_metrics
+        with patch.object(validator, "update_metrics", update_metrics), threads_joined():
+            return work()
 
     def _weighed(self, work: Callable[[], Any]) -> Any:
         """Validate with losses that are means over the images, however many of them come at a time.
@@ -132,11 +129,8 @@ class Validates(Base):
             total, items = original(batch, preds)
             return total, host.scaled(items, len(batch["img"]) * each)
 
-        model.loss = loss
-        try:
+        with patch.object(model, "loss", loss):
             return work()
-        finally:
-            del model.loss
 
     def _with_fewer_images(self, work: Callable[[], Any]) -> Any:
         """Do some validation again and again, with fewer images at a time, until memory suffices.

@@ -5,7 +5,6 @@ Source: darknet ``demo`` in src/demo.c (AlexeyAB).
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -19,6 +18,8 @@ import numpy as np
 
 from yolo_subbatch.engine.detecting import Detector
 from yolo_subbatch.engine.detector import drawn, frame, lines, names_for
+from yolo_subbatch.engine.result_files import write_json
+from yolo_subbatch.engine.sources import infer
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.commands import PredictSettings
 
@@ -44,6 +45,8 @@ class Show:
 def run_video(settings: PredictSettings, data: str, show: Show) -> int:
     """Find objects in every frame of a video or a camera, print them, and show or write the frames.
 
+    Ctrl+C keeps what was written until then, and is the usual end of a camera.
+
     Returns:
         The number of frames.
 
@@ -57,31 +60,36 @@ def run_video(settings: PredictSettings, data: str, show: Show) -> int:
     out = show.out or (None if live or show.prefix else VIDEO)
     found_in: list[dict[str, Any]] = []
     writer: _Writer | None = None
-    begin, count = time.monotonic(), 0
-    for count, (image, rate) in enumerate(_frames(source), 1):
-        found = detector.suppress(detector.look(image, settings.conf), settings.iou)
-        print(f"\nFPS:{count / max(1e-9, time.monotonic() - begin):.1f}\nObjects:\n")
-        print("".join(lines(found, names, settings.conf, show.ext_output)), end="", flush=True)
-        picture = drawn(replace(found, image=image), names) if show.boxes else image
-        if settings.json:
-            found_in.append(frame(found, names, count))
-        if show.prefix:
-            _write_frame(Path(f"{show.prefix}_{count - 1:08d}.jpg"), picture)
-        if out:
-            writer = writer or _Writer(Path(out), picture, rate)
-            writer.write(picture)
-        if live:
-            live = _shown(picture)
-            if not live and not writer and not show.prefix:
-                out = show.out or VIDEO
-        if (show.seconds and time.monotonic() - begin >= show.seconds) or _ended(live):
-            break
-    if not count:
+    begin, count, interrupted = time.monotonic(), 0, False
+    try:
+        for count, (image, rate) in enumerate(_frames(source), 1):
+            found = detector.suppress(detector.look(image, settings.conf), settings.iou)
+            print(f"\nFPS:{count / max(1e-9, time.monotonic() - begin):.1f}\nObjects:\n")
+            print("".join(lines(found, names, settings.conf, show.ext_output)), end="", flush=True)
+            picture = drawn(replace(found, image=image), names) if show.boxes else image
+            if settings.json:
+                found_in.append(frame(found, names, count))
+            if show.prefix:
+                _write_frame(Path(f"{show.prefix}_{count - 1:08d}.jpg"), picture)
+            if live:
+                live = _shown(picture)
+                out = out if live or show.prefix else out or VIDEO
+            if out:
+                writer = writer or _Writer(Path(out), picture, rate)
+                writer.write(picture)
+            if (show.seconds and time.monotonic() - begin >= show.seconds) or _ended(live):
+                break
+    except KeyboardInterrupt:
+        interrupted = True  # a camera ends in no other way
+    finally:
+        if writer:
+            writer.close()
+        if settings.json and count:
+            write_json(settings.json, found_in)
+    if interrupted and not infer.is_live(source):
+        raise KeyboardInterrupt
+    if not count and not interrupted:
         raise DataError(f"{source}: no frame can be read; give a video, or the number of a camera")
-    if writer:
-        writer.close()
-    if settings.json:
-        Path(settings.json).write_text(json.dumps(found_in, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return count
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from yolo_subbatch.darknet.sections import Cfg, Region
 from yolo_subbatch.run.checks import Problem, warning
@@ -44,12 +44,14 @@ def _odd_anchors(settings: TrainSettings, cfg: Cfg) -> Iterator[Problem]:
         large = [pair for pair in pairs if pair[0] > width or pair[1] > height]
         place = f"{cfg.path}:{head.line}: [{head.title}]"
         if small:
-            text = f"anchor {_shown(small[0])} is below one pixel; here they are pixels of the input, in [region] cells"
+            text = f"{_named(small)} below one pixel; here they are pixels of the input, in [region] cells"
             yield warning("cfg", f"{place}: {text}: anchors of YOLOv2 are to be multiplied by 32")
         if large:
-            text = f"anchor {_shown(large[0])} is larger than the input of {width}x{height}"
+            text = f"{_named(large)} larger than the input of {width}x{height}"
             yield warning("cfg", f"{place}: {text}; yolo-subbatch anchors computes those of your data for this size")
 
 
-def _shown(pair: tuple[float, float]) -> str:
-    return f"{pair[0]:g},{pair[1]:g}"
+def _named(pairs: Sequence[tuple[float, float]]) -> str:
+    """Return which anchors are meant, with the verb."""
+    shown = "  ".join(f"{width:g},{height:g}" for width, height in pairs)
+    return f"anchor {shown} is" if len(pairs) == 1 else f"anchors {shown} are"

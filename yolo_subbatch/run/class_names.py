@@ -63,7 +63,9 @@ def describe_classes(data: str, cfg: Cfg) -> str:
     line = f"classes of {data}: {', '.join(f'{index} {name}' for index, name in enumerate(names))}"
     if own == [len(names)]:
         return line
-    return f"{line}\nthe heads have {', '.join(map(str, own))} classes; training rebuilds them for {len(names)}"
+    if len(own) > 1:
+        return f"{line}\nthe heads have {', '.join(map(str, own))} classes; give all of them the same number"
+    return f"{line}\nthe heads have {own[0]} classes; training rebuilds them for {len(names)}"
 
 
 def is_unnamed(names: dict[int, str]) -> bool:

@@ -23,6 +23,7 @@ SWITCH = (0, 1)  # choices of a number that Darknet turns something on or off wi
 #: Keys of Ultralytics that are a share there, and on or off in Darknet's cfg.
 ON_OR_OFF = ("mosaic", "mixup", "cutmix")
 TEXT_TOO = frozenset({"cache", "compile"})  # keys of Ultralytics that are true, false or a word such as ram
+COUNT_TOO = frozenset({"fraction"})  # keys of Ultralytics that are a share or, above 1, how many
 LONGEST_SHOWN = 60  # letters of a value in a message
 
 
@@ -167,6 +168,8 @@ def convert_like(key: str, value: Any, example: Any) -> Any:
     if wanted is float and isinstance(found, list):
         return found  # some of these keys take a pair
     if key in TEXT_TOO and isinstance(found, str) and found:
+        return found
+    if key in COUNT_TOO and isinstance(found, int) and found > 1:
         return found
     if found is None and example is not None:
         return None

@@ -110,7 +110,8 @@ def parse_detector(arguments: Sequence[str]) -> Call:
     command = _command(plain[0] if plain else None)
     names, least = ARGUMENTS[command]
     values = plain[1:]
-    if command in WITHOUT_DATA and values and values[0].endswith(".cfg") and not any(map(_is_data, values[1:])):
+    first = values[0] if values else ".cfg"
+    if command in WITHOUT_DATA and first.endswith(".cfg") and not any(map(_is_data, values[1:])):
         values.insert(0, NO_DATA)  # as with darknet detect, or where it was forgotten
     if len(values) < least:
         missing = names[len(values)]
@@ -294,7 +295,8 @@ _MAKERS = {DEMO: _demo, TRAIN: _train, TEST: _test, VALID: _valid, MAP: _map, RE
 def usage(command: str) -> str:
     """Return how a command is written."""
     names, least = ARGUMENTS[command]
-    words = [name if index < least else f"[{name}]" for index, name in enumerate(names)]
+    needed = names[1 if command in WITHOUT_DATA else 0 : least]
+    words = [name if name in needed else f"[{name}]" for name in names]
     more = " -width 416 -height 416" if command == ANCHORS else ""
     return f"{PROGRAM} detector {command} {' '.join(words)}{more}"
 
@@ -325,9 +327,10 @@ def describe_detector(arguments: Sequence[str] = ()) -> str:
             idle.setdefault(flag.why, []).append(flag.name)
     others = [f"  {', '.join(names)}: {why}" for why, names in idle.items()]
     keys = ", ".join(USED[command]) if command in USED else f"keys of {PROGRAM} {OWN[command]}"
+    short = f"\n       {PROGRAM} detect CFG WEIGHTS [IMAGE] -flags" if command == TEST else ""
     return "\n\n".join([
         f"{PROGRAM} detector {command}: {SUMMARIES[command]}",
-        f"Usage: {usage(command)} -flags      ({keys}, key=value, work too)",
+        f"Usage: {usage(command)} -flags      ({keys}, key=value, work too){short}",
         "\n".join(["Flags:", *acting]),
         "\n".join(["Flags of Darknet that have no effect here, and why:", *others]),
     ])  # fmt: skip

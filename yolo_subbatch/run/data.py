@@ -27,6 +27,7 @@ VIDEOS = frozenset({
 #: Endings of what stands beside pictures and is none.
 OTHERS = frozenset({".txt", ".json", ".xml", ".csv", ".yaml", ".yml", ".npy", ".cache", ".data", ".names", ".md"})
 OF_DETECTOR = frozenset({"backup", "eval", "results"})  # keys of a .data file that Darknet's own commands use
+MOST_NUMBERS = 8  # of classes in a message
 KEYS = {"train": "train", "val": "valid", "test": "test"}  # a split's key in a .data file
 
 
@@ -92,7 +93,9 @@ def usual_missing(path: Path) -> MissingLabels:
 
 def _check_description(path: Path, problems: list[Problem]) -> None:
     if path.suffix in YAML:
-        class_count(path, read_yaml(path))
+        document = read_yaml(path)
+        check_kinds(path, document)
+        class_count(path, document)
         return
     file = read_data(path, needed=())
     problems += [warning("data", text) for text in file.warnings]
@@ -167,6 +170,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return document
 
 
+def check_kinds(path: Path, document: Mapping[str, Any]) -> None:
+    """Refuse values of an Ultralytics data description that are neither texts nor lists where it takes these alone.
+
+    Raises:
+        SettingsError: With all of them.
+    """
+    wanted = {"path": (str,), **dict.fromkeys((*KEYS, "validation"), (str, list)), "names": (list, dict)}
+    words = {str: "a text", list: "a list", dict: "names by their numbers"}
+    faults = [
+        f"{path}: {key}: {document[key]}: not of the right kind; give {' or '.join(words[kind] for kind in kinds)}"
+        for key, kinds in wanted.items()
+        if document.get(key) is not None and not isinstance(document[key], kinds)
+    ]
+    if faults:
+        raise SettingsError("\n".join(faults))
+
+
 def class_count(path: Path, document: Mapping[str, Any]) -> int:
     """Return the number of classes of an Ultralytics data description.
 
@@ -177,6 +197,9 @@ def class_count(path: Path, document: Mapping[str, Any]) -> int:
     if isinstance(names, (list, dict)) and names:
         if isinstance(count, int) and count != len(names):
             raise SettingsError(f"{path}: {len(names)} names for nc: {count}; correct one of them")
+        if isinstance(names, dict) and {str(key) for key in names} != set(map(str, range(len(names)))):
+            found = f"names: numbered {', '.join(map(str, list(names)[:MOST_NUMBERS]))}"
+            raise SettingsError(f"{path}: {found}; number the {len(names)} classes from 0 to {len(names) - 1}")
         return len(names)
     if isinstance(count, int) and count > 0:
         return count

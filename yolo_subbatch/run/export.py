@@ -19,10 +19,9 @@ import psutil
 from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.shapes import largest_stride
 from yolo_subbatch.errors import YoloSubbatchError
-from yolo_subbatch.run import host
 from yolo_subbatch.run.checks import Problem, error, size_fault
 from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.inputs import export_problems
+from yolo_subbatch.run.export_checks import export_problems
 from yolo_subbatch.run.process import OF_ITS_OWN, RunFiles, RunProcess
 from yolo_subbatch.run.values import defaults
 
@@ -55,10 +54,6 @@ def problems_of(run: RunFiles, settings: ExportSettings) -> list[Problem]:
     """
     found = export_problems(settings)
     wrong = {each.field for each in found}
-    model = settings.model
-    if model and "model" not in wrong and _quietly(lambda: host.is_darknet_checkpoint(model)) is False:
-        advice = f"yolo export model={model} format=onnx"
-        found.append(error("model", f"model={model}: a network of Ultralytics, which exports it itself: {advice}"))
     size = settings.imgsz
     if size is not None and "imgsz" not in wrong:
         height, width = size if isinstance(size, tuple) else (size, size)

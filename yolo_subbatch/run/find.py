@@ -8,13 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from yolo_subbatch.errors import CfgError, DataError, WeightsError
-from yolo_subbatch.run.host import find_dataset, nearest
+from yolo_subbatch.run.host import OLD_PICKLE, find_dataset, nearest
 
 BUILT_IN_DATA = "shapes"
 YAML = frozenset({".yaml", ".yml"})
 CHECKPOINT = ".pt"
 LIKE = 0.75  # difflib ratio from which the name of a file is offered instead of one that is not there
-CHECKPOINT_BYTES = (b"PK\x03\x04", b"\x80\x02")  # how it begins: an archive, and a pickle of old releases of torch
+CHECKPOINT_BYTES = (b"PK\x03\x04", OLD_PICKLE)  # how it begins: an archive, and a pickle of old releases of torch
 #: Networks that Ultralytics publishes under names of the Darknet family, with a letter u behind them: other networks.
 LOOKALIKE = re.compile(r"(yolov3(-tiny|-spp)?)\.pt", re.IGNORECASE)
 
@@ -112,6 +112,8 @@ def find_data(name: str | Path | None) -> Path | None:
     if not name or is_built_in(name):
         return None
     path = Path(name)
+    if path.suffix not in YAML and path.suffix.lower() in YAML:
+        raise DataError(f"data={name}: its name ends in {path.suffix}; rename it to {path.stem}{path.suffix.lower()}")
     if path.is_file():
         return path
     if path.is_dir():

@@ -12,7 +12,7 @@ from typing import Any
 
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.checks import Problem, attempt, error, warning
-from yolo_subbatch.run.data import IMAGES, check_data, class_count, read_yaml, yaml_images
+from yolo_subbatch.run.data import check_data, check_kinds, class_count, pictures_in, read_yaml, yaml_images
 from yolo_subbatch.run.find import YAML, beside, find_data, is_built_in
 from yolo_subbatch.run.label_lists import MissingLabels, labelled
 
@@ -85,7 +85,7 @@ def _check_folder(data: str, splits: Sequence[str], training: bool) -> None:
                 f"data={data}: no folder {split} in it; add it, or give one of {there or 'another data set'}"
             )
         kinds = [each for each in place.iterdir() if each.is_dir()]
-        if not any(file.suffix.lower() in IMAGES for kind in kinds for file in kind.iterdir()):
+        if not any(pictures_in(kind, deep=True) for kind in kinds):
             raise DataError(f"data={data}: no image in a folder of a class in {place}; put a class's images into one")
 
 
@@ -93,6 +93,7 @@ def _check_yaml(
     path: Path, task: str, splits: Sequence[str], labels: bool, problems: list[Problem], missing: MissingLabels | None
 ) -> None:
     document = read_yaml(path)
+    check_kinds(path, document)
     classes = class_count(path, document)
     columns = _keypoint_columns(path, document) if task == "pose" else (0, 0)
     for split in splits:
@@ -138,14 +139,17 @@ def _check_labels(
 def _first_fault(label: Path, task: str, classes: int, keypoints: tuple[int, int]) -> str | None:
     lines = label.read_text(encoding="utf-8-sig", errors="replace").replace("\r", "\n").split("\n")
     for number, line in enumerate(lines, 1):
-        fault = label_fault(line.split(), task, classes, keypoints) if line.strip() else None
+        fault = task_label_fault(line.split(), task, classes, keypoints) if line.strip() else None
         if fault:
             return f"{label}:{number}: {fault}"
     return None
 
 
-def label_fault(values: Sequence[str], task: str, classes: int, keypoints: tuple[int, int] = (0, 0)) -> str | None:
-    """Return what is wrong with a line of a label file, or None.
+def task_label_fault(values: Sequence[str], task: str, classes: int, keypoints: tuple[int, int] = (0, 0)) -> str | None:
+    """Return what Ultralytics finds wrong with a line of a label file for one of its tasks, or None.
+
+    ``darknet.label_faults`` judges the labels of Darknet networks, more strictly: Darknet reads boxes alone, and trains
+    on what Ultralytics leaves out.
 
     Args:
         values: Its columns.

@@ -9,46 +9,46 @@ import glob
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from yolo_subbatch.darknet.datafile import read_image_list
 from yolo_subbatch.darknet.parser import read_cfg
-from yolo_subbatch.darknet.shapes import check_detector, layer_table
-from yolo_subbatch.errors import CfgError, DataError, YoloSubbatchError
+from yolo_subbatch.darknet.shapes import layer_table
+from yolo_subbatch.errors import DataError
 from yolo_subbatch.run import host
-from yolo_subbatch.run.channels import check_channels
 from yolo_subbatch.run.checks import (
     Problem,
     attempt,
-    check_either,
     check_output,
     check_place,
     check_ranges,
-    check_weights,
     error,
-    raise_errors,
-    warning,
 )
 from yolo_subbatch.run.commands import (
     AnchorsSettings,
     ConvertSettings,
     DemoSettings,
-    ExportSettings,
     GuiSettings,
     InfoSettings,
     MapSettings,
     PartialSettings,
     PredictSettings,
-    Source,
     ValSettings,
 )
-from yolo_subbatch.run.data import VIDEOS, check_data, data_names, pictures_in
-from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, find_data, is_built_in, is_checkpoint
+from yolo_subbatch.run.data import VIDEOS, check_data, data_names, pictures_in, read_yaml
+from yolo_subbatch.run.find import YAML, find_cfg, find_data, is_built_in
 from yolo_subbatch.run.host_data import check_host_data
 from yolo_subbatch.run.label_lists import MissingLabels
+from yolo_subbatch.run.network_checks import (
+    check_channels_of,
+    check_letterbox,
+    check_names,
+    check_network,
+    is_darknet,
+    report,
+    with_files,
+)
 from yolo_subbatch.run.resume import run_of
 
-Named = TypeVar("Named", bound=Source)
 LISTS_OF_IMAGES = frozenset({".txt", ".list"})
 
 
@@ -62,20 +62,21 @@ def check_val(settings: ValSettings, labels: bool = True) -> ValSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
-    if not _is_darknet(settings):
-        problems += [*_check_letterbox(settings)]
+    problems = [*check_network(settings), *check_place(settings), *check_output("json", settings.json)]
+    problems += _check_splits(settings)
+    if not is_darknet(settings):
+        problems += [*check_letterbox(settings)]
         task = host.task_of(settings.model or "")
         problems += check_host_data(settings.data, task, (settings.split,), labels, missing=_missing(settings))
-        _report(problems)
-        return replace(_with_cfg(settings), data=None if is_built_in(settings.data) else settings.data)
+        report(problems)
+        return replace(with_files(settings), data=None if is_built_in(settings.data) else settings.data)
     problems += check_data(settings.data, (settings.split,), labels, _missing(settings))
-    problems += _check_channels(settings)
-    _report(problems)
+    problems += check_channels_of(settings)
+    report(problems)
     found = find_data(settings.data)
     if found is None and settings.split == "test":
         raise DataError("split=test: the built-in data set has train and val; give one of these")
-    return replace(_with_cfg(settings), data=None if found is None else str(found))
+    return replace(with_files(settings), data=None if found is None else str(found))
 
 
 def check_predict(settings: PredictSettings) -> PredictSettings:
@@ -84,12 +85,12 @@ def check_predict(settings: PredictSettings) -> PredictSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
-    problems += _check_names(settings.data)
-    problems += _check_letterbox(settings)
+    problems = [*check_network(settings), *check_place(settings), *check_output("json", settings.json)]
+    problems += check_names(settings.data)
+    problems += check_letterbox(settings)
     attempt("source", problems, lambda: _check_media(settings.source))
-    _report(problems)
-    return _with_cfg(settings)
+    report(problems)
+    return with_files(settings)
 
 
 def check_map(settings: MapSettings) -> MapSettings:
@@ -98,17 +99,18 @@ def check_map(settings: MapSettings) -> MapSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*_check_network(settings), *check_place(settings), *check_output("json", settings.json)]
+    problems = [*check_network(settings), *check_place(settings), *check_output("json", settings.json)]
     if settings.points == 1:
         problems.append(error("points", "points=1: one recall is no curve; use 0, 11 or 101"))
-    if _is_darknet(settings):
+    if is_darknet(settings):
+        problems += _check_splits(settings) if settings.coco else []
         problems += check_data(settings.data, (settings.split,), missing=_missing(settings))
-        problems += _check_channels(settings)
+        problems += check_channels_of(settings)
     else:
         problems.append(error("model", f"model={settings.model}: not a Darknet network, which this needs; use val"))
-    _report(problems)
+    report(problems)
     found = find_data(settings.data)
-    return replace(_with_cfg(settings), data=None if found is None else str(found))
+    return replace(with_files(settings), data=None if found is None else str(found))
 
 
 def check_anchors(settings: AnchorsSettings) -> AnchorsSettings:
@@ -124,7 +126,7 @@ def check_anchors(settings: AnchorsSettings) -> AnchorsSettings:
     path = attempt("data", [], lambda: find_data(settings.data))
     missing = None if path is None else missing_of_anchors(settings, path)
     problems += check_data(settings.data, (settings.split,), missing=missing)
-    _report(problems)
+    report(problems)
     found = find_data(settings.data)
     return replace(settings, data=None if found is None else str(found))
 
@@ -144,6 +146,20 @@ def _missing(settings: ValSettings | MapSettings) -> MissingLabels | None:
     cfg = attempt("cfg", [], lambda: read_cfg(find_cfg(settings.cfg))) if settings.cfg else None
     asked = settings.flavour if settings.flavour != "auto" else None
     return MissingLabels(settings.missing_labels, cfg.flavour(settings.flavour) if cfg is not None else asked)
+
+
+def _check_splits(settings: ValSettings | MapSettings) -> Iterator[Problem]:
+    """Look for what Ultralytics wants in every description, whatever split it measures."""
+    path = attempt("data", [], lambda: find_data(settings.data))
+    if path is None or path.suffix not in YAML:
+        return
+    document = attempt("data", [], lambda: read_yaml(path))
+    if document is None:  # said elsewhere
+        return
+    there = {settings.split, *document, *(["val"] if "validation" in document else [])}
+    for key in sorted({"train", "val"} - there):
+        text = f"{path}: no '{key}:', which Ultralytics wants whatever is measured; add {key}: with images"
+        yield error("data", text)
 
 
 def check_partial(settings: PartialSettings) -> PartialSettings:
@@ -168,7 +184,7 @@ def check_partial(settings: PartialSettings) -> PartialSettings:
     elif table is not None and settings.layers > len(table):
         text = f"layers={settings.layers}: {settings.cfg} has {len(table)}; give at most that"
         problems.append(error("layers", text))
-    _report(problems)
+    report(problems)
     return replace(settings, cfg=str(find_cfg(settings.cfg)))
 
 
@@ -178,7 +194,7 @@ def check_test(settings: PredictSettings, data: str) -> PredictSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*_check_network(settings), *check_place(settings), *check_output("out", settings.json)]
+    problems = [*check_network(settings), *check_place(settings), *check_output("-out", settings.json)]
     if data:
         attempt("data", problems, lambda: data_names(Path(data)))
     fault = _no_image(settings.source)
@@ -186,8 +202,8 @@ def check_test(settings: PredictSettings, data: str) -> PredictSettings:
         problems.append(error("source", f"{settings.source}: {fault}"))
     elif is_list(settings.source):
         attempt("source", problems, lambda: read_image_list(settings.source or ""))
-    _report(problems)
-    return _with_cfg(settings)
+    report(problems)
+    return with_files(settings)
 
 
 def _no_image(source: str | None) -> str | None:
@@ -215,7 +231,7 @@ def check_video(settings: PredictSettings, data: str, out: str | None) -> Predic
         YoloSubbatchError: With everything that is wrong.
     """
     problems = [
-        *_check_network(settings), *check_place(settings), *check_output("-json_file_output", settings.json),
+        *check_network(settings), *check_place(settings), *check_output("-json_file_output", settings.json),
         *check_output("-out_filename", out),
     ]  # fmt: skip
     if data:
@@ -223,8 +239,8 @@ def check_video(settings: PredictSettings, data: str, out: str | None) -> Predic
     source = settings.source or ""
     if "://" not in source and not source.isdecimal() and not Path(source).is_file():
         problems.append(error("source", f"{source}: no such video; give a file, or -c 0 for a camera"))
-    _report(problems)
-    return _with_cfg(settings)
+    report(problems)
+    return with_files(settings)
 
 
 def check_convert(settings: ConvertSettings) -> ConvertSettings:
@@ -233,74 +249,12 @@ def check_convert(settings: ConvertSettings) -> ConvertSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*_check_network(settings), *_check_target(settings), *check_output("to", settings.to)]
-    if not _is_darknet(settings):
+    problems = [*check_network(settings), *_check_target(settings), *check_output("to", settings.to)]
+    if not is_darknet(settings):
         text = f"model={settings.model}: a network of Ultralytics, which Darknet's weights cannot hold; use it as it is"
         problems.append(error("model", text))
-    _report([*problems, *_check_names(settings.data)])
-    return _with_cfg(settings)
-
-
-def check_export(settings: ExportSettings) -> ExportSettings:
-    """Return the settings of ``export`` with every file found, and precision under one name.
-
-    Raises:
-        YoloSubbatchError: With everything that is wrong.
-    """
-    problems = export_problems(settings)
-    if not _is_darknet(settings):
-        advice = f"yolo export model={settings.model} format=onnx"
-        text = f"model={settings.model}: a network of Ultralytics, which exports it itself: {advice}"
-        problems.append(error("model", text))
-    _report(problems)
-    return _with_cfg(_one_precision(settings))
-
-
-def export_problems(settings: ExportSettings) -> list[Problem]:
-    """Return what is wrong with the settings of ``export``, for a window to show it beside its fields."""
-    return [*_check_network(settings), *_check_export_keys(settings)]
-
-
-def check_export_keys(settings: ExportSettings) -> ExportSettings:
-    """Return the settings of ``export`` for a network that is loaded already; see :func:`check_export`."""
-    _report([*check_ranges(settings), *_check_export_keys(settings)])
-    return _one_precision(settings)
-
-
-def _one_precision(settings: ExportSettings) -> ExportSettings:
-    return replace(
-        settings, half=settings.half or settings.quantize == 16, int8=settings.int8 or settings.quantize == 8
-    )
-
-
-def _check_export_keys(settings: ExportSettings) -> Iterator[Problem]:
-    yield from check_output("to", settings.to)
-    if settings.to and Path(settings.to).suffix != ".onnx":
-        yield error("to", f"to={settings.to}: only ONNX is written; give a name that ends in .onnx")
-    if settings.raw and settings.nms:
-        yield error("nms", "nms=True: raw maps hold no boxes to suppress; give one of nms and raw")
-    yield from _check_precision(settings)
-
-
-def _check_precision(settings: ExportSettings) -> Iterator[Problem]:
-    asked = {8: "int8", 16: "half", 32: "full precision"}.get(settings.quantize or 0)
-    int8 = settings.int8 or settings.quantize == 8
-    if asked and {"int8": settings.half, "half": settings.int8}.get(asked, settings.half or settings.int8):
-        yield error("quantize", f"quantize={settings.quantize}: is {asked}, half or int8 says otherwise; give one")
-    if int8 and settings.half:
-        yield error("int8", "int8=True: half=True is given too; give one of the two")
-    if int8 and settings.raw:
-        yield error("int8", "int8=True: without boxes its mAP cannot be measured; leave raw out")
-    if int8 and settings.data is None:
-        yield error(
-            "data", "int8=True: data is not given; give the data set to calibrate and measure on, data=obj.data"
-        )
-    elif int8:
-        yield from check_data(settings.data, ("train", "val"), missing=MissingLabels("background"))
-    elif settings.data is not None and settings.cfg:
-        yield from _check_names(settings.data)
-    elif settings.data is not None:
-        yield warning("data", f"data={settings.data}: has no effect without int8=True")
+    report([*problems, *check_names(settings.data)])
+    return with_files(settings)
 
 
 def check_info(settings: InfoSettings) -> InfoSettings:
@@ -309,15 +263,15 @@ def check_info(settings: InfoSettings) -> InfoSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    _report(list(check_ranges(settings)))
+    report(list(check_ranges(settings)))
     path = find_cfg(settings.cfg)
-    _report(_check_names(settings.data))
+    report(check_names(settings.data))
     net = read_cfg(path).net
     batch = settings.batch or net.batch
     parts = settings.subdivisions or (1 if settings.batch else net.subdivisions)
     if batch % parts:
         text = f"subdivisions={parts}: does not divide batch={batch}; use one of its divisors"
-        _report([error("subdivisions", text)])
+        report([error("subdivisions", text)])
     size = settings.imgsz or (net.height, net.width)
     return replace(settings, cfg=str(path), imgsz=size, batch=batch, subdivisions=parts)
 
@@ -328,7 +282,7 @@ def check_demo(settings: DemoSettings) -> DemoSettings:
     Raises:
         SettingsError: With everything that is wrong.
     """
-    _report([*check_ranges(settings), *check_place(settings)])
+    report([*check_ranges(settings), *check_place(settings)])
     return settings
 
 
@@ -343,80 +297,8 @@ def check_gui(settings: GuiSettings) -> GuiSettings:
         text = f"screenshot={settings.screenshot}: only PNG is written; give a name that ends in .png"
         problems.append(error("screenshot", text))
     run = attempt("run", problems, lambda: run_of(settings.run or "", "run")) if settings.run is not None else None
-    _report(problems)
+    report(problems)
     return replace(settings, run=None if run is None else str(run.path))
-
-
-def _check_names(data: str | None) -> list[Problem]:
-    """Check a data description of which the class names alone are wanted."""
-    problems: list[Problem] = []
-    if data is not None:
-        attempt("data", problems, lambda: data_names(find_data(data) or Path(data)))
-    return problems
-
-
-def _report(problems: list[Problem]) -> None:
-    for text in raise_errors(problems):
-        print(f"warning: {text}")
-
-
-def _check_network(settings: Source) -> list[Problem]:
-    """Check the network that a command works on, and every value's range."""
-    problems = [*check_ranges(settings), *check_either(settings), *check_weights(settings)]
-    if settings.cfg:
-        attempt("cfg", problems, lambda: _check_cfg(settings.cfg))
-        if not settings.weights and not settings.model:
-            problems.append(error("weights", f"weights: not given; cfg={settings.cfg} needs its trained weights"))
-    elif settings.model:
-        may_come = isinstance(settings, (ValSettings, PredictSettings))
-        attempt("model", problems, lambda: _check_checkpoint(settings.model or "", may_come))
-    return problems
-
-
-def _is_darknet(settings: Source) -> bool:
-    """Tell whether the network is one of Darknet; what is no checkpoint at all is a problem already."""
-    path = Path(settings.model or "")
-    if not path.is_file():
-        return not settings.model or not host.PUBLISHED.fullmatch(path.name)
-    try:
-        return host.is_darknet_checkpoint(path)
-    except YoloSubbatchError:
-        return True
-
-
-def _check_letterbox(settings: ValSettings | PredictSettings) -> Iterator[Problem]:
-    if settings.letterbox != "ultralytics" and not _is_darknet(settings):
-        text = f"letterbox={settings.letterbox}: {settings.model} is a network of Ultralytics, which has its own"
-        yield error("letterbox", f"{text}; leave letterbox out")
-
-
-def _check_cfg(name: str | None) -> None:
-    cfg = read_cfg(find_cfg(name))
-    check_detector(cfg)
-    layer_table(cfg)
-
-
-def _check_channels(settings: ValSettings | MapSettings) -> Iterator[Problem]:
-    if settings.cfg:  # what a checkpoint takes is known when it is loaded
-        yield from check_channels(settings.cfg, settings.data)
-
-
-def _check_checkpoint(name: str, may_come: bool) -> None:
-    """Check a checkpoint; ``may_come``: Ultralytics may download it, where it publishes a network of that name."""
-    path = Path(name)
-    if path.suffix == ".cfg" and not is_checkpoint(path):
-        raise CfgError(f"model={name}: a Darknet cfg; give it as cfg= with weights=")
-    if may_come and not path.exists() and path.parent == Path() and host.PUBLISHED.fullmatch(path.name):
-        return
-    host.is_darknet_checkpoint(find_checkpoint(name, "model="))
-
-
-def _with_cfg(settings: Named) -> Named:
-    """Return settings with the path of their cfg, and of their checkpoint where there is one."""
-    if settings.cfg:
-        return replace(settings, cfg=str(find_cfg(settings.cfg)))
-    may_come = isinstance(settings, (ValSettings, PredictSettings)) and not Path(settings.model or "").exists()
-    return settings if may_come else replace(settings, model=str(find_checkpoint(settings.model or "", "model=")))
 
 
 def _check_media(source: str | None) -> None:

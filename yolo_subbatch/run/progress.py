@@ -154,7 +154,7 @@ class TerminalProgress:
         self._flush()
         self.close()
         reason = f": {event.reason}" if event.reason and event.status == "stopped" else ""
-        self.print(f"run {event.status} after {event.step} updates{reason}")
+        self.print(f"run {event.status} after {event.step} update{'' if event.step == 1 else 's'}{reason}")
 
 
 class _Messages(logging.Handler):

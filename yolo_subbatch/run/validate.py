@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.sections import Cfg, Connected, Convolutional
-from yolo_subbatch.darknet.shapes import check_detector, largest_stride, layer_table
+from yolo_subbatch.darknet.shapes import largest_stride, layer_table
 from yolo_subbatch.run import host
 from yolo_subbatch.run.cfg_advice import cfg_advice
 from yolo_subbatch.run.channels import check_channels
@@ -26,7 +25,8 @@ from yolo_subbatch.run.checks import (
 )
 from yolo_subbatch.run.conversion import ON_OR_OFF, range_fault
 from yolo_subbatch.run.effects import refused
-from yolo_subbatch.run.find import YAML, find_cfg, find_checkpoint, is_checkpoint
+from yolo_subbatch.run.find import YAML, find_checkpoint, is_checkpoint
+from yolo_subbatch.run.network_checks import usable_cfg
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.training_data import check_training_data
 
@@ -68,7 +68,7 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
     darknet = not settings.model
     cfg: Cfg | None = None
     if settings.cfg:
-        cfg = attempt("cfg", problems, lambda: _usable_cfg(settings.cfg))
+        cfg = attempt("cfg", problems, lambda: usable_cfg(settings.cfg))
     elif settings.model:
         darknet = attempt("model", problems, lambda: _is_darknet(Path(settings.model or ""), problems)) is not False
     problems += [*_check_schedule(settings, cfg), *_check_extra(settings, darknet), *check_memory(settings)]
@@ -86,13 +86,6 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
     if cfg is not None:
         problems += check_channels(settings.cfg, settings.data)
     return problems
-
-
-def _usable_cfg(name: str | None) -> Cfg:
-    cfg = read_cfg(find_cfg(name))
-    check_detector(cfg)
-    layer_table(cfg)
-    return cfg
 
 
 def _is_darknet(path: Path, problems: list[Problem]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar, get_type_hints
 
+from yolo_subbatch.darknet.textfile import new_folder
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.conversion import FALSE, NONE, convert, convert_like, plain, range_fault, shown
 from yolo_subbatch.run.host import limits, nearest, training_keys
@@ -130,6 +131,7 @@ class Field:
         if self.rule.get("kind") and found is not None:
             check_path(given, found)
             found = from_home(found)
+            found = new_folder(found) if self.rule["kind"] == "folder" else found
         return found
 
 
