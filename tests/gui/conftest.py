@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.gui.worker import launch_with
+from tests.program import launched
 from yolo_subbatch.run.folder import RunFolder
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -58,3 +59,10 @@ def options(started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPa
     given: list[str] = []
     monkeypatch.setattr(RunFolder, "launch", launch_with(given, started))
     return given
+
+
+@pytest.fixture
+def quick() -> Iterator[None]:
+    """Have trainings and exports forked from a process that has imported what they need; all else is real."""
+    with launched():
+        yield

@@ -58,6 +58,7 @@ def test_start_to_finish(window: MainWindow, qtbot: QtBot) -> None:
     assert window.config.model.rowCount() > 3
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_graceful_stop_a_resume_a_crash_and_a_stop_while_it_gets_ready(window: MainWindow, qtbot: QtBot) -> None:
     """What a run does in its whole life, in the order that needs the fewest starts of a training."""
     folder = press_start(window, qtbot, changed(epochs=500))
@@ -91,8 +92,7 @@ def test_a_graceful_stop_a_resume_a_crash_and_a_stop_while_it_gets_ready(window:
 
     qtbot.waitUntil(window.actions_.resume.isEnabled, timeout=SOON)
     window.actions_.resume.trigger()
-    wait_for(window, qtbot, "starting")
-    qtbot.wait(500)
+    assert window.reader.state == "starting"
     window.actions_.stop.trigger()
     wait_for(window, qtbot, "stopped")
     after = steps_of(folder)
@@ -102,6 +102,7 @@ def test_a_graceful_stop_a_resume_a_crash_and_a_stop_while_it_gets_ready(window:
     assert not window.failure.isVisible()
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_mistake_that_only_the_run_can_find_is_told_in_words(window: MainWindow, place: Path, qtbot: QtBot) -> None:
     (place / "odd.weights").write_bytes(b"no weights at all")
     press_start(window, qtbot, changed(weights="odd.weights"))
