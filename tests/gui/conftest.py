@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import QCoreApplication, QEvent
 
 from tests.gui.worker import launch_with
 from tests.program import launched
@@ -21,6 +22,14 @@ from yolo_subbatch.run.folder import RunFolder
 
 WORKER = Path(__file__).with_name("worker.py")
 Work = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture(autouse=True)
+def _no_old_windows() -> Iterator[None]:
+    """Remove what a test has given up, which happens in an event loop otherwise: the next window would restyle it."""
+    yield
+    if QCoreApplication.instance() is not None:
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QEvent, QSettings, Qt
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import QSettings, Qt
 from pytestqt.qtbot import QtBot
 
 from tests.engine.conftest import cfg_text
@@ -46,7 +45,6 @@ def working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     yield folder
     for run in (folder / "runs").glob("*"):
         RunFolder(run).kill()
-    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # each window restyles all that are there still
 
 
 def open_window(place: Path, qtbot: QtBot, **settings: str) -> MainWindow:
