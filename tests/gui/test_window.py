@@ -133,6 +133,7 @@ def test_deleting_asks_first(
 
     monkeypatch.setattr(QMessageBox, "exec", answer)
     window.actions_.delete.trigger()
+    assert window.reader is not None
     assert (folder.weights / "state.pt").is_file()
     window.actions_.delete.trigger()
     qtbot.waitUntil(lambda: not folder.path.exists(), timeout=SOON)
