@@ -11,13 +11,17 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 300  # seconds of one command
@@ -39,8 +43,55 @@ def program(
     return subprocess.CompletedProcess(["yolo-subbatch", *arguments], int(status), output, errors)
 
 
+class Launched:
+    """A command in the background that leads a session, with what ``Popen`` tells of one."""
+
+    def __init__(self, command: Sequence[str], **how: Any) -> None:
+        assert how["start_new_session"]
+        self.args, self.returncode = command, None
+        self._place = tempfile.TemporaryDirectory()
+        self._ended = Path(self._place.name) / "ended"
+        arguments = command[command.index("yolo_subbatch") + 1 :]
+        console = os.path.abspath(how["stdout"].name)
+        files = {"stdin": os.devnull, "stdout": console, "stderr": console, "ended": str(self._ended)}
+        folder = how.get("cwd") or os.getcwd()
+        self.pid = int(_ask({"folder": folder, "arguments": arguments, "environment": dict(how["env"]), **files}))
+
+    def poll(self) -> int | None:
+        if self.returncode is None and self._ended.exists():
+            self.returncode = int(self._ended.read_text())
+        return self.returncode
+
+    def wait(self, timeout: float = LONGEST) -> int:
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            time.sleep(0.01)
+        assert self.returncode is not None
+        return self.returncode
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+@contextmanager
+def launched() -> Iterator[None]:
+    """Have commands that are started in the background forked too, with all that their launcher asks for."""
+    real = subprocess.Popen
+
+    def begin(command: Sequence[str], **how: Any) -> Any:
+        is_ours = "yolo_subbatch" in command and how.get("start_new_session")
+        return Launched(command, **how) if is_ours else real(command, **how)
+
+    _server(quiet=True)
+    with mock.patch("subprocess.Popen", begin):
+        yield
+
+
 def _ask(request: dict[str, Any]) -> str:
-    server = _server(request["arguments"][0] in QUIET)
+    server = _server(quiet=request["arguments"][0] in QUIET)
     assert server.stdin is not None
     assert server.stdout is not None
     server.stdin.write(json.dumps(request) + "\n")
@@ -75,15 +126,35 @@ def serve() -> None:
         request = json.loads(line)
         child = os.fork()
         if child == 0:
+            if "ended" in request:
+                keep(request)
             become(request)
             return
-        print(wait(child), flush=True)
+        if "ended" not in request:
+            print(wait(child), flush=True)
+
+
+def keep(request: dict[str, Any]) -> None:
+    """Return in a child that leads a session; stay with it, say its number, and write its exit status when it ends."""
+    ready, said = os.pipe()
+    os.chdir(request["folder"])
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os.close(ready)
+        os.close(said)
+        return
+    os.close(said)
+    os.read(ready, 1)  # until its end is closed
+    print(child, flush=True)
+    _, status = os.waitpid(child, 0)
+    part = Path(f"{request['ended']}.part")
+    part.write_text(str(os.waitstatus_to_exitcode(status)))
+    part.replace(request["ended"])
+    os._exit(0)
 
 
 def wait(child: int) -> str:
-    import signal
-    import time
-
     end = time.monotonic() + LONGEST
     while time.monotonic() < end:
         found, status = os.waitpid(child, os.WNOHANG)
@@ -98,7 +169,7 @@ def wait(child: int) -> str:
 def become(request: dict[str, Any]) -> None:
     """Turn this process into the program, as if it had been started so."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        file = os.open(request[name], os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT)
+        file = os.open(request[name], os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, number)
         os.close(file)
     os.chdir(request["folder"])
@@ -106,6 +177,8 @@ def become(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    if "ended" in request:
+        sys.stdout.reconfigure(encoding="utf-8", write_through=True)
     sys.argv = ["yolo-subbatch", *request["arguments"]]
 
 

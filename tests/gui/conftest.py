@@ -12,22 +12,44 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
+from PySide6.QtCore import QCoreApplication, QEvent
 
+from tests.gui.worker import launch_with
+from tests.program import launched
 from yolo_subbatch.run.folder import RunFolder
 
 WORKER = Path(__file__).with_name("worker.py")
 Work = Callable[..., "subprocess.Popen[bytes]"]
 
 
+@pytest.fixture(autouse=True)
+def _no_old_windows() -> Iterator[None]:
+    """Remove what a test has given up, which happens in an event loop otherwise: the next window would restyle it."""
+    yield
+    if QCoreApplication.instance() is not None:
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
 @pytest.fixture
-def work() -> Iterator[Work]:
-    """Start ``worker.py`` in a run's folder as a window starts a training; whatever lives at the end is killed."""
-    started: list[subprocess.Popen[bytes]] = []
+def started() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that lead sessions; whatever lives at the end is killed."""
+    processes: list[subprocess.Popen[bytes]] = []
+    yield processes
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # it leads a session: its own children go with it
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def work(started: list[subprocess.Popen[bytes]]) -> Work:
+    """Start ``worker.py`` in a run's folder as a window starts a training."""
 
     def start(folder: RunFolder, *options: str) -> subprocess.Popen[bytes]:
+        folder.clear_request()
         with folder.console.open("ab") as console:
             process = subprocess.Popen(
                 [sys.executable, str(WORKER), str(folder.path), *options], stdin=subprocess.DEVNULL, stdout=console,
@@ -37,20 +59,19 @@ def work() -> Iterator[Work]:
         folder.write_process(process.pid)
         return process
 
-    yield start
-    for process in started:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # it leads a session: its own children go with it
-        process.wait()
+    return start
 
 
 @pytest.fixture
-def options(work: Work, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def options(started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have runs launch the worker instead of a training; what is put into this list is given to it."""
     given: list[str] = []
-
-    def launch(folder: RunFolder, resume: bool = False, **others: Any) -> subprocess.Popen[bytes]:
-        return work(folder, *given, *(["--resume"] if resume else []))
-
-    monkeypatch.setattr(RunFolder, "launch", launch)
+    monkeypatch.setattr(RunFolder, "launch", launch_with(given, started))
     return given
+
+
+@pytest.fixture
+def quick() -> Iterator[None]:
+    """Have trainings and exports forked from a process that has imported what they need; all else is real."""
+    with launched():
+        yield

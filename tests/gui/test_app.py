@@ -11,13 +11,18 @@ import pytest
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage
 
+from yolo_subbatch import cli
 from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.gui import app
 from yolo_subbatch.gui.app import PICTURE, find_screen, refuse_broken_qt
+from yolo_subbatch.run.commands import GuiSettings
 from yolo_subbatch.run.events import EventWriter, RunFinished, RunStarted, Step, Val
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.settings import TrainSettings
 
 ROOT = Path(__file__).parents[2]
+COMMAND = "import sys; from yolo_subbatch.cli import main; sys.exit(main(sys.argv[1:]))"
+HEAVY = {"torch", "ultralytics", "cv2", "onnx", "onnxruntime"}
 
 
 @pytest.fixture
@@ -28,9 +33,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def gui(*arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
+def python(code: str, *arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own, with other variables in its environment; None removes one."""
     environment = {key: value for key, value in {**os.environ, **variables}.items() if value is not None}
-    command = [sys.executable, "-m", "yolo_subbatch", "gui", *arguments]
+    command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
 
 
@@ -79,9 +85,19 @@ def test_without_a_screen_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         find_screen(unseen=False)
     find_screen(unseen=True)
     assert os.environ["QT_QPA_PLATFORM"] == "offscreen"
-    done = gui(QT_QPA_PLATFORM=None, DISPLAY=None, WAYLAND_DISPLAY=None)
+    done = python(COMMAND, "gui", QT_QPA_PLATFORM=None, DISPLAY=None, WAYLAND_DISPLAY=None)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("yolo-subbatch: gui: no screen here")
+
+
+@pytest.fixture
+def no_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a window that opens after all fail the test, in place of waiting for a user."""
+
+    def opens(settings: GuiSettings) -> None:
+        pytest.fail(f"a window opens with {settings}")
+
+    monkeypatch.setattr(app, "Program", opens)
 
 
 @pytest.mark.parametrize(
@@ -95,51 +111,63 @@ def test_without_a_screen_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         ("langauge=en", "langauge: unknown key; did you mean language?"),
     ],
 )
-def test_what_the_user_gives_is_checked(place: Path, argument: str, said: str) -> None:
-    done = gui(argument)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.usefixtures("no_window")
+def test_what_the_user_gives_is_checked(
+    place: Path, argument: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["gui", argument]) == 2
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert "Traceback" not in errors
     assert list(place.iterdir()) == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_picture_of_a_run(place: Path, theme: str) -> None:
-    run = finished_run(place / "elsewhere")
-    done = gui(
-        f"run={run.path}", "screenshot=run.png", f"theme={theme}", "language=en", QT_QPA_PLATFORM=None, DISPLAY=None
-    )
-    assert done.returncode == 0, done.stderr
-    picture = QImage("run.png")
-    assert (picture.width(), picture.height()) == PICTURE
+@pytest.mark.usefixtures("no_window")
+def test_the_program_of_its_own_name_refuses_too(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["yolo-subbatch-gui", "screenshot=own.gif"])
+    assert app.main() == 2
+    assert capsys.readouterr().err.startswith("yolo-subbatch-gui: screenshot=own.gif: only PNG")
+    assert list(place.iterdir()) == []
+
+
+def assert_shows_the_run(picture: QImage, theme: str, scale: float) -> None:
+    assert (picture.width(), picture.height()) == tuple(side * scale for side in PICTURE)
     corner = picture.pixelColor(2, picture.height() // 2).lightness()
     assert corner > 200 if theme == "light" else corner < 60
-    colours = {picture.pixelColor(x, y).name() for x in range(440, 1240, 2) for y in range(180, 600)}
+    across, down = range(int(440 * scale), int(1240 * scale), 2), range(int(180 * scale), int(600 * scale))
+    colours = {picture.pixelColor(x, y).name() for x in across for y in down}
     assert {"#2563eb" if theme == "light" else "#4c8dff"} <= colours, "the curve of the box loss"
 
 
-def test_a_picture_at_another_scale(place: Path) -> None:
-    done = gui("screenshot=large.png", QT_SCALE_FACTOR="1.5")
+def test_a_picture_of_a_run(place: Path) -> None:
+    """No torch in the window's process, and no screen."""
+    run = finished_run(place / "elsewhere")
+    shows = (
+        f"{COMMAND.replace('sys.exit', 'status = int')}; print(sorted(set(sys.modules) & {HEAVY})); sys.exit(status)"
+    )
+    done = python(
+        shows, "gui", f"run={run.path}", "screenshot=run.png", "theme=light", "language=en",
+        QT_QPA_PLATFORM=None, DISPLAY=None, WAYLAND_DISPLAY=None,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert QImage("large.png").width() == PICTURE[0] * 3 // 2
+    assert done.stdout.strip() == "[]"
+    assert Path("run.png").read_bytes().startswith(b"\x89PNG")
+    assert_shows_the_run(QImage("run.png"), "light", 1)
 
 
-def test_the_program_of_its_own_name(place: Path) -> None:
-    code = "import sys; from yolo_subbatch.gui.app import main; sys.argv = ['gui', *sys.argv[1:]]; sys.exit(main())"
-    for argument, status in (("screenshot=own.png", 0), ("screenshot=own.gif", 2)):
-        done = subprocess.run([sys.executable, "-c", code, argument], capture_output=True, text=True, timeout=60)
-        assert done.returncode == status, done.stderr
-    assert (place / "own.png").is_file()
-    assert done.stderr.startswith("yolo-subbatch-gui: screenshot=own.gif: only PNG")
+def test_a_picture_by_the_program_of_its_own_name_in_other_colours_and_at_another_scale(place: Path) -> None:
+    run = finished_run(place / "elsewhere")
+    code = "import sys; from yolo_subbatch.gui.app import main; sys.exit(main())"
+    done = python(code, f"run={run.path}", "screenshot=own.png", "theme=dark", "language=en", QT_SCALE_FACTOR="1.5")
+    assert done.returncode == 0, done.stderr
+    assert_shows_the_run(QImage("own.png"), "dark", 1.5)
 
 
 def test_help_names_the_keys_without_qt() -> None:
-    code = (
-        "import sys; sys.modules['PySide6'] = None; from yolo_subbatch.cli import main;"
-        "sys.exit(main(sys.argv[1:]))"
-    )  # fmt: skip
     for arguments, status in ((["gui", "-h"], 0), (["gui"], 2)):
-        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+        done = python(f"import sys; sys.modules['PySide6'] = None; {COMMAND}", *arguments)
         assert done.returncode == status, done.stderr
         if status == 0:
             assert "screenshot=" in done.stdout

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from tests.engine.conftest import cfg_text
 from tests.gui.test_translations import assert_chinese
+from yolo_subbatch import cli
 from yolo_subbatch.darknet import Network, read_cfg, save_weights
 from yolo_subbatch.gui import exports as module
 from yolo_subbatch.gui.app import Program
@@ -56,10 +55,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_shapes(folder / "shapes", Numbers(10, 4, 64, 7))
     (folder / "tiny.cfg").write_text(cfg_text(bn=True))
     save_weights(Network(read_cfg(folder / "tiny.cfg")), folder / "tiny.weights")
-    subprocess.run(
-        [sys.executable, "-m", "yolo_subbatch", "convert", "cfg=tiny.cfg", "weights=tiny.weights", "to=tiny.pt"],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, check=True, capture_output=True,
-    )  # fmt: skip
+    files = {"cfg": "tiny.cfg", "weights": "tiny.weights", "to": "tiny.pt"}
+    assert cli.main(["convert", *(f"{key}={folder / name}" for key, name in files.items())]) == 0
     return folder
 
 
@@ -323,6 +320,7 @@ def test_a_real_export(window: MainWindow, run: RunFolder, qtbot: QtBot, monkeyp
     assert card.isHidden()
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_mistake_is_told_in_words_and_can_be_corrected(window: MainWindow, run: RunFolder, qtbot: QtBot) -> None:
     (run.weights / "best.onnx").write_bytes(b"something of the user's")
     dialog = open_dialog(window, qtbot)
@@ -342,6 +340,7 @@ def test_a_mistake_is_told_in_words_and_can_be_corrected(window: MainWindow, run
     again.close()
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_real_export_is_cancelled(window: MainWindow, run: RunFolder, qtbot: QtBot) -> None:
     dialog = open_dialog(window, qtbot)
     qtbot.mouseClick(dialog.button, Qt.MouseButton.LeftButton)

@@ -1,6 +1,7 @@
 """A process that speaks a run's events as a training does, without training anything.
 
 It keeps the place in its events after every tenth update in ``weights/state.pt``, and ``--resume`` goes on from there.
+``launch_with`` has a launcher start it in the place of a training.
 """
 
 from __future__ import annotations
@@ -12,13 +13,45 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Checkpoint, EventWriter, Log, RunFinished, RunStarted, Step
 from yolo_subbatch.run.folder import RunFolder
 
 KEEP_EVERY = 10
+HELD = 3  # the update after which it waits for the file of --hold
+
+Process = subprocess.Popen  # itself, also while launch_with has another one in its place
+
+
+def launch_with(options: Sequence[str], begun: list[subprocess.Popen[bytes]]) -> Callable[..., subprocess.Popen[bytes]]:
+    """Return what ``RunFolder.launch`` can be replaced with.
+
+    It does all that the replaced one does (the record of the process, its session, its console), but for the command.
+
+    Args:
+        options: Given to the worker, as they are at the moment of the launch.
+        begun: Takes every process.
+    """
+    launch = RunFolder.launch
+
+    def begin(command: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
+        if "train" not in command:
+            return Process(command, **how)  # of another thread
+        way, folder = command[command.index("train") + 1 :][:2]
+        resume = ["--resume"] if way == "--resume" else []
+        begun.append(Process([sys.executable, __file__, folder, *options, *resume], **how))
+        return begun[-1]
+
+    def launch_worker(folder: RunFolder, *given: Any, **named: Any) -> subprocess.Popen[bytes]:
+        with mock.patch("subprocess.Popen", begin):
+            return launch(folder, *given, **named)
+
+    return launch_worker
 
 
 def parse() -> argparse.Namespace:
@@ -31,6 +64,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--at", type=int, default=0, help="the update after which it ends as --end says")
     parser.add_argument("--deaf", action="store_true", help="ignores requests to stop, and hangs after the last update")
     parser.add_argument("--child", action="store_true", help="has a child of its own, whose number it writes to child")
+    parser.add_argument("--hold", type=Path, help=f"a file without which it does not go on after update {HELD}")
     parser.add_argument("--resume", action="store_true")
     return parser.parse_args()
 
@@ -58,7 +92,7 @@ def go_on(folder: RunFolder, state: Path) -> int:
     if not state.is_file():
         raise SettingsError("no state")
     kept = json.loads(state.read_text())
-    folder.begin_again(kept["events"])
+    folder.begin_again(kept["events"], clear=False)  # the launcher did so
     return int(kept["step"])
 
 
@@ -90,6 +124,8 @@ def main() -> None:
         if stops:
             writer.write(RunFinished(status="stopped", step=step))
             return
+        while step == HELD and given.hold and not (given.hold.exists() or folder.stop_requested()):
+            time.sleep(0.01)
         time.sleep(1 / given.rate)
     while given.deaf:
         time.sleep(1)
