@@ -24,6 +24,7 @@ import contextlib
 import csv
 import dataclasses
 import difflib
+import errno
 import functools
 import glob
 import http.client
@@ -31,11 +32,14 @@ import importlib
 import io
 import itertools
 import json
+import mmap
 import os
 import platform
 import queue
 import re
+import stat
 import statistics
+import struct
 import sys
 import tempfile
 import threading
@@ -49,11 +53,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeGuard
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+# Before onnxruntime is imported, which would look up a telemetry host and keep a number of this device in a cache.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 Array = NDArray[Any]
 
@@ -74,6 +81,7 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider", "cpu": "CPUExecutionProvider",
 }  # fmt: skip
 GREY, DARKNET_GREY = 114, 127
+CORNERS, FINISHED = 4, 6  # numbers of a box, and of one with its confidence and class
 GREYS, COLOUR, OPACITY = 1, 3, 4  # numbers of channels that every image can be brought to
 MOST_CHANNELS = 4096  # of an image; the bands of a spectrometer are some hundreds
 SMALLEST = 8  # pixels of a side of an input; a smaller one is the number of channels, in the wrong place
@@ -83,6 +91,18 @@ MOST_CANDIDATES = 30_000  # boxes that compete for one image, the most confident
 NMS_BLOCK = 128
 GPU_BATCH = 8
 MOST_STREAMS = 8
+MOST_PIXELS = 2**28  # of an image; see the setting
+MOST_BYTES = 2**31 - 1  # of the file of a picture; OpenCV counts them in 32 bits
+MOST_LIST = 2**30  # bytes of a list
+LONGEST_LINE = 2**16  # bytes of a list's line
+MOST_NUMBERS = 2**31  # in an input or an output
+MOST_SIDE = 8192  # pixels of an input that a file says of itself
+LARGEST_STRIDE = 1024  # pixels
+MOST_CLASSES = 1_000_000
+LONGEST_NAME = 200  # letters of a class
+LONGEST_SHOWN = 60  # letters of a value in a message
+MOST_THREADS, THREADS_A_CORE = 1024, 4
+WAIT, WAIT_A_PIXEL = 10.0, 1e-4  # seconds for a batch on a CPU; YOLOv4 on two cores takes a fiftieth of that
 LOG = threading.RLock()
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -116,6 +136,10 @@ class InferSettings:
         "ultralytics", "Input", "Letterbox", "How images are fitted to the network.",
         choices=("ultralytics", "darknet", "stretch"), advanced=True,
     )  # fmt: skip
+    max_pixels: int = option(
+        MOST_PIXELS, "Input", "Most pixels", "Images of more pixels are left out before they are decoded.", min=1,
+        advanced=True,
+    )  # fmt: skip
     frames: int | None = option(None, "Input", "Frames", "Stop after so many images or frames.", min=1, advanced=True)
     conf: float = option(0.25, "Result", "Confidence", "Least confidence of a box.", min=0, max=1)
     iou: float = option(0.7, "Result", "IoU", "Overlap from which the weaker box is dropped.", min=0, max=1)
@@ -144,7 +168,7 @@ class InferSettings:
     )  # fmt: skip
     threads: int | None = option(
         None, "Speed", "Threads", "Threads of onnxruntime; with the streams as many as there are cores if not given.",
-        min=1, max=1024, advanced=True,
+        min=1, max=MOST_THREADS, advanced=True,
     )  # fmt: skip
     spin: bool = option(
         True, "Speed", "Spin", "Threads wait busily; False on a machine that others use.", advanced=True
@@ -188,6 +212,10 @@ def check_settings(settings: InferSettings) -> None:
         faults.append(f"project={settings.project}: this is a file; give a folder")
     if settings.save and (not settings.name.strip(". ") or re.search(r'[/\\:*?"<>|\0-\x1f]', settings.name)):
         faults.append(f"name={settings.name}: not the name of a folder; give a plain name, without a path")
+    most = THREADS_A_CORE * cores()
+    if settings.threads is not None and most < settings.threads <= MOST_THREADS:
+        found = f"threads={settings.threads}: this process may use {counted(cores(), 'core')}"
+        faults.append(f"{found}; give at most {most}, or leave it out")
     if settings.cuda_graph and settings.provider != "cuda":
         faults.append(f"cuda_graph=True: needs provider=cuda, not {settings.provider}")
     if (settings.half or settings.cache) and settings.provider != "tensorrt":
@@ -350,7 +378,7 @@ def open_session(settings: InferSettings, about: About, streams: int) -> tuple[A
     try:
         return _open_on("cuda", settings, about, streams)
     except InferError as error:
-        print(f"warning: running on the CPU: {error}", file=sys.stderr)
+        _warn(f"running on the CPU: {error}")
         return _open_on("cpu", settings, about, streams)
 
 
@@ -379,8 +407,9 @@ def _open_on(provider: str, settings: InferSettings, about: About, streams: int)
         text = log()
     if failure is not None:
         if provider == "cpu" or type(failure).__name__ in {"InvalidProtobuf", "InvalidGraph", "NoSuchFile"}:
-            reason = str(failure).splitlines()[0][:200]
-            raise InferError(f"{settings.model}: onnxruntime cannot load it ({reason}); export it again") from failure
+            raise InferError(
+                f"{settings.model}: onnxruntime cannot load it ({first_line(failure)}); export it again"
+            ) from failure
         raise InferError(f"{where}: {explain(text + str(failure))}") from failure
     if name not in session.get_providers():
         raise InferError(f"{where}: {explain(text)}")
@@ -508,6 +537,7 @@ class About:
         weights: A hash of the weights, or empty.
         notes: What had to be assumed.
         channels: Of the images: 3, 1 for grey, 4 with opacity, or other bands of a file.
+        path: Of the file.
     """
 
     input: str
@@ -527,6 +557,7 @@ class About:
     weights: str = ""
     notes: tuple[str, ...] = ()
     channels: int = COLOUR
+    path: str = ""
 
 
 def read_about(path: str) -> About:
@@ -544,101 +575,281 @@ def read_about(path: str) -> About:
         try:
             session = onnxruntime.InferenceSession(path, options, providers=[PROVIDERS["cpu"]])
         except Exception as error:
-            reason = str(error).splitlines()[0][:200]
-            text = f"model={path}: not an ONNX file that onnxruntime can load ({reason}); export it again"
+            text = f"model={path}: not an ONNX file that onnxruntime can load ({first_line(error)}); export it again"
             raise InferError(text) from error
     return about_session(session, path)
 
 
+def first_line(error: Exception) -> str:
+    """Return what an error says, on one short line."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return shown(lines[0] or type(error).__name__, 200)
+
+
+def shown(value: object, longest: int = LONGEST_SHOWN) -> str:
+    """Return a value of a file as text for a message: short, and on one line."""
+    text = str(value)
+    return plain(text if len(text) <= longest else f"{text[:longest]}...").replace("\n", "\\n")
+
+
+def plain(text: str) -> str:
+    """Return a text in which every character that steers a terminal, line feeds excepted, is written out."""
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+
+
 def about_session(session: Any, path: str) -> About:
-    """Work out what a session takes and gives.
+    """Work out what a session takes and gives; what the file says of itself is checked before it is used.
 
     Raises:
-        InferError: If it is no detector.
+        InferError: If it is no detector, or says of itself what cannot be.
     """
-    given = dict(session.get_modelmeta().custom_metadata_map)
-    inputs = session.get_inputs()
+    said = Said(path, _metadata(session, path))
+    inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         raise InferError(f"model={path}: takes {_shapes(inputs) or 'nothing'}; a detector takes one batch of images")
     images = inputs[0]
-    if given.get("task", "detect") != "detect":
-        raise InferError(f"model={path}: a network for {given['task']}; only detectors are understood")
+    task = said.given.get("task", "detect")
+    if task != "detect":
+        raise InferError(f"model={path}: a network for {shown(task)}; only detectors are understood")
     takes_bytes = images.type == "tensor(uint8)"
     if images.type not in {"tensor(uint8)", "tensor(float)", "tensor(float16)"}:
-        raise InferError(f"model={path}: takes {images.type}; images are bytes or floats")
+        raise InferError(f"model={path}: takes {shown(images.type)}; images are bytes or floats")
     batch, *rest = images.shape
-    height, width, channels = rest if takes_bytes else (*rest[1:], rest[0])
-    channels = _channels(channels, given, path)
+    height, width, planes = rest if takes_bytes else (*rest[1:], rest[0])
+    channels = said.channels(planes)
     if any(isinstance(side, int) and side < SMALLEST for side in (height, width)):
         order = "(batch, height, width, channels)" if takes_bytes else "(batch, channels, height, width)"
         text = f"takes {_shapes(inputs)}, by which images of {channels} channels have {height}x{width} pixels"
         raise InferError(f"model={path}: {text}; export it with the input {order}")
-    notes: list[str] = []
+    _check_shapes(path, inputs, outputs)
     fixed_size = isinstance(height, int) and isinstance(width, int)
-    size = (width, height) if fixed_size else _literal(given, "imgsz", None)
-    if size is None:
-        notes.append("the file does not say its size: 640 is used; give imgsz= for another")
-        size = (640, 640)
-    elif not fixed_size:
-        size = (size, size) if isinstance(size, int) else (size[-1], size[0])
-    outputs = session.get_outputs()
-    layout = given.get("ysb.layout") or _layout(outputs, given, path)
-    if "names" not in given:
-        notes.append("the file has no class names: class0, class1 and so on are used")
-    if "stride" not in given and not fixed_size:
-        notes.append("the file does not say its stride: 32 is used")
+    stride = said.stride(fixed_size)
+    size = (width, height) if fixed_size else said.size(stride)
+    layout, heads = said.layout(), said.heads()
+    suppressed, precision, weights = said.suppressed(), said.precision(), said.weights()
+    names = said.names()
+    said.refuse()
     return About(
-        images.name, tuple(each.name for each in outputs), layout, _names(given), _stride(given), size,
-        batch if isinstance(batch, int) else None, fixed_size,
+        images.name, tuple(each.name for each in outputs), layout or _layout(outputs, said.given, len(names), path),
+        names, stride, size, batch if isinstance(batch, int) else None, fixed_size,
         all(isinstance(side, int) for each in (images, *outputs) for side in each.shape),
-        takes_bytes, images.type == "tensor(float16)", tuple(json.loads(given.get("ysb.heads", "[]"))),
-        json.loads(given.get("ysb.nms", "{}")), given.get("ysb.precision", ""), given.get("ysb.weights_sha256", ""),
-        tuple(notes), channels,
+        takes_bytes, images.type == "tensor(float16)", heads, suppressed, precision, weights, tuple(said.notes),
+        channels, path,
     )  # fmt: skip
 
 
-def _literal(given: dict[str, str], key: str, otherwise: Any) -> Any:
+def _metadata(session: Any, path: str) -> dict[str, str]:
     try:
-        return ast.literal_eval(given[key])
-    except (KeyError, ValueError, SyntaxError):
-        return otherwise
+        return dict(session.get_modelmeta().custom_metadata_map)
+    except UnicodeDecodeError as error:
+        raise InferError(f"model={path}: what it says of itself is no text in UTF-8; export it again") from error
 
 
-def _channels(taken: Any, given: dict[str, str], path: str) -> int:
-    """Return the channels of the images: those of the input, or that the file says where its input takes any."""
-    said = _literal(given, "channels", taken if isinstance(taken, int) else COLOUR)
-    count = taken if isinstance(taken, int) else said
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_CHANNELS:
-        raise InferError(f"model={path}: images of {count} channels; a file can have 1 to {MOST_CHANNELS} of them")
-    if said != count:
-        text = f"takes images of {count} channels, but says channels: {said}"
-        raise InferError(f"model={path}: {text}; export it again")
-    return count
+def _check_shapes(path: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+    """Refuse shapes that no memory holds, and outputs that are no numbers.
+
+    Raises:
+        InferError: If there are such.
+    """
+    if not outputs:
+        raise InferError(f"model={path}: gives nothing; a detector gives boxes")
+    for value in (*inputs, *outputs):
+        if value.type not in NUMBERS:
+            raise InferError(f"model={path}: gives {shown(value.name)} as {shown(value.type)}; boxes are numbers")
+        sides = [side for side in value.shape if isinstance(side, int)]
+        least = 1 if value in inputs else 0
+        if any(side < least for side in sides) or np.prod([float(side) for side in sides]) > MOST_NUMBERS:
+            raise InferError(
+                f"model={path}: {_shapes([value])} is no size that can be computed; export it again, smaller"
+            )
 
 
-def _names(given: dict[str, str]) -> dict[int, str]:
-    names = _literal(given, "names", {})
-    if isinstance(names, (list, tuple)):
-        return dict(enumerate(names))
-    return names if isinstance(names, dict) else {}
+class Said:
+    """What a file says of itself, read with care: whoever wrote it may have written anything.
+
+    Args:
+        path: The file, for messages.
+        given: Its metadata.
+
+    Attributes:
+        notes: What had to be assumed.
+    """
+
+    def __init__(self, path: str, given: dict[str, str]) -> None:
+        self.path, self.given = path, given
+        self.notes: list[str] = []
+        self.faults: list[str] = []
+
+    def refuse(self) -> None:
+        """Raise an InferError with everything that is wrong; nothing without any."""
+        if self.faults:
+            raise InferError("\n".join(self.faults))
+
+    def _fault(self, key: str, wanted: str) -> None:
+        found = shown(self.given.get(key, ""))
+        self.faults.append(f"model={self.path}: says {key}: {found}, which is not {wanted}; export it again")
+
+    def _literal(self, key: str) -> Any:
+        """Return what a text spells in Python; None, with a fault noted, where it spells nothing."""
+        try:
+            return ast.literal_eval(self.given[key])
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return None
+
+    def _json(self, key: str, otherwise: str) -> Any:
+        try:
+            return json.loads(self.given.get(key, otherwise))
+        except (ValueError, RecursionError):
+            return None
+
+    def channels(self, taken: Any) -> int:
+        """Return the channels of the images: those of the input, or those that the file says where it takes any.
+
+        Raises:
+            InferError: If there is no such number.
+        """
+        own = taken if isinstance(taken, int) else None
+        said: Any = COLOUR if own is None else own
+        if "channels" in self.given:
+            said = self._literal("channels")
+            if said is None:
+                self._fault("channels", "a number")
+                self.refuse()
+        count = said if own is None else own
+        if not is_whole(count, 1, MOST_CHANNELS):
+            what = f"images of {shown(count)} channels; a file can have 1 to {MOST_CHANNELS} of them"
+            raise InferError(f"model={self.path}: {what}")
+        if said != count:
+            text = f"takes images of {count} channels, but says channels: {shown(said)}"
+            raise InferError(f"model={self.path}: {text}; export it again")
+        return int(count)
+
+    def size(self, stride: int) -> tuple[int, int]:
+        """Return width and height in pixels, of a file that takes any."""
+        if "imgsz" not in self.given:
+            self.notes.append("the file does not say its size: 640 is used; give imgsz= for another")
+            return 640, 640
+        found = self._literal("imgsz")
+        sides = list(found) if isinstance(found, (list, tuple)) else [found]
+        if not (1 <= len(sides) <= 2 and all(is_whole(side, SMALLEST, MOST_SIDE) for side in sides)):
+            self._fault("imgsz", f"a size in pixels of {SMALLEST} to {MOST_SIDE}")
+            return 640, 640
+        if any(side % stride for side in sides):
+            self._fault("imgsz", f"a multiple of its stride {stride}")
+        return int(sides[-1]), int(sides[0])
+
+    def stride(self, fixed_size: bool) -> int:
+        """Return the pixels of which the sides of an input are multiples."""
+        if "stride" not in self.given:
+            if not fixed_size:
+                self.notes.append("the file does not say its stride: 32 is used")
+            return 32
+        found = self._literal("stride")
+        each = list(found) if isinstance(found, (list, tuple)) else [found]
+        if not each or not all(is_whole(one, 1, LARGEST_STRIDE) for one in each):
+            if not fixed_size:  # otherwise nothing is fitted by it
+                self._fault("stride", f"a number of pixels of 1 to {LARGEST_STRIDE}")
+            return 32
+        return int(max(each))
+
+    def names(self) -> dict[int, str]:
+        """Return the names of the classes; of those that it does not say, or not in a way that is understood, none."""
+        found = self._literal("names") if "names" in self.given else None
+        if isinstance(found, (list, tuple)):
+            found = dict(enumerate(found))
+        names: dict[int, str] = {}
+        if isinstance(found, dict) and len(found) <= MOST_CLASSES:
+            numbered = {int(key): name for key, name in found.items() if str(key).isascii() and str(key).isdecimal()}
+            names = {key: str(name)[:LONGEST_NAME] for key, name in numbered.items()}
+        if not names:
+            lack = "has no class names" if "names" not in self.given else "has class names that cannot be read"
+            self.notes.append(f"the file {lack}: class0, class1 and so on are used")
+        return names
+
+    def layout(self) -> str:
+        """Return how the boxes are laid out, or nothing."""
+        found = self.given.get("ysb.layout", "")
+        if found not in {"", "v8", "v5", "nms", "raw"}:
+            self._fault("ysb.layout", "v8, v5, nms or raw")
+        return found
+
+    def heads(self) -> tuple[dict[str, Any], ...]:
+        """Return how raw maps are decoded."""
+        found = self._json("ysb.heads", "[]")
+        if not isinstance(found, list) or not all(is_head(each) for each in found):
+            self._fault("ysb.heads", "a list of heads with anchors, cell and scale_x_y")
+            return ()
+        return tuple(found)
+
+    def suppressed(self) -> dict[str, Any]:
+        """Return the thresholds that the file applies itself."""
+        found = self._json("ysb.nms", "{}")
+        shares = ("conf", "iou")
+        good = isinstance(found, dict) and (
+            not found
+            or (
+                all(is_number(found.get(key)) and 0 <= found[key] <= 1 for key in shares)
+                and is_whole(found.get("max_det"), 1, MOST_NUMBERS)
+                and isinstance(found.get("agnostic_nms"), bool)
+            )
+        )
+        if not good:
+            self._fault("ysb.nms", "conf and iou of 0 to 1, max_det and agnostic_nms")
+            return {}
+        return dict(found)
+
+    def precision(self) -> str:
+        """Return ``fp32``, ``fp16``, ``int8`` or nothing."""
+        found = self.given.get("ysb.precision", "")
+        if found not in {"", "fp32", "fp16", "int8"}:
+            self._fault("ysb.precision", "fp32, fp16 or int8")
+        return found
+
+    def weights(self) -> str:
+        """Return the hash of the weights, which becomes part of a file's name."""
+        found = self.given.get("ysb.weights_sha256", "")
+        if not re.fullmatch(r"[0-9a-f]{0,64}", found):
+            self._fault("ysb.weights_sha256", "a hash")
+        return found
 
 
-def _stride(given: dict[str, str]) -> int:
-    stride = _literal(given, "stride", 32)
-    largest = max(stride, default=32) if isinstance(stride, (list, tuple)) else stride
-    return max(1, int(largest)) if isinstance(largest, (int, float)) else 32
+def is_number(value: Any) -> TypeGuard[float]:
+    """Tell whether a value is a finite number; a truth is none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def is_whole(value: Any, least: int, most: int) -> bool:
+    """Tell whether a value is a whole number within bounds."""
+    return is_number(value) and least <= value <= most and float(value).is_integer()
+
+
+def is_head(value: Any) -> bool:
+    """Tell whether a value says how a raw map is decoded."""
+    if not isinstance(value, dict):
+        return False
+    anchors, cell = value.get("anchors"), value.get("cell")
+    pairs = [*anchors, cell] if isinstance(anchors, list) else [None]
+    return (
+        len(pairs) > 1
+        and all(isinstance(each, (list, tuple)) and len(each) == 2 and all(map(_is_length, each)) for each in pairs)
+        and _is_length(value.get("scale_x_y"))
+        and isinstance(value.get("new_coords", False), (bool, int))
+    )
+
+
+def _is_length(value: Any) -> bool:
+    return is_number(value) and 0 < value <= MOST_NUMBERS
 
 
 def _shapes(values: Sequence[Any]) -> str:
-    return ", ".join(f"{each.name} {tuple(each.shape)}" for each in values)
+    return ", ".join(f"{shown(each.name)} {shown(tuple(each.shape), 200)}" for each in values)
 
 
-def _layout(outputs: Sequence[Any], given: dict[str, str], path: str) -> str:
+def _layout(outputs: Sequence[Any], given: dict[str, str], classes: int, path: str) -> str:
     """Return the layout of a file that does not name it, as far as its shapes tell."""
     shape = outputs[0].shape
     if len(shape) != 3:
         raise InferError(f"model={path}: gives {_shapes(outputs)}; boxes come as (batch, rows, columns)")
-    classes = len(_names(given))
     # One class of YOLOv5, with as many columns as finished boxes; its exporter, unlike later ones, names no task.
     return "v5" if classes == 1 and shape[2] == 6 and "task" not in given else layout_of(shape, classes)
 
@@ -777,20 +988,37 @@ def boxes_of(outputs: Sequence[Array], about: About, thresholds: Thresholds) -> 
 
 
 def _boxes_of(outputs: Sequence[Array], about: About, thresholds: Thresholds) -> list[Boxes]:
-    layout = about.layout or layout_of(outputs[0].shape, len(about.names))
-    if layout == "nms":
-        return [finished(rows, thresholds) for rows in outputs[0]]
+    layout = about.layout or (layout_of(outputs[0].shape, len(about.names)) if outputs[0].ndim == 3 else "")
     if layout == "raw":
+        check_maps(outputs, about.heads)
         maps = [decode_map(np.asarray(raw, np.float32), head) for raw, head in zip(outputs, about.heads, strict=True)]
-        decoded = np.concatenate(maps, 2)
-    elif layout == "v8":
-        decoded = outputs[0]
-    elif layout == "v5":
-        rows = outputs[0].transpose(0, 2, 1)
-        decoded = np.concatenate((rows[:, :4], rows[:, 5:] * rows[:, 4:5]), 1)
-    else:
-        raise InferError(f"the model gives boxes of shape {outputs[0].shape}, which is not understood; export it again")
-    return [suppress(image, thresholds) for image in decoded]
+        return [suppress(image, thresholds) for image in np.concatenate(maps, 2)]
+    rows = outputs[0]
+    if rows.ndim != 3 or rows.dtype.kind not in "fiu":
+        raise InferError(f"the model gives {rows.dtype} of shape {rows.shape}; boxes come as (batch, rows, columns)")
+    if layout == "nms" and rows.shape[2] == FINISHED:
+        return [finished(each, thresholds) for each in rows]
+    if layout == "v8" and rows.shape[1] > CORNERS:
+        return [suppress(image, thresholds) for image in rows]
+    if layout == "v5" and rows.shape[2] > CORNERS + 1:
+        turned = rows.transpose(0, 2, 1)
+        decoded = np.concatenate((turned[:, :4], turned[:, 5:] * turned[:, 4:5]), 1)
+        return [suppress(image, thresholds) for image in decoded]
+    raise InferError(f"the model gives boxes of shape {rows.shape}, which is not understood; export it again")
+
+
+def check_maps(outputs: Sequence[Array], heads: Sequence[dict[str, Any]]) -> None:
+    """Make sure that raw maps are what their heads decode.
+
+    Raises:
+        InferError: If they are not.
+    """
+    if len(outputs) != len(heads) or not heads:
+        raise InferError(f"the model gives {len(outputs)} maps and describes {len(heads)} of them; export it again")
+    for raw, head in zip(outputs, heads, strict=True):
+        boxes = len(head["anchors"])
+        if raw.ndim != 4 or raw.dtype.kind not in "fiu" or raw.shape[1] % boxes or raw.shape[1] // boxes <= CORNERS + 1:
+            raise InferError(f"the model gives a map of shape {raw.shape} for {boxes} anchors; export it again")
 
 
 def finished(rows: Array, thresholds: Thresholds) -> Boxes:
@@ -1020,43 +1248,238 @@ def with_channels(image: Array, channels: int) -> Array:
     return np.concatenate((colours, np.full((*image.shape[:2], 1), 255, image.dtype)), 2)
 
 
-def read_image(path: str, channels: int = COLOUR) -> Array | None:
+def read_image(path: str, channels: int = COLOUR, most: int = MOST_PIXELS) -> Array | None:
     """Read an image ``(H, W, channels)`` of a file or an address, blue first, turned as its camera says.
+
+    Args:
+        path: The file or the address.
+        channels: How many the image is brought to.
+        most: Pixels; an image of more is not decoded.
 
     Returns:
         None if it cannot be read.
 
     Raises:
         InferError: If an address gives nothing.
-        ValueError: If it has other channels, which cannot become those.
+        ValueError: If it is too large, or has other channels, which cannot become those.
     """
     if is_address(path):
         data = np.frombuffer(fetch(path), np.uint8)
     else:
         try:
-            data = np.fromfile(path, np.uint8)  # not imread: it fails on names outside the system's code page
-        except (OSError, ValueError):  # no file, or a name that no file can have
+            # Not imread: it fails on names outside the system's code page.
+            with open_regular(path) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > MOST_BYTES:
+                    raise ValueError(f"has {size} bytes, more than a picture can have ({MOST_BYTES})")
+                data = np.fromfile(file, np.uint8, size)
+        except OSError:  # no file, or none that holds anything
             return None
-    return decode_image(data, ending_of(path), channels)
+    return decode_image(data, ending_of(path), channels, most)
 
 
-def decode_image(data: Array, ending: str, channels: int = COLOUR) -> Array | None:
+def picture_fault(path: str, most: int = MOST_PIXELS) -> str | None:
+    """Return why the file of a picture is not decoded, by its beginning; None where it may be.
+
+    Args:
+        path: The file.
+        most: Pixels that it may have.
+    """
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MOST_BYTES:
+                return f"has {size} bytes, more than a picture can have ({MOST_BYTES})"
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+                pixels = pixels_of(view)
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    return f"has {pixels} pixels, more than max_pixels={most}" if pixels is not None and pixels > most else None
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a file for reading, but no pipe, device or socket, which may have no end or wait for somebody.
+
+    Raises:
+        OSError: If there is no such file, or it is none, or empty: what the system makes up says that it is.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except ValueError as error:  # a name that no file can have
+        raise OSError(errno.EINVAL, "no possible name of a file", str(path)) from error
+    state = os.fstat(number)
+    if not stat.S_ISREG(state.st_mode) or not state.st_size:
+        os.close(number)
+        reason = "it is empty" if stat.S_ISREG(state.st_mode) else "not a regular file"
+        raise OSError(errno.EINVAL, reason, str(path))
+    return os.fdopen(number, "rb")
+
+
+def decode_image(data: Array, ending: str, channels: int = COLOUR, most: int = MOST_PIXELS) -> Array | None:
     """Decode the bytes of an image ``(n,)`` as Ultralytics does; see :func:`read_image`.
 
     Args:
         data: What the file holds.
         ending: Of its name, in small letters.
         channels: How many the image is brought to.
+        most: Pixels; an image of more is not decoded.
     """
     if not len(data):
         return None
+    pixels = pixels_of(data.data)
+    if pixels is not None and pixels > most:
+        raise ValueError(f"has {pixels} pixels, more than max_pixels={most}")
     image: Any = _by_pillow(data) if ending in BY_PILLOW else None
     if image is None:
         image = _by_opencv(data, ending, channels)
     if image is None:
         return None
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"has numbers of {image.dtype}; give an image of 8 or 16 bits")
     image = np.asarray(image >> 8 if image.dtype == np.uint16 else image).astype(np.uint8, copy=False)
     return with_channels(image, channels)
+
+
+# --- how large a picture is, by the beginning of its file -------------------------------------------------------------
+
+
+def pixels_of(data: memoryview) -> int | None:
+    """Return how many pixels the file of a picture says that it has, all its pages together; None if that is unclear.
+
+    Source: the specifications of PNG, GIF, BMP, JPEG (markers SOF), WebP, TIFF 6 and BigTIFF, Netpbm, JPEG 2000 (boxes
+    and codestream), HEIF (``ispe``), Sun raster, Radiance and OpenEXR.
+    """
+    head = bytes(data[:READ_AHEAD])
+    with contextlib.suppress(struct.error, ValueError, IndexError):
+        for begins, read in SIZES:
+            if head.startswith(begins):
+                return read(data, head)
+        if head[4:8] == b"ftyp":
+            return max((_product(">II", data, found.end() + 4) for found in re.finditer(b"ispe", head)), default=None)
+        if head[:2] in PORTABLE and head[2:3].isspace():
+            return _portable(head)
+    return None
+
+
+def _numbers(form: str, data: memoryview, place: int) -> tuple[int, ...]:
+    found: tuple[int, ...] = struct.unpack_from(form, data, place)
+    return found
+
+
+def _product(form: str, data: memoryview, place: int) -> int:
+    width, height = _numbers(form, data, place)
+    return abs(width * height)
+
+
+def _bitmap(data: memoryview, _: bytes) -> int:
+    (header,) = struct.unpack_from("<I", data, 14)
+    return _product("<HH" if header == 12 else "<ii", data, 18)
+
+
+def _jpeg(data: memoryview, _: bytes) -> int | None:
+    place = 2
+    while place + 4 <= len(data):
+        if data[place] != 0xFF:
+            return None
+        marker = data[place + 1]
+        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD8:  # filling, or without a length
+            place += 1 if marker == 0xFF else 2
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
+            return _product(">HH", data, place + 5)
+        place += 2 + struct.unpack_from(">H", data, place + 2)[0]
+    return None
+
+
+def _riff(data: memoryview, head: bytes) -> int | None:
+    kind = head[12:16]
+    if head[8:12] != b"WEBP":
+        return None
+    if kind == b"VP8 ":
+        width, height = _numbers("<HH", data, 26)
+        return (width & 0x3FFF) * (height & 0x3FFF)
+    if kind == b"VP8L":
+        (bits,) = _numbers("<I", data, 21)
+        return ((bits & 0x3FFF) + 1) * ((bits >> 14 & 0x3FFF) + 1)
+    sides = (int.from_bytes(head[place : place + 3], "little") + 1 for place in (24, 27))
+    return next(sides) * next(sides)
+
+
+def _tiff(data: memoryview, head: bytes) -> int:
+    """Add up the pages of a TIFF; a chain of pages that comes back to itself ends there."""
+    order = "<" if head[:1] == b"I" else ">"
+    big = struct.unpack_from(order + "H", data, 2)[0] == 43
+    count, link, entry, width = ("Q", "Q", "HHQQ", 20) if big else ("H", "I", "HHII", 12)
+    (place,) = struct.unpack_from(order + link, data, 8 if big else 4)
+    total, seen = 0, set[int]()
+    while place and place not in seen:
+        seen.add(place)
+        (entries,) = struct.unpack_from(order + count, data, place)
+        place += struct.calcsize(order + count)
+        sides = {256: 0, 257: 0}
+        for index in range(min(entries, 4096)):
+            tag, kind, _, value = struct.unpack_from(order + entry, data, place + index * width)
+            if tag in sides:
+                spare = {1: 3, 3: 2}.get(kind, 0) + (
+                    4 if big and kind in {1, 3, 4} else 0
+                )  # a short one stands in front
+                sides[tag] = value >> 8 * spare if order == ">" else value
+        total += sides[256] * sides[257]
+        try:
+            (place,) = struct.unpack_from(order + link, data, place + entries * width)
+        except struct.error:
+            break
+    return total
+
+
+def _portable(head: bytes) -> int:
+    text = re.sub(rb"#[^\n]*", b"", head)
+    if head[:2] == b"P7":
+        sides = dict(re.findall(rb"(WIDTH|HEIGHT)\s+(\d+)", text))
+        return int(sides[b"WIDTH"]) * int(sides[b"HEIGHT"]) if len(sides) == 2 else 0
+    _, width, height, *_ = text.split(maxsplit=3)
+    return int(width) * int(height)
+
+
+def _boxes(data: memoryview, head: bytes) -> int | None:
+    place = head.find(b"ihdr")
+    return None if place < 0 else _product(">II", data, place + 4)
+
+
+def _codestream(data: memoryview, _: bytes) -> int:
+    right, bottom, left, top = _numbers(">4I", data, 8)
+    return (right - left) * (bottom - top)
+
+
+def _radiance(_: memoryview, head: bytes) -> int | None:
+    found = re.search(rb"[-+][XY] (\d+) [-+][XY] (\d+)", head)
+    return int(found[1]) * int(found[2]) if found else None
+
+
+def _exr(data: memoryview, head: bytes) -> int | None:
+    name = b"dataWindow\0box2i\0"
+    place = head.find(name)
+    if place < 0:
+        return None
+    left, top, right, bottom = _numbers("<4i", data, place + len(name) + 4)
+    return abs((right - left + 1) * (bottom - top + 1))
+
+
+READ_AHEAD = 2**16  # bytes
+#: How files begin, and what tells their size.
+SIZES: tuple[tuple[bytes | tuple[bytes, ...], Callable[[memoryview, bytes], int | None]], ...] = (
+    (JPEG, _jpeg),
+    (b"\x89PNG", lambda data, _: _product(">II", data, 16)),
+    ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _tiff),
+    (b"RIFF", _riff),
+    (b"BM", _bitmap),
+    (b"GIF8", lambda data, _: _product("<HH", data, 6)),
+    (b"\0\0\0\x0cjP  ", _boxes),
+    (b"\xff\x4f\xff\x51", _codestream),
+    (b"\x59\xa6\x6a\x95", lambda data, _: _product(">II", data, 4)),
+    (b"#?R", _radiance),
+    (b"\x76\x2f\x31\x01", _exr),
+)
 
 
 def _by_opencv(data: Array, ending: str, channels: int) -> Any:
@@ -1095,6 +1518,11 @@ def begins_as_picture(head: bytes) -> bool:
     webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     boxed = head[4:8] == b"ftyp" and head[8:12] in BRANDS
     return portable or bitmap or webp or boxed or head.startswith(SIGNATURES)
+
+
+def is_camera(name: str) -> bool:
+    """Tell whether a name is the number of a camera."""
+    return name.isascii() and name.isdecimal()
 
 
 def is_address(name: str) -> bool:
@@ -1146,7 +1574,7 @@ def fetch(address: str) -> bytes:
     """
     with open_address(address) as answer:
         try:
-            data: bytes = answer.read()
+            data: bytes = answer.read(MOST_BYTES)
         except (OSError, http.client.HTTPException) as error:
             raise InferError(f"{address}: breaks off ({type(error).__name__}); try again") from error
     return data
@@ -1161,7 +1589,7 @@ def kind_of(name: str) -> str:
     Raises:
         InferError: If it does not answer.
     """
-    if name.isdecimal() or ("://" in name and not is_address(name)):
+    if is_camera(name) or ("://" in name and not is_address(name)):
         return "live"
     ending = ending_of(name)
     if ending in VIDEOS:
@@ -1198,8 +1626,8 @@ def _find_files(source: str) -> tuple[list[str], str]:
     if source == "-":
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(errors="surrogateescape")  # a name may hold any byte
-        return list(_listed(sys.stdin.read(), Path())), "no names in it"
-    if source.isdecimal() or "://" in source:
+        return list(_listed(lines_of(sys.stdin.read(MOST_LIST)), Path())), "no names in it"
+    if is_camera(source) or "://" in source:
         return [source], ""
     if os.path.isdir(source):
         return _in_folder(source), "no image or video in it"
@@ -1207,27 +1635,63 @@ def _find_files(source: str) -> tuple[list[str], str]:
         ending = Path(source).suffix.lower()
         if ending not in LISTS:
             return [source], ""
-        text = read_text(source)
+        if not os.path.getsize(source):
+            return [], "no names in it"
+        lines: Iterable[str] = list_lines(source)
         if ending == ".streams":
-            return text.split(), "no names in it"
+            return [name for line in lines for name in line.split()], "no names in it"
         if ending == ".csv":
-            rows = list(csv.reader(lines_of(text)))
-            text = "\n".join(each for row in rows[rows[:1] == [["source"]] :] for each in row)
-        return list(_listed(text, Path(source).parent)), "no names in it"
+            lines = _cells(lines, source)
+        return list(_listed(lines, Path(source).parent)), "no names in it"
     return _matching(source), "no such file or folder"
 
 
+def _cells(lines: Iterable[str], source: str) -> Iterator[str]:
+    """Yield every cell of a table, without a heading of one word."""
+    rows = csv.reader(lines)
+    try:
+        yield from (cell for number, row in enumerate(rows) if number or row != ["source"] for cell in row)
+    except csv.Error as error:
+        raise InferError(f"{source}:{rows.line_num}: no line of a table ({error}); correct it") from error
+
+
 def read_text(source: str) -> str:
-    """Return the text of a list; a name in it may hold any byte.
+    """Return the text of a list of streams; a name in it may hold any byte.
 
     Raises:
         InferError: If it is no such text.
     """
-    data = Path(source).read_bytes()
-    if b"\0" in data:
-        wide = data.startswith((b"\xff\xfe", b"\xfe\xff")) or not any(data[1:200:2]) or not any(data[:200:2])
-        raise InferError(f"{source}: " + ("is UTF-16: save it as UTF-8" if wide else "a binary file; give a list"))
-    return data.decode("utf-8-sig", "surrogateescape")
+    return "\n".join(list_lines(source))
+
+
+def list_lines(source: str) -> Iterator[str]:
+    """Yield the lines of a list, reading a part of it after the other; a name in it may hold any byte.
+
+    Raises:
+        InferError: If it is no such text, or larger than a list can be.
+        OSError: If it cannot be read.
+    """
+    with open_regular(source) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        rest, begun = b"", False
+        while data := stream.read(LONGEST_LINE):
+            data += stream.read(1) if data.endswith(b"\r") else b""  # a line feed behind it ends no other line
+            if b"\0" in data:
+                wide = data.startswith((b"\xff\xfe", b"\xfe\xff")) or not any(data[1:200:2]) or not any(data[:200:2])
+                wide = wide and any(data[:200])
+                raise InferError(
+                    f"{source}: " + ("is UTF-16: save it as UTF-8" if wide else "a binary file; give a list")
+                )
+            if size > MOST_LIST:
+                raise InferError(f"{source}: {size} bytes are more than a list can have ({MOST_LIST}); divide it")
+            *lines, rest = re.split(rb"\r\n|\r|\n", rest + data)
+            if len(rest) > LONGEST_LINE:
+                raise InferError(f"{source}: a line of more than {LONGEST_LINE} bytes; give a list of names")
+            for line in lines:
+                yield line.decode("utf-8" if begun else "utf-8-sig", "surrogateescape")
+                begun = True
+        if rest:
+            yield rest.decode("utf-8" if begun else "utf-8-sig", "surrogateescape")
 
 
 def lines_of(text: str) -> list[str]:
@@ -1235,9 +1699,9 @@ def lines_of(text: str) -> list[str]:
     return re.split(r"\r\n|\r|\n", text)
 
 
-def _listed(text: str, folder: Path) -> Iterator[str]:
+def _listed(lines: Iterable[str], folder: Path) -> Iterator[str]:
     """Yield what the lines of a list name: from here or beside the list, as typed or as Windows writes it."""
-    for line in lines_of(text):
+    for line in lines:
         name = line.strip(" \t")
         if not name or "://" in name:
             yield from [name] if name else []
@@ -1273,13 +1737,13 @@ def _is_wanted(file: Path) -> bool:
     if file.suffix.lower() in OTHERS:
         return False
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             return begins_as_picture(stream.read(16))
     except OSError:
         return False
 
 
-def items_of(source: str, channels: int = COLOUR) -> Iterator[Item]:
+def items_of(source: str, channels: int = COLOUR, most: int = MOST_PIXELS) -> Iterator[Item]:
     """Go through everything that a source names; frames of videos and cameras are read on the way.
 
     Streams of a ``.streams`` file come last, a frame of each in turn.
@@ -1287,6 +1751,7 @@ def items_of(source: str, channels: int = COLOUR) -> Iterator[Item]:
     Args:
         source: See the setting of that name.
         channels: That the images are read with; frames have the three of a video.
+        most: Pixels of an image; one of more is not decoded.
 
     Raises:
         InferError: If there is nothing, or a video or camera cannot be opened.
@@ -1296,20 +1761,21 @@ def items_of(source: str, channels: int = COLOUR) -> Iterator[Item]:
         _check_address(source)  # whoever names one address wants to know why it is not there
     alone, live = len(files) == 1, list[str]()
     for path in files:
-        items = _items_at(path, channels, live)
+        items = _items_at(path, channels, live, most)
         yield from items if alone else _named_if_not(path, items)
-    yield from _in_turn([frames_of(path) if alone else _named_if_not(path, frames_of(path)) for path in live])
+    streams = [frames_of(path, most) for path in live]
+    yield from _in_turn(streams if alone else [_named_if_not(*each) for each in zip(live, streams, strict=True)])
 
 
-def _items_at(path: str, channels: int, live: list[str]) -> Iterator[Item]:
+def _items_at(path: str, channels: int, live: list[str], most: int) -> Iterator[Item]:
     """Yield a picture, or the frames of a video; what has no end joins ``live``."""
     kind = kind_of(path)
     if kind == "live":
         live.append(path)
     elif kind == "video":
-        yield from frames_of(path)
+        yield from frames_of(path, most)
     else:
-        yield Item(path, functools.partial(read_image, path, channels))
+        yield Item(path, functools.partial(read_image, path, channels, most))
 
 
 def _named_if_not(path: str, items: Iterator[Item]) -> Iterator[Item]:
@@ -1334,22 +1800,39 @@ def _in_turn(streams: list[Iterator[Item]]) -> Iterator[Item]:
 
 def is_live(source: str) -> bool:
     """Tell whether a source is a camera or a stream: it has no end, and waiting for a full batch would delay it."""
-    if source.lower().endswith(".streams") and os.path.isfile(source):
+    if source.lower().endswith(".streams") and os.path.isfile(source) and os.path.getsize(source):
         return any(is_live(each) for each in read_text(source).split())
-    return source.isdecimal() or ("://" in source and kind_of(source) == "live")
+    return is_camera(source) or ("://" in source and kind_of(source) == "live")
 
 
-def frames_of(source: str) -> Iterator[Item]:
-    """Read a video, a stream or a camera."""
+def check_name(path: str | Path) -> None:
+    """Refuse the name of a video that is not in UTF-8, at which OpenCV ends the program.
+
+    Raises:
+        InferError: If it is not.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InferError(f"{path}: a name that is not in UTF-8, with which OpenCV cannot deal; rename it") from error
+
+
+def frames_of(source: str, most: int = MOST_PIXELS) -> Iterator[Item]:
+    """Read a video, a stream or a camera; ``most`` bounds the pixels of a frame."""
+    check_name(source)
+    there = is_camera(source) or "://" in source or os.path.isfile(source)  # a pipe would be waited for
     with captured_log():  # OpenCV tells there how each of its libraries fails
         try:
-            video = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+            video = cv2.VideoCapture(int(source) if is_camera(source) else source) if there else cv2.VideoCapture()
         except (cv2.error, OverflowError):  # a number that no camera has
             video = cv2.VideoCapture()
     try:
         if not video.isOpened():
-            what = "camera" if source.isdecimal() else "video or stream"
+            what = "camera" if is_camera(source) else "video or stream"
             raise InferError(f"source={source}: this {what} cannot be opened; check that it is there and not in use")
+        pixels = video.get(cv2.CAP_PROP_FRAME_WIDTH) * video.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        if pixels > most:
+            raise InferError(f"source={source}: frames of {pixels:.0f} pixels, more than max_pixels={most}")
         number = 0
         while True:
             there, frame = video.read()
@@ -1366,10 +1849,55 @@ def frames_of(source: str) -> Iterator[Item]:
 # --- running ----------------------------------------------------------------------------------------------------------
 
 
+#: Numbers that a batch of boxes may consist of.
+NUMBERS = frozenset(
+    f"tensor({name})" for name in "float float16 double int8 uint8 int16 uint16 int32 uint32 int64 uint64".split()
+)
 TYPES = {
     "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8, "tensor(int32)": np.int32,
     "tensor(int64)": np.int64,
 }  # fmt: skip
+
+
+def patience(shape: Sequence[int]) -> float:
+    """Return how many seconds a CPU has for a batch ``(B, C, H, W)`` or ``(B, H, W, C)``."""
+    return WAIT + WAIT_A_PIXEL * float(np.prod([float(each) for each in shape])) / COLOUR
+
+
+class Watch:
+    """Ends computations that do not end by themselves: a file may hold a loop."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, tuple[float, Any]] = {}  # when each has to be done, and how it is told
+        self.numbers, self.lock = itertools.count(), threading.Lock()
+        self.thread: threading.Thread | None = None
+
+    @contextlib.contextmanager
+    def over(self, seconds: float) -> Iterator[Any]:
+        """Yield the options of a run, which fails where this block takes longer."""
+        import onnxruntime
+
+        options, number = onnxruntime.RunOptions(), next(self.numbers)
+        self.open[number] = time.monotonic() + seconds, options
+        with self.lock:
+            if self.thread is None or not self.thread.is_alive():  # in a forked process it is not
+                self.thread = threading.Thread(target=self._look, name="watch", daemon=True)
+                self.thread.start()
+        try:
+            yield options
+        finally:
+            del self.open[number]
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(0.5)
+            now = time.monotonic()
+            for end, options in list(self.open.values()):
+                if now > end:
+                    options.terminate = True
+
+
+WATCH = Watch()
 
 
 class Runner:
@@ -1386,8 +1914,13 @@ class Runner:
         self.session, self.about = session, about
         self.kind, self.device = ("cpu", 0) if placement.provider == "cpu" else ("cuda", device)
         self.binding: Any = None
+        self.watched = placement.provider == "cpu"  # elsewhere the first batch may take its time
         if about.fixed and all(value.type in TYPES for value in session.get_outputs()):
-            self._bind()
+            try:
+                self._bind()
+            except (MemoryError, RuntimeError) as error:
+                text = f"not enough memory for its inputs and outputs ({first_line(error)}); export it again, smaller"
+                raise InferError(f"model={about.path}: {text}") from error
 
     def _bind(self) -> None:
         import onnxruntime
@@ -1416,23 +1949,35 @@ class Runner:
             images = np.concatenate((images, np.zeros((full - count, *images.shape[1:]), images.dtype)))
         try:
             outputs = self._compute(np.ascontiguousarray(images))
+        except MemoryError as error:
+            raise InferError(f"model={self.about.path}: {self._no_memory(images)}") from error
         except Exception as error:
-            if type(error).__module__.startswith("onnxruntime"):
+            if type(error).__module__.startswith("onnxruntime") or isinstance(error, RuntimeError):
                 where = "the CPU" if self.kind == "cpu" else f"GPU {self.device}"
-                text = str(error).splitlines()[0][:300]
+                text = first_line(error)
+                if "terminate flag" in text:
+                    late = f"it is not done after {patience(images.shape):.0f} s"
+                    text = f"{late}; export it again, or give a smaller batch="
                 advice = explain(text) if self.kind != "cpu" and re.search("CUDA|cuda", text) else text
                 if "llocate memory" in text or "out of memory" in text:
-                    advice = f"not enough memory for {full} images of {images.shape}; give a smaller batch="
+                    advice = self._no_memory(images)
                 raise InferError(f"the model failed on {where}: {advice}") from error
             raise
+        if any(not isinstance(each, np.ndarray) or not each.ndim for each in outputs):
+            raise InferError(f"model={self.about.path}: gives results that are no boxes; export it again")
         return [each[:count] for each in outputs]
 
+    def _no_memory(self, images: Array) -> str:
+        return f"not enough memory for {len(images)} images of {images.shape[1:]}; give a smaller batch= or imgsz="
+
     def _compute(self, images: Array) -> list[Array]:
-        if self.binding is None:
-            found: list[Array] = self.session.run(list(self.about.outputs), {self.about.input: images})
-            return found
-        self.input.update_inplace(images)
-        self.session.run_with_iobinding(self.binding)
+        with WATCH.over(patience(images.shape)) if self.watched else contextlib.nullcontext() as options:
+            told = () if options is None else (options,)
+            if self.binding is None:
+                found: list[Array] = self.session.run(list(self.about.outputs), {self.about.input: images}, *told)
+                return found
+            self.input.update_inplace(images)
+            self.session.run_with_iobinding(self.binding, *told)
         # Copied: the next batch is computed into the same buffers.
         return [place.numpy().copy() if self.kind == "cpu" else place.numpy() for _, place in self.outputs]
 
@@ -1521,6 +2066,10 @@ class OnnxYolo:
             image = None if image is None else with_channels(image, self.about.channels)
         except cv2.error:
             image = None
+        except MemoryError:
+            return Prepared(
+                item, result, fault=f"{item.path}: not enough memory to decode it; give a smaller max_pixels="
+            )
         except InferError as error:
             return Prepared(item, result, fault=str(error))
         except ValueError as error:
@@ -1601,7 +2150,7 @@ class OnnxYolo:
             source: See the setting of that name.
             keep: Keep the images, to draw on them.
         """
-        items = items_of(str(source), self.about.channels)
+        items = items_of(str(source), self.about.channels, self.settings.max_pixels)
         return self.stream(itertools.islice(items, self.settings.frames), keep)
 
     def stream(self, items: Iterable[Item], keep: bool = False) -> Iterator[Detections]:
@@ -1667,7 +2216,11 @@ class OnnxYolo:
         begin = time.perf_counter()
         first = 0.0
         for shape in [smallest, largest] if bounds else [largest]:
-            images = self._nothing(*shape)
+            try:
+                images = self._nothing(*shape)
+            except MemoryError as error:
+                text = f"not enough memory for images of {width}x{height}; give a smaller batch= or imgsz="
+                raise InferError(f"model={self.settings.model}: {text}") from error
             for _ in range(self.streams):
                 runner = self.runners.get()
                 for index in range(times):
@@ -1780,6 +2333,7 @@ class Writer:
             self._close_videos(found.path)
             stem = "camera" if is_live(found.path) else Path(plain_name(found.path)).stem
             path = self.folder / self._free(stem, ".mp4")
+            check_name(path)
             code = cv2.VideoWriter.fourcc(*"mp4v")
             rate = frame_rate(found.path)
             video = cv2.VideoWriter(str(path), code, rate, (found.width, found.height))
@@ -1871,7 +2425,7 @@ def run(settings: InferSettings) -> int:
     model, provider = given.pop("model"), given.pop("provider")
     yolo = OnnxYolo(model, provider, **given)
     for note in yolo.about.notes:
-        print(f"{model}: {note}")
+        print(plain(f"{model}: {note}"))
     first = yolo.warm_up()
     print(f"{yolo.placement}; ready after {first:.2f} s for the first batch")
     if settings.benchmark:
@@ -1896,7 +2450,8 @@ def _check_address(source: str) -> None:
 
 
 def _benchmark(yolo: OnnxYolo, settings: InferSettings) -> int:
-    items = list(itertools.islice(items_of(settings.source or "", yolo.about.channels), settings.frames or 256))
+    every = items_of(settings.source or "", yolo.about.channels, settings.max_pixels)
+    items = list(itertools.islice(every, settings.frames or 256))
     figures = yolo.benchmark(items)
     width, height = yolo.size
     images = counted(len(items), "image")
@@ -1947,9 +2502,9 @@ def _predict(yolo: OnnxYolo, settings: InferSettings) -> int:
         line = "\r" + line
     print(line + (f"; {unread} could not be read" if unread else ""))
     if writer:
-        print(f"pictures in {writer.folder}")
+        print(plain(f"pictures in {writer.folder}"))
     if settings.json:
-        print(f"boxes in {settings.json}")
+        print(plain(f"boxes in {settings.json}"))
     if count == unread and not interrupted:
         raise InferError(f"source={settings.source}: none of its images can be read; check the files")
     return INTERRUPTED if interrupted and not is_live(settings.source or "") else DONE
@@ -1961,7 +2516,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
+    print(f"warning: {plain(text)}", file=sys.stderr)
 
 
 def parse(arguments: Sequence[str]) -> InferSettings:
@@ -1995,6 +2550,9 @@ def _value(key: str, text: str, kind: str, rule: Mapping[str, Any]) -> Any:
     """Turn a text into the type that a field is annotated with; None asks for its default."""
     if text.strip().lower() in {"none", "null", ""}:
         return None
+    if not kind.startswith("str") and (not text.isascii() or "_" in text):
+        # Python takes 1_0 and the digits of other scripts for numbers.
+        raise InferError(f"{key}={text}: give {_wanted(kind)}, in the digits 0 to 9")
     if kind.startswith("str"):
         _check_path(key, text, rule)
         if rule.get("kind") and text.startswith("~") and not os.path.exists(text):
@@ -2009,9 +2567,13 @@ def _value(key: str, text: str, kind: str, rule: Mapping[str, Any]) -> Any:
             sides = [_whole(each) for each in text.strip("[]() ").removesuffix(",").split(",")]
             height, width = sides * 2 if len(sides) == 1 else sides
             return height, width
+    raise InferError(f"{key}={text}: give {_wanted(kind)}")
+
+
+def _wanted(kind: str) -> str:
+    """Return what a field of that type takes, for a message."""
     wanted = "True or False" if kind.startswith("bool") else "a whole number" if "int" in kind else "a number"
-    wanted += ", or two with a comma" if "tuple" in kind else ""
-    raise InferError(f"{key}={text}: give {wanted}")
+    return wanted + (", or two with a comma" if "tuple" in kind else "")
 
 
 def _check_path(key: str, text: str, rule: Mapping[str, Any]) -> None:
@@ -2063,7 +2625,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(parse(arguments))
     except InferError as error:
-        print(f"infer: {error}", file=sys.stderr)
+        print(f"infer: {plain(str(error))}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)

@@ -21,6 +21,7 @@ from yolo_subbatch.run.backup import Backup
 from yolo_subbatch.run.checks import raise_errors
 from yolo_subbatch.run.find import is_built_in, short_path
 from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.offline import stay_offline
 from yolo_subbatch.run.process import LAUNCHED
 from yolo_subbatch.run.progress import TerminalProgress, route_messages
 from yolo_subbatch.run.resume import check_resume, has_state, with_changes
@@ -184,8 +185,7 @@ def prepare_host(quiet: bool) -> None:
 
     It reads these variables when it is imported; ``quiet`` turns its progress bars off, where our own are shown.
     """
-    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    os.environ.setdefault("YOLO_OFFLINE", "true")
+    stay_offline()
     if quiet:
         os.environ.setdefault("YOLO_VERBOSE", "false")
 

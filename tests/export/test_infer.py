@@ -982,7 +982,8 @@ def test_the_layout_shows_in_the_shape(shape: tuple[Any, ...], classes: int, lay
 def test_six_columns_of_one_class(given_: dict[str, str], layout: str) -> None:
     """YOLOv5 gives box, objectness and the class's confidence there, a file that suppresses itself the class."""
     outputs = [SimpleNamespace(name="output0", shape=[1, 252, 6])]
-    assert infer._layout(outputs, given_, "x.onnx") == layout
+    names = infer.Said("x.onnx", given_).names()
+    assert infer._layout(outputs, given_, len(names), "x.onnx") == layout
 
 
 @pytest.mark.parametrize(
@@ -1076,7 +1077,7 @@ def session_of(
         ({"names": "person", "stride": "[8, 16, 64]"}, {}, 64),
         ({"names": "[", "stride": "x"}, {}, 32),
         ({"names": "7", "stride": "[]"}, {}, 32),
-        ({"stride": "0"}, {}, 1),
+        ({"stride": "0"}, {}, 32),
     ],
 )
 def test_metadata_of_others(given_: dict[str, str], names: dict[int, str], stride: int) -> None:

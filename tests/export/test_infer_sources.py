@@ -407,6 +407,9 @@ def test_a_camera_is_not_kept_waiting(home: Path, monkeypatch: Any) -> None:
         def isOpened(self) -> bool:  # noqa: N802
             return self.source == 0
 
+        def get(self, _: int) -> float:
+            return 64.0
+
         def read(self) -> tuple[bool, np.ndarray]:
             events.append(self.number)
             self.number += 1

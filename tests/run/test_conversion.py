@@ -47,9 +47,8 @@ def good_number(rule: Any) -> int:
 
 
 def whole_numbers(number: int) -> list[Any]:
-    wide = str(number).translate({ord("0") + digit: 0xFF10 + digit for digit in range(10)})
     return [
-        number, str(number), f" {number} ", float(number), f"{number}.0", wide, f"{number}e0", f"+{number}",
+        number, str(number), f" {number} ", float(number), f"{number}.0", f"{number}e0", f"+{number}",
         np.int64(number), np.int32(number), np.float32(number), np.float64(number), np.array(number),
         np.array([number]), [number], (number,),
     ]  # fmt: skip
@@ -101,7 +100,7 @@ def test_every_key_answers_what_it_cannot_take(kind: type, each: dataclasses.Fie
     types = types_of(kind, each.name)
     wrong: list[Any] = [{"a": 1}, object()]
     if str not in types:
-        wrong += ["many", "1,x", "0x10", "1 2", ["x"]]
+        wrong += ["many", "1,x", "0x10", "1 2", ["x"], "1_0", "\uff11\uff12", "\u0661"]
     if {int, float} & set(types) and not each.metadata.get("switch") and each.metadata.get("choices") != (0, 1):
         wrong += [True, "True", np.bool_(True)]
     if int in types and bool not in types:

@@ -16,6 +16,7 @@ from yolo_subbatch.darknet.textfile import (
     find_file,
     find_folder,
     lines_of,
+    read_lines,
     read_text,
     without_comment,
 )
@@ -184,7 +185,7 @@ def read_image_list(path: str | Path) -> list[Path]:
     file = Path(path)
     images: list[Path] = []
     missing: list[tuple[int, str]] = []
-    for number, raw in enumerate(lines_of(read_text(file, "the image list", paths=True)), 1):
+    for number, raw in enumerate(read_lines(file, "the image list"), 1):
         if not bare(raw):
             continue
         found = find_file(raw, file.parent)

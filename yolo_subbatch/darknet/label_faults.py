@@ -17,7 +17,7 @@ TOLERANCE = 1e-3  # labels written with few digits may pass 1 by a little
 A_LITTLE = 2.0  # where all values are above this, they are in another unit
 COLUMNS = "write class, centre x, centre y, width, height"
 FRACTIONS = "give them as fractions of the image, from 0 to 1"
-DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+DECIMAL_COMMA = re.compile(r"-?[0-9]+,[0-9]+")
 
 
 def label_fault(line: str, classes: int, names_source: str) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from yolo_subbatch.darknet.textfile import has_content
 from yolo_subbatch.errors import DataError
 
 HEAD = 16  # bytes that tell
@@ -37,6 +38,8 @@ def begins_as_picture(head: bytes) -> bool:
 def is_picture(file: str | Path) -> bool:
     """Tell whether a file is a picture; one that cannot be read is none."""
     try:
+        if not has_content(file):
+            return False
         with open(file, "rb") as stream:
             return begins_as_picture(stream.read(HEAD))
     except (OSError, ValueError):

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from yolo_subbatch.errors import DataError, YoloSubbatchError
 
@@ -19,9 +22,35 @@ BLANKS = " \t\r\n"
 LINE_END = re.compile(r"\r\n|\r|\n")
 WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16 and UTF-32
 QUOTES = "\"'"
+MOST_BYTES = 2**26  # of a text that is read as a whole
+MOST_LIST = 2**30  # bytes of a list of files
+LONGEST_LINE = 2**16  # bytes of a line of it
+LONGEST_SHOWN = 300  # letters of a path in a message
 #: Where a comment begins that stands behind a value; behind a number it needs no blank, which a name may end in.
 COMMENT = re.compile(r"[ \t]+(?:#|;|//)|(?<=[0-9])(?:#|//|;(?![0-9]))")
 COMMENT_BEHIND_NAME = re.compile(r"[ \t]+(?:#|;|//)")
+
+
+def in_utf8(path: object) -> bool:
+    """Tell whether a path can be written as text; OpenCV ends the program at one that cannot."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def has_content(file: str | Path) -> bool:
+    """Tell whether a name is that of a regular file with something in it, which alone is safe to open.
+
+    A pipe waits for somebody, a device may have no end, and of what the system makes up, which may wait or have no end
+    too, it says that it is empty.
+    """
+    try:
+        state = os.stat(file)
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(state.st_mode) and state.st_size > 0
 
 
 def read_text(file: Path, what: str, paths: bool = False, kind: type[YoloSubbatchError] = DataError) -> str:
@@ -37,16 +66,74 @@ def read_text(file: Path, what: str, paths: bool = False, kind: type[YoloSubbatc
     Raises:
         YoloSubbatchError: If it cannot be read, is UTF-16 or no text.
     """
-    if file.is_dir():
-        raise kind(f"{file}: this is a folder; give the file of {what}")
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise kind(f"{file}: cannot be read ({error.strerror}); check the path of {what}") from error
+    with _opened(file, what, kind) as (stream, size):
+        if size > MOST_BYTES:
+            raise kind(f"{file}: {size} bytes are more than {what} can have ({MOST_BYTES}); give the text file")
+        data = stream.read(size)
     refuse_wide(data, file, kind)
     if b"\0" in data:
         raise kind(f"{file}: this is a binary file; give the text file of {what}")
     return decoded(data, paths)
+
+
+def read_lines(file: Path, what: str) -> Iterator[str]:
+    """Yield the lines of a long text file that names files, reading a part of it after the other.
+
+    Args:
+        file: The file.
+        what: What it holds, for messages.
+
+    Raises:
+        DataError: As :func:`read_text`; also for a line that is too long for the name of a file.
+    """
+    with _opened(file, what, DataError) as (stream, size):
+        rest, first = b"", True
+        while data := stream.read(LONGEST_LINE):
+            data += stream.read(1) if data.endswith(b"\r") else b""  # a line feed behind it ends no other line
+            if first:
+                refuse_wide(data, file, DataError)
+            if b"\0" in data:
+                raise DataError(f"{file}: this is a binary file; give the text file of {what}")
+            if size > MOST_LIST:
+                raise DataError(f"{file}: {size} bytes are more than {what} can have ({MOST_LIST}); divide it")
+            *lines, rest = re.split(rb"\r\n|\r|\n", rest + data)
+            if len(rest) > LONGEST_LINE:
+                raise DataError(f"{file}: a line of more than {LONGEST_LINE} bytes; give {what}, one name a line")
+            for line in lines:
+                yield decoded(line, paths=True) if first else line.decode("utf-8", "surrogateescape")
+                first = False
+        if rest:
+            yield decoded(rest, paths=True) if first else rest.decode("utf-8", "surrogateescape")
+
+
+@contextmanager
+def _opened(file: Path, what: str, kind: type[YoloSubbatchError]) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file for reading, and say how many bytes it has.
+
+    Raises:
+        YoloSubbatchError: If it is no regular file: a pipe or a device may have no end, or wait for somebody.
+    """
+    if file.is_dir():
+        raise kind(f"{file}: this is a folder; give the file of {what}")
+    try:
+        number = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise kind(f"{shorten(file)}: cannot be read ({reason}); check the path of {what}") from error
+    with os.fdopen(number, "rb") as stream:
+        state = os.fstat(number)
+        if not stat.S_ISREG(state.st_mode):
+            raise kind(f"{file}: not a regular file but a pipe or a device; give the file of {what}")
+        try:
+            yield stream, state.st_size  # 0 of what the system makes up, which is then not read at all
+        except OSError as error:
+            raise kind(f"{file}: cannot be read ({error.strerror}); check the path of {what}") from error
+
+
+def shorten(file: Path) -> str:
+    """Return the path of a file for a message, cut off where nobody would read on."""
+    text = str(file)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def decoded(data: bytes, paths: bool = False) -> str:

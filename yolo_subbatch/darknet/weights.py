@@ -9,6 +9,7 @@ Source: darknet ``load_weights_upto``, ``save_weights_upto``, ``load_convolution
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,6 +25,7 @@ from yolo_subbatch.darknet.layers_alexeyab import WeightedAdd
 from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.section_checks import shorten
 from yolo_subbatch.darknet.sections import Convolutional
+from yolo_subbatch.darknet.textfile import has_content
 from yolo_subbatch.darknet.weights_header import LONGEST_HEADER, WRITTEN, read_header, written_header
 from yolo_subbatch.darknet.weights_header import Header as Header
 from yolo_subbatch.darknet.weights_kinds import explain_size
@@ -202,6 +204,10 @@ def _read(file: WeightsFile, most: int) -> tuple[str, bytes, int]:
     try:
         if path.is_dir():
             raise WeightsError(f"{path}: this is a folder; give the .weights file inside it")
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise WeightsError(f"{path}: not a regular file but a pipe or a device; give a Darknet .weights file")
+        if not has_content(path):
+            return str(path), b"", 0
         with path.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             data = stream.read(min(most + 1, size or most + 1))

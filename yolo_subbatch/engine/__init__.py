@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from importlib import import_module
 
 import torch
 
 from yolo_subbatch.run.host import check_version
+from yolo_subbatch.run.offline import stay_offline
 
+stay_offline()  # before Ultralytics is imported, which reads the variables
 # Ultralytics limits torch to all cores but one, to a single one on small machines; this is torch's own choice.
 CPU_THREADS = max(torch.get_num_threads(), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
 if "ultralytics" not in sys.modules and os.environ.get("OMP_NUM_THREADS"):
@@ -39,3 +42,8 @@ def use_all_cores(device: torch.device) -> None:
     """Undo Ultralytics' limit on the threads of a CPU."""
     if device.type == "cpu":
         torch.set_num_threads(CPU_THREADS)
+
+
+# What else it would fetch, and how it reads pictures; after the check of the release.
+import_module("yolo_subbatch.engine.offline").replace_fetches()
+import_module("yolo_subbatch.engine.reading").read_with_care()

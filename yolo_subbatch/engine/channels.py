@@ -14,10 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
-from ultralytics.utils.patches import imread
 
 from yolo_subbatch.darknet.channels import COLOUR, GREY, KINDS, OPACITY, ChannelsError, read_flag, with_channels
 from yolo_subbatch.darknet.sections import Net
+from yolo_subbatch.engine.reading import imread
 from yolo_subbatch.errors import DataError, SettingsError
 from yolo_subbatch.run.channels import channels_fault
 

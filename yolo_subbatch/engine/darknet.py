@@ -16,6 +16,7 @@ from yolo_subbatch.engine.asking_again import keys_of
 from yolo_subbatch.engine.describe_data import host_data, missing_for
 from yolo_subbatch.engine.keys import prepare_keywords
 from yolo_subbatch.engine.model import DarknetModel, darknet_task_map, image_size, load_darknet_weights
+from yolo_subbatch.engine.offline import offline
 from yolo_subbatch.engine.opening import names_left_alone, opened, rename, told
 from yolo_subbatch.engine.state import run_to_resume
 from yolo_subbatch.engine.stock import check_format
@@ -187,6 +188,7 @@ class Darknet(Model):
             self.predictor = None  # Ultralytics would use the one of the call before, and refuse the key
         return super().predict(source, stream, predictor, **keywords)
 
+    @offline
     def export(self, **keywords: Any) -> str:
         """Write an ONNX file and return its path; keys as on the command line.
 

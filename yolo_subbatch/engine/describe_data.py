@@ -16,7 +16,7 @@ from yolo_subbatch.darknet.datafile import check_labels, read_data_names
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.pictures import FROM_DATA
 from yolo_subbatch.errors import DataError, LabelsError, SettingsError, YoloSubbatchError
-from yolo_subbatch.run.data import read_yaml, split_images
+from yolo_subbatch.run.data import class_count, images_base, read_yaml, split_images
 from yolo_subbatch.run.find import YAML, find_data
 from yolo_subbatch.run.label_lists import Labelled, MissingLabels, labelled, with_list, write_list, write_names
 from yolo_subbatch.run.training_data import has_val
@@ -123,6 +123,7 @@ def measured_data(data: Any, folder: Path, split: str, asked: str | None, flavou
         DataError: As :func:`ultralytics_yaml`.
     """
     if Path(str(data)).suffix != ".data" and asked in {None, "background"}:
+        _check_base(Path(str(data)))
         return str(data)
     return str(ultralytics_yaml(data, folder, split, missing_for(asked, data, flavour)))
 
@@ -141,6 +142,14 @@ def host_data(data: Any, only: str, missing: MissingLabels) -> Iterator[Any]:
         return
     with tempfile.TemporaryDirectory() as folder:
         yield str(ultralytics_yaml(data, Path(folder), only, missing, kept=False))
+
+
+def _check_base(source: Path) -> None:
+    """Raise a DataError for the folder of a YAML that is not there, in our words: Ultralytics has kept settings now."""
+    if source.suffix in YAML and source.is_file():
+        document = read_yaml(source)
+        class_count(source, document)
+        images_base(source, document)
 
 
 def _say_unmeasured(fault: str) -> None:
@@ -193,6 +202,7 @@ def described(args: Any, folder: Path, flavour: str = "pjreddie") -> str:
     source = Path(str(args.data))
     if source.suffix == ".data" and not source.is_file():
         find_data(source)  # Ultralytics would call it a data set that cannot be downloaded
+    _check_base(source)
     if source.suffix not in KINDS or not source.is_file():
         return str(source.absolute() if source.exists() else args.data)
     asked, measured = args.missing_labels, None if args.val else False

@@ -18,6 +18,7 @@ from yolo_subbatch.engine.figures import classes_of, describe, figures_of
 from yolo_subbatch.engine.inference import DarknetValidator, size_of
 from yolo_subbatch.engine.model import DarknetModel, load_darknet_weights
 from yolo_subbatch.engine.pictures import taking_any_picture
+from yolo_subbatch.engine.reading import limit_pixels
 from yolo_subbatch.engine.train import open_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.checks import size_fault
@@ -34,6 +35,7 @@ def open_model(settings: ValSettings | PredictSettings | ExportSettings | MapSet
         WeightsError: If a file is no checkpoint or does not fit.
         SettingsError: If the network cannot take images of that size, or has no such classes.
     """
+    limit_pixels(getattr(settings, "max_pixels", None))
     if settings.model:
         model = open_file(settings.model)
     else:

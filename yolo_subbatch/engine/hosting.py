@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from yolo_subbatch.engine import LOGGER, host
+from yolo_subbatch.engine.offline import own_calls
 from yolo_subbatch.engine.running import EpochLosses
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class Hosts(Base):
             self.args.time = self.hours
         self.callbacks_open += 1
         try:
-            theirs(event)
+            with own_calls():
+                theirs(event)
         finally:
             self.callbacks_open -= 1
         if event == "on_train_batch_start":

@@ -5,7 +5,7 @@ Networks whose width and height differ are validated at that shape, which Ultral
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from yolo_subbatch.engine.channels import of_data, own_source, upright
 from yolo_subbatch.engine.data import DarknetDataset, FullFrame
 from yolo_subbatch.engine.describe_data import measured_data
 from yolo_subbatch.engine.host import fraction_of
+from yolo_subbatch.engine.offline import offline, own_calls
 from yolo_subbatch.engine.sources import only_source
 from yolo_subbatch.errors import SettingsError
 
@@ -63,6 +64,7 @@ class DarknetValidator(DetectionValidator):
         self.network_file = ""
         super().__init__(dataloader, save_dir, known, _callbacks)
 
+    @offline
     def __call__(self, trainer: Any = None, model: Any = None, **keywords: Any) -> Any:
         """Validate; images are read as the network takes them, and ``data`` is a Darknet ``.data`` too."""
         described, flavour = getattr(model, "yaml", None), None
@@ -149,6 +151,11 @@ class DarknetPredictor(DetectionPredictor):
         """Load the network onto the device."""
         super().setup_model(model, verbose)
         use_all_cores(self.device)
+
+    def stream_inference(self, *args: Any, **keywords: Any) -> Iterator[Results]:
+        """Yield what is found; see :class:`.offline.OwnCalls`."""
+        with own_calls():
+            yield from super().stream_inference(*args, **keywords)
 
     def setup_source(self, source: Any, *args: Any, **keywords: Any) -> None:
         """Open what is to be looked at; files and addresses are chosen as on the command line.

@@ -21,18 +21,19 @@ from ultralytics.data.utils import check_file_speeds, verify_image_label
 from ultralytics.models.rtdetr import train as rtdetr_train
 from ultralytics.models.rtdetr import val as rtdetr_val
 from ultralytics.models.rtdetr.val import RTDETRDataset
-from ultralytics.utils.patches import imread
 
 from yolo_subbatch.darknet.datafile import label_path, read_image_list
 from yolo_subbatch.darknet.pictures import refuse_pictures
 from yolo_subbatch.engine import host
+from yolo_subbatch.engine.reading import fault_of, imread
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.data import pictures_in
 
 FROM_DATA = "darknet"  # key of a data description that was made from a .data file, which it names
 LEAST_SIDE = 10  # pixels; Ultralytics leaves out smaller images
+DOUBTFUL = frozenset({".tif", ".tiff"})  # endings of images that Pillow may read and OpenCV may not
 CORRUPT = -2  # place in what Ultralytics tells of a label: whether the image was left out
-MARK = "+any picture"  # behind the hash of a label cache
+MARK = "+any picture, read with care"  # behind the hash of a label cache
 _BUILDING = threading.RLock()
 
 
@@ -71,11 +72,13 @@ class AnyPicture(YOLODataset):
     def verify_args(self) -> tuple[Callable[..., Any], Any]:
         """Return what reads a label, and its arguments."""
         function, arguments = super().verify_args()
-        return (_verified if self.takes_all() and function is verify_image_label else function), arguments
+        if function is not verify_image_label:
+            return function, arguments
+        return (_verified if self.takes_all() else _verified_strictly), arguments
 
     def get_cache_hash(self) -> str:
         """Return what tells a label cache of other files, or one that leaves out images."""
-        return str(super().get_cache_hash()) + (MARK if self.takes_all() else "")
+        return str(super().get_cache_hash()) + MARK + (" of a list" if self.takes_all() else "")
 
     def get_labels(self) -> list[dict[str, Any]]:
         """Read the labels.
@@ -125,12 +128,25 @@ def _refuse(lost: list[str], data: str) -> None:
         )
 
 
+def _verified_strictly(arguments: tuple[Any, ...]) -> Any:
+    """Read a label as Ultralytics does; an image that only Pillow reads would end the training, and is left out."""
+    told = verify_image_label(arguments)
+    file = str(arguments[0])
+    if told[CORRUPT]:
+        return told
+    fault = fault_of(file)
+    if fault is None and (Path(file).suffix.lower() not in DOUBTFUL or imread(file) is not None):
+        return told
+    reason = fault or "cannot be read as an image of 8 or 16 bits"
+    return [*(None for _ in told[:-5]), 0, 0, 0, 1, f"{file}: ignoring corrupt image/label: {reason}"]
+
+
 def _verified(arguments: tuple[Any, ...]) -> Any:
     """Read a label as Ultralytics does, also for an image of a format or size that it leaves out.
 
     Such an image is represented by a black one, since Ultralytics reads image and label in one go.
     """
-    told = verify_image_label(arguments)
+    told = _verified_strictly(arguments)
     if not told[CORRUPT]:
         return told
     file, *others = arguments

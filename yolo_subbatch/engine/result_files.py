@@ -69,7 +69,7 @@ def write_coco(found: Iterable[Found], names: Sequence[str], folder: Path, out: 
         stream.write("[\n")
         between = ""
         for each in found:
-            number = re.match(r"\d+", each.path.name.rpartition("_")[2])
+            number = re.match(r"[0-9]+", each.path.name.rpartition("_")[2])
             for index, score, (x1, y1, x2, y2) in _rows(each, 0):
                 stream.write(
                     f'{between}{{"image_id":{int(number[0]) if number else 0}, "category_id":{COCO_IDS[index]}, '

@@ -22,6 +22,7 @@ import numpy as np
 from ultralytics.data.loaders import LoadImagesAndVideos, SourceTypes
 
 from yolo_subbatch.engine import LOGGER
+from yolo_subbatch.engine.reading import fault_of, max_pixels
 from yolo_subbatch.errors import DataError
 
 #: The script that reads pictures without torch; it stands outside this folder, where type checkers do not find it.
@@ -47,6 +48,7 @@ class Sources(LoadImagesAndVideos):
     """
 
     source_type = SourceTypes()
+    cap: Any
 
     def __init__(
         self, pictures: list[str], videos: list[str], batch: int = 1, vid_stride: int = 1, channels: int = 3
@@ -106,19 +108,31 @@ class Sources(LoadImagesAndVideos):
             super()._append_image(paths, imgs, info, path, im0, idx)
             return
         name = self.origin.get(path, path)
-        self._tell(name, "an image", name != path or Path(path).exists())
+        self._tell(name, "an image", name != path or Path(path).exists(), fault_of(path))
 
-    def _tell(self, name: str, kind: str, there: bool) -> None:
-        self.unread[name] = f"{name}: " + (f"cannot be read as {kind}" if there else "no such file")
+    def _tell(self, name: str, kind: str, there: bool, fault: str | None = None) -> None:
+        found = (fault or f"cannot be read as {kind}") if there else "no such file"
+        self.unread[name] = f"{name}: {found}"
         LOGGER.warning(f"warning: {self.unread[name]}")
 
     def _new_video(self, path: str) -> None:
         """Open a video, or name it and go on."""
         self.frames = 0
+        address = infer.is_address(path)
         try:
-            super()._new_video(path)
+            if not address and not os.path.isfile(path):  # a pipe would be waited for
+                raise FileNotFoundError(path)
+            with infer.captured_log():  # OpenCV tells there how each of its libraries fails
+                super()._new_video(path)
         except FileNotFoundError:
-            self._tell(path, "a video", infer.is_address(path) or Path(path).exists())
+            self.cap = cv2.VideoCapture()  # none, which gives no frame
+            self._tell(self.origin.get(path, path), "a video", address or Path(path).exists())
+            return
+        pixels = self.cap.get(cv2.CAP_PROP_FRAME_WIDTH) * self.cap.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        if pixels > max_pixels():
+            self.cap.release()
+            fault = f"has frames of {pixels:.0f} pixels, more than max_pixels={max_pixels()}"
+            self._tell(self.origin.get(path, path), "a video", True, fault)
 
     def close(self) -> None:
         """Release the video and remove what was fetched."""

@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from yolo_subbatch.darknet.textfile import in_utf8
 from yolo_subbatch.engine.detecting import Detector
 from yolo_subbatch.engine.detector import drawn, frame, lines, names_for
 from yolo_subbatch.engine.result_files import write_json
@@ -53,9 +54,12 @@ def run_video(settings: PredictSettings, data: str, show: Show) -> int:
     Raises:
         YoloSubbatchError: If something that the user gave turns out to be unusable.
     """
+    source = settings.source or "0"
+    for name in (source, show.out, show.prefix):
+        if name is not None and not in_utf8(name):
+            raise DataError(f"{name}: a name that is not in UTF-8, with which OpenCV cannot deal; rename it")
     detector = Detector(settings)
     names = names_for(detector, data)
-    source = settings.source or "0"
     live = show.live and has_screen()
     out = show.out or (None if live or show.prefix else VIDEO)
     found_in: list[dict[str, Any]] = []
@@ -114,10 +118,10 @@ def _ended(live: bool) -> bool:
 
 def _frames(source: str) -> Iterator[tuple[np.ndarray, float]]:
     """Yield each frame ``(H, W, 3)``, blue first, with the frames per second."""
-    capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+    capture = cv2.VideoCapture(int(source) if infer.is_camera(source) else source)
     try:
         if not capture.isOpened():
-            what = f"camera {source}" if source.isdecimal() else source
+            what = f"camera {source}" if infer.is_camera(source) else source
             raise DataError(f"{what}: cannot be opened; give a video, or the number of a camera with -c")
         rate = capture.get(cv2.CAP_PROP_FPS)
         while True:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from yolo_subbatch.darknet.textfile import in_utf8
 from yolo_subbatch.darknet.weights_kinds import foreign_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.conversion import range_fault, shown
@@ -16,7 +17,7 @@ from yolo_subbatch.run.find import beside, holds_checkpoint
 from yolo_subbatch.run.values import memory_bytes
 
 Found = TypeVar("Found")
-DEVICE = re.compile(r"cpu|mps|cuda|(cuda:)?\d+(,(cuda:)?\d+)*")
+DEVICE = re.compile(r"cpu|mps|cuda|(cuda:)?\d+(,(cuda:)?\d+)*", re.ASCII)
 NOT_IN_NAMES = re.compile(r'[/\\:*?"<>|\0-\x1f]')  # of a folder, on any system
 
 
@@ -86,10 +87,21 @@ def check_place(settings: Any) -> Iterator[Problem]:
     if not name or set(name) <= {".", " "} or NOT_IN_NAMES.search(name) or len(name) > 200:
         yield error("name", f"name={name}: not the name of a folder; give a plain name, without a path")
     project = Path(settings.project)
+    if not in_utf8(project.absolute() / name):
+        text = f"project={project}: {project.absolute() / name} is not in UTF-8, and pictures cannot be written there"
+        yield error("project", f"{text}; give another folder")
     if project.exists() and not project.is_dir():
         yield error("project", f"project={project}: this is a file; give a folder")
     if settings.device is not None and not DEVICE.fullmatch(settings.device):
         yield error("device", f"device={settings.device}: unknown; give cpu, 0 or 0,1")
+
+
+def check_text(settings: Any) -> Iterator[Problem]:
+    """Refuse values that are not in UTF-8: a run keeps its settings as text."""
+    for each in dataclasses.fields(settings):
+        value = getattr(settings, each.name)
+        if isinstance(value, str) and not in_utf8(value):
+            yield error(each.name, f"{each.name}={shown(value)}: not in UTF-8, in which a run keeps it; rename it")
 
 
 def check_memory(settings: Any) -> Iterator[Problem]:

@@ -36,7 +36,17 @@ class Place:
 
 
 @dataclass(frozen=True)
-class ValSettings(Place, Source):
+class Pictures:
+    """Which pictures are read at all."""
+
+    max_pixels: int = setting(
+        2**28, "Data", "Most pixels", "Images of more pixels are left out before they are decoded.", min=1,
+        advanced=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ValSettings(Place, Source, Pictures):
     """What ``val`` understands."""
 
     data: str | None = setting(
@@ -65,7 +75,7 @@ class ValSettings(Place, Source):
 
 
 @dataclass(frozen=True)
-class PredictSettings(Place, Source):
+class PredictSettings(Place, Source, Pictures):
     """What ``predict`` understands."""
 
     source: str | None = setting(None, "Data", "Source", "Image, folder, video or address.", kind="file")
@@ -91,7 +101,7 @@ class PredictSettings(Place, Source):
 
 
 @dataclass(frozen=True)
-class MapSettings(Place, Source):
+class MapSettings(Place, Source, Pictures):
     """What ``map`` understands."""
 
     data: str | None = setting(

@@ -110,6 +110,7 @@ def _converted(value: Any, kind: Any) -> Any:
         return _boolean(value)
     if kind is str:
         return _text(value)
+    check_digits(value)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, bool):
@@ -121,6 +122,16 @@ def _converted(value: Any, kind: Any) -> Any:
     if kind is int and not number.is_integer():
         raise ValueError
     return kind(number)
+
+
+def check_digits(value: Any) -> None:
+    """Refuse a text that Python takes for a number and a person does not: ``1_000``, or the digits of other scripts.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if isinstance(value, str) and (not value.isascii() or "_" in value):
+        raise ValueError(value)
 
 
 def _tuple(value: Any, items: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -139,6 +150,7 @@ def _boolean(value: Any) -> bool:
         value = value.strip().lower()
         if value in TRUE | FALSE:
             return value in TRUE
+        check_digits(value)
         value = float(value)
     if value not in (0, 1):
         raise ValueError
@@ -186,6 +198,7 @@ def _literal(text: str) -> Any:
     if stripped.lower() in {"true", "false", "none"}:
         return {"true": True, "false": False, "none": None}[stripped.lower()]
     try:
+        check_digits(stripped)
         value = ast.literal_eval(stripped)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text

@@ -63,7 +63,7 @@ ELSEWHERE = {
 WITHOUT_DATA = (TEST, DEMO)  # commands for which the data only names the classes
 NO_DATA = ""
 HYPHENS = re.compile(r"-[a-z]+(-[a-z]+)+", re.IGNORECASE)  # -dont-show, as hank-ai's Darknet takes it too
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)|true|false", re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)|true|false", re.IGNORECASE | re.ASCII)
 OWN_KEY = re.compile(r"(--)?[A-Za-z]\w*=.*", re.DOTALL)
 PICTURE = "cloud.png"  # of calc_anchors -show
 
@@ -216,7 +216,7 @@ def _device(given: Mapping[str, Any], command: str) -> dict[str, Any]:
         raise SettingsError("-nogpu: a GPU is given too; give one of the two")
     if "-gpus" in given:
         gpus = given["-gpus"].strip(",").split(",")
-        if not all(each.isdecimal() for each in gpus):
+        if not all(each.isascii() and each.isdecimal() for each in gpus):
             raise SettingsError(f"-gpus {given['-gpus']}: give the numbers of GPUs with commas, as in -gpus 0,1")
         if command != TRAIN:
             return {"device": gpus[0]}

@@ -12,9 +12,11 @@ import yaml
 
 from yolo_subbatch.darknet.datafile import DataFile, check_labels, read_data, read_data_names, read_image_list
 from yolo_subbatch.darknet.pictures import check_pictures, is_picture
+from yolo_subbatch.darknet.textfile import has_content
 from yolo_subbatch.errors import DataError, LabelsError, SettingsError
 from yolo_subbatch.run.checks import Problem, attempt, error, warning
 from yolo_subbatch.run.find import YAML, find_data
+from yolo_subbatch.run.host import datasets_folder
 from yolo_subbatch.run.label_lists import MissingLabels, labelled, with_list
 
 #: Endings of the pictures and videos that Ultralytics reads.
@@ -28,6 +30,7 @@ VIDEOS = frozenset({
 OTHERS = frozenset({".txt", ".json", ".xml", ".csv", ".yaml", ".yml", ".npy", ".cache", ".data", ".names", ".md"})
 OF_DETECTOR = frozenset({"backup", "eval", "results"})  # keys of a .data file that Darknet's own commands use
 MOST_NUMBERS = 8  # of classes in a message
+MOST_CLASSES = 1_000_000
 KEYS = {"train": "train", "val": "valid", "test": "test"}  # a split's key in a .data file
 
 
@@ -157,9 +160,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         SettingsError: If it is no YAML with keys.
     """
+    if path.is_file() and not has_content(path):
+        raise SettingsError(f"{path}: the file is empty; give train, val and names")
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as fault:
         line = getattr(getattr(fault, "problem_mark", None), "line", None)
         place = path if line is None else f"{path}:{line + 1}"
         raise SettingsError(f"{place}: not valid YAML; correct the file") from fault
@@ -201,7 +206,9 @@ def class_count(path: Path, document: Mapping[str, Any]) -> int:
             found = f"names: numbered {', '.join(map(str, list(names)[:MOST_NUMBERS]))}"
             raise SettingsError(f"{path}: {found}; number the {len(names)} classes from 0 to {len(names) - 1}")
         return len(names)
-    if isinstance(count, int) and count > 0:
+    if isinstance(count, int) and count > MOST_CLASSES:  # what no file of names holds, but would be a list in memory
+        raise SettingsError(f"{path}: nc: {str(count)[:20]}: more than a million; correct the number")
+    if isinstance(count, int) and count > 0 and not isinstance(count, bool):
         return count
     raise SettingsError(f"{path}: no class names; add names: with one name a class")
 
@@ -215,14 +222,32 @@ def yaml_images(path: Path, document: Mapping[str, Any], split: str) -> list[Pat
     given = document.get(split) or (document.get("validation") if split == "val" else None)
     if not given:
         raise DataError(f"{path}: no '{split}' images; add {split}: with a folder or a list of images")
-    base = Path(str(document["path"])) if document.get("path") else path.parent
-    if not base.exists() and not base.is_absolute():
-        return []  # Ultralytics looks in its own folder of data sets
+    base = images_base(path, document)
+    if base is None:
+        return []
     entries = [str(each) for each in (given if isinstance(given, list) else [given])]
     places = [_place(base, entry) for entry in entries]
     if document.get("download") and not all(place.exists() for place in places):
         return []
     return [image for place in places for image in _images_of(path, split, place)]
+
+
+def images_base(path: Path, document: Mapping[str, Any]) -> Path | None:
+    """Return the folder that the images of an Ultralytics data description are in; None where only Ultralytics knows.
+
+    Raises:
+        DataError: If there is no such folder.
+    """
+    base = Path(str(document["path"])) if document.get("path") else path.parent
+    if base.exists() or base.is_absolute():
+        return base
+    theirs = datasets_folder()  # where Ultralytics looks then
+    if theirs is None:
+        return None
+    if not (theirs / base).exists() and not document.get("download"):
+        found = f"path: {document['path']}: no such folder, neither here nor in {theirs}"
+        raise DataError(f"{path}: {found}; correct it, or leave it out for paths relative to the file")
+    return theirs / base
 
 
 def _place(base: Path, entry: str) -> Path:

@@ -7,6 +7,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+from yolo_subbatch.darknet.textfile import has_content, in_utf8
 from yolo_subbatch.errors import CfgError, DataError, WeightsError
 from yolo_subbatch.run.host import OLD_PICKLE, find_dataset, nearest
 
@@ -39,7 +40,8 @@ def find_cfg(name: str | Path | None) -> Path:
     if path.parent == Path() and wanted in bundled_cfgs():
         return Path(str(files("yolo_subbatch.cfg") / wanted))
     if path.exists():
-        raise CfgError(f"cfg={name}: this is a folder; give the .cfg file inside it")
+        kind = "this is a folder" if path.is_dir() else "not a regular file but a pipe or a device"
+        raise CfgError(f"cfg={name}: {kind}; give {'the .cfg file inside it' if path.is_dir() else 'a .cfg file'}")
     if path.suffix.lower() == CHECKPOINT:
         raise CfgError(f"cfg={name}: no such file{beside(path)}; a checkpoint is given as model=")
     near = nearest(wanted.removesuffix(".cfg"), [each.removesuffix(".cfg") for each in bundled_cfgs()])
@@ -67,6 +69,8 @@ def is_checkpoint(name: str | Path) -> bool:
 
 def holds_checkpoint(name: str | Path) -> bool:
     """Tell whether a file begins as a checkpoint does."""
+    if not has_content(name):
+        return False
     try:
         with Path(name).open("rb") as opened:
             return opened.read(4).startswith(CHECKPOINT_BYTES)
@@ -112,6 +116,10 @@ def find_data(name: str | Path | None) -> Path | None:
     if not name or is_built_in(name):
         return None
     path = Path(name)
+    if not in_utf8(path.absolute()):
+        raise DataError(
+            f"data={name}: a path that is not in UTF-8, with which Ultralytics' data sets cannot deal; rename it"
+        )
     if path.suffix not in YAML and path.suffix.lower() in YAML:
         raise DataError(f"data={name}: its name ends in {path.suffix}; rename it to {path.stem}{path.suffix.lower()}")
     if path.is_file():

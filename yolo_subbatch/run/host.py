@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import json
+import os
 import re
+import sys
 import zipfile
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from yolo_subbatch.darknet.textfile import has_content
 from yolo_subbatch.errors import SettingsError, WeightsError
 
 #: The oldest release that the tests pass with, and the first that they say nothing about; pyproject.toml has the same.
@@ -141,6 +145,19 @@ def model_names() -> list[str]:
     return sorted(path.name for path in (folder() / "cfg" / "models").rglob("*.yaml"))
 
 
+def datasets_folder() -> Path | None:
+    """Return the folder in which Ultralytics looks for data sets by name; None where it has kept no settings yet."""
+    homes = {"win32": "AppData/Roaming", "darwin": "Library/Application Support"}
+    usual = Path.home() / homes[sys.platform] if sys.platform in homes else None
+    usual = usual or Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    config = Path(os.environ.get("YOLO_CONFIG_DIR") or usual).expanduser()
+    try:
+        found = json.loads((config / "Ultralytics" / "settings.json").read_text(encoding="utf-8"))["datasets_dir"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return Path(found) if isinstance(found, str) and found else None
+
+
 def find_dataset(name: str) -> Path | None:
     """Return a data description that Ultralytics brings along, such as ``coco8.yaml``."""
     path = folder() / "cfg" / "datasets" / name
@@ -159,14 +176,17 @@ def is_darknet_checkpoint(path: str | Path) -> bool:
     except OSError as error:
         raise WeightsError(f"{file}: cannot be read ({error.strerror}); check the path of the checkpoint") from error
     except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, ValueError) as error:
-        with file.open("rb") as opened:
-            if opened.read(2) == OLD_PICKLE:
-                return False
+        if has_content(file):
+            with file.open("rb") as opened:
+                if opened.read(2) == OLD_PICKLE:
+                    return False
         raise WeightsError(f"{file}: no checkpoint, or a damaged one; give the .pt of a training") from error
 
 
 def _pickled(file: Path) -> bytes:
     """Return what stands in a checkpoint besides the numbers: the names of its classes are in it."""
+    if not has_content(file):
+        raise zipfile.BadZipFile(f"{file}: empty")
     with zipfile.ZipFile(file) as archive:
         return b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from yolo_subbatch.darknet.datafile import read_image_list
 from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.shapes import layer_table
+from yolo_subbatch.darknet.textfile import in_utf8
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run import host
 from yolo_subbatch.run.checks import (
@@ -120,6 +121,9 @@ def check_anchors(settings: AnchorsSettings) -> AnchorsSettings:
         YoloSubbatchError: With everything that is wrong.
     """
     problems = [*check_ranges(settings), *check_output("to", settings.to), *check_output("picture", settings.picture)]
+    if settings.picture and not in_utf8(settings.picture):
+        text = f"picture={settings.picture}: not in UTF-8, and pictures cannot be written there; give another name"
+        problems.append(error("picture", text))
     if settings.picture and Path(settings.picture).suffix.lower() not in {".png", ".jpg"}:
         text = f"picture={settings.picture}: only PNG and JPEG are written; give a name that ends in .png"
         problems.append(error("picture", text))
@@ -237,7 +241,7 @@ def check_video(settings: PredictSettings, data: str, out: str | None) -> Predic
     if data:
         attempt("data", problems, lambda: data_names(Path(data)))
     source = settings.source or ""
-    if "://" not in source and not source.isdecimal() and not Path(source).is_file():
+    if "://" not in source and not (source.isascii() and source.isdecimal()) and not Path(source).is_file():
         problems.append(error("source", f"{source}: no such video; give a file, or -c 0 for a camera"))
     report(problems)
     return with_files(settings)
@@ -305,7 +309,7 @@ def _check_media(source: str | None) -> None:
     """Check that there is something to look at; addresses and cameras (numbers) are the engine's to open."""
     if not source:
         raise DataError("source: not given; give an image, a folder or a video, for example source=images/")
-    if "://" in source or source.isdecimal():
+    if "://" in source or (source.isascii() and source.isdecimal()):
         return
     path = Path(source)
     if path.is_dir():

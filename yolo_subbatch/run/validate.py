@@ -18,6 +18,7 @@ from yolo_subbatch.run.checks import (
     check_memory,
     check_place,
     check_ranges,
+    check_text,
     check_weights,
     error,
     size_fault,
@@ -62,6 +63,7 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
     """
     problems: list[Problem] = []
     attempt("model", problems, host.check_version)
+    problems += check_text(settings)
     if problems:
         return problems
     problems += [*check_ranges(settings), *check_either(settings), *check_weights(settings), *check_place(settings)]

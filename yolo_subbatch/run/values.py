@@ -237,7 +237,7 @@ def memory_bytes(text: str) -> int:
     Raises:
         SettingsError: If it is no such size.
     """
-    found = re.fullmatch(r"([\d.]+)\s*([KMGT])i?B?", text.strip(), re.IGNORECASE)
+    found = re.fullmatch(r"([\d.]+)\s*([KMGT])i?B?", text.strip(), re.IGNORECASE | re.ASCII)
     with suppress(ValueError, OverflowError):
         if found and float(found[1]) > 0:
             return int(float(found[1]) * 2 ** (10 * (1 + "KMGT".index(found[2].upper()))))
