@@ -20,6 +20,10 @@ def run_prediction(settings: PredictSettings) -> list[dict[str, Any]]:
 
     Ctrl+C keeps what was found until then, and is the usual end of a camera.
 
+    Raises:
+        YoloSubbatchError: If something that the user gave is not usable, or none of the images can be read; what is
+            wrong with each is in the JSON file all the same.
+
     Returns:
         What ``json=`` writes: one entry an image; see :func:`.figures.entry`.
     """
@@ -39,11 +43,16 @@ def run_prediction(settings: PredictSettings) -> list[dict[str, Any]]:
             folder.discard()
         raise
     count = sum(len(each["detections"]) for each in entries)
+    if folder is not None and not any(folder.path.iterdir()):  # not one picture could be read
+        folder.discard()
+        folder = None
     said = f"{len(entries)} images" if model.task in WITHOUT_BOXES else f"{count} objects in {len(entries)} images"
     LOGGER.info(said + (f"; pictures in {folder.path}" if folder is not None else ""))
     if settings.json:
         Path(settings.json).write_text(json.dumps(entries, indent=1), encoding="utf-8")
         LOGGER.info(f"{'results' if model.task in WITHOUT_BOXES else 'boxes'} in {settings.json}")
+    if entries and all("error" in each for each in entries):
+        raise DataError(f"source={settings.source}: none of its images can be read; check the files")
     if interrupted and not infer.is_live(settings.source or ""):
         raise KeyboardInterrupt
     return entries
@@ -53,7 +62,7 @@ def _look(model: Any, settings: PredictSettings, keywords: dict[str, Any], entri
     """Go through all that is to be looked at, and add what is found to the entries as it comes.
 
     Raises:
-        DataError: If there is nothing, or none of it can be read.
+        DataError: If there is nothing.
     """
     for source in sources_of(settings.source or "", channels=int(getattr(model.model, "yaml", {}).get("channels", 3))):
         try:
@@ -69,7 +78,7 @@ def _look(model: Any, settings: PredictSettings, keywords: dict[str, Any], entri
             ) from error
         if isinstance(source, Sources):
             entries += [unread(path, reason) for path, reason in source.unread.items()]
-    if all("error" in each for each in entries):
+    if not entries:
         raise DataError(f"source={settings.source}: none of its images can be read; check the files")
 
 

@@ -65,6 +65,8 @@ class Sources(LoadImagesAndVideos):
         self.nf, self.ni = len(self.files), len(self.files) - len(videos)
         self.video_flag = [False] * self.ni + [True] * len(videos)
         self.mode = "image" if self.ni else "video"
+        self.video: str | None = None  # that is open
+        self.frame = 0  # of it
         self.bs, self.vid_stride, self.cap, self.count = batch, vid_stride, None, 0
         self.cv2_flag = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}.get(channels, cv2.IMREAD_UNCHANGED)
 
@@ -115,8 +117,24 @@ class Sources(LoadImagesAndVideos):
         self.unread[name] = f"{name}: {found}"
         LOGGER.warning(f"warning: {self.unread[name]}")
 
+    def __next__(self) -> tuple[list[str], list[np.ndarray], list[str]]:
+        """Return the next batch of images with their paths and what is said of them."""
+        try:
+            found: tuple[list[str], list[np.ndarray], list[str]] = super().__next__()
+        except StopIteration:
+            self._end_video()
+            raise
+        return found
+
+    def _end_video(self) -> None:
+        """Name a video that gave no frame at all."""
+        if self.video is not None and not self.frame:
+            self._tell(self.origin.get(self.video, self.video), "a video", True)
+        self.video = None
+
     def _new_video(self, path: str) -> None:
         """Open a video, or name it and go on."""
+        self._end_video()
         self.frames = 0
         address = infer.is_address(path)
         try:
@@ -128,9 +146,11 @@ class Sources(LoadImagesAndVideos):
             self.cap = cv2.VideoCapture()  # none, which gives no frame
             self._tell(self.origin.get(path, path), "a video", address or Path(path).exists())
             return
+        self.video = path
         pixels = self.cap.get(cv2.CAP_PROP_FRAME_WIDTH) * self.cap.get(cv2.CAP_PROP_FRAME_HEIGHT)
         if pixels > max_pixels():
             self.cap.release()
+            self.video = None
             fault = f"has frames of {pixels:.0f} pixels, more than max_pixels={max_pixels()}"
             self._tell(self.origin.get(path, path), "a video", True, fault)
 
