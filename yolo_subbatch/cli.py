@@ -51,8 +51,9 @@ class Command:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status: 0 done, 2 the user's input is at fault, 1 else, 130 interrupted."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name may hold bytes that are no letters
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name may hold bytes that are no letters
     try:
         return _dispatch([_as_here(each) for each in (sys.argv[1:] if argv is None else argv)])
     except ParityError as error:

@@ -31,7 +31,13 @@ def test_every_file_ends_in_plain_lines(
 ) -> None:
     monkeypatch.setattr(infer, "WAIT", 1.0)
     for name, file in files.items():
-        arguments = [f"model={file}", f"source={file.parents[1] / 'image.png'}", "provider=cpu", "streams=1", "threads=1"]
+        arguments = [
+            f"model={file}",
+            f"source={file.parents[1] / 'image.png'}",
+            "provider=cpu",
+            "streams=1",
+            "threads=1",
+        ]
         status = infer.main(arguments)
         said = capsys.readouterr()
         assert status == (0 if name in USABLE else 2), (name, said)
@@ -48,9 +54,8 @@ def test_what_a_file_says_of_itself_is_told_all_at_once(files: dict[str, Path], 
     with pytest.raises(infer.InferError) as error:
         infer.OnnxYolo(file, "cpu")
     lines = str(error.value).splitlines()
-    assert ["imgsz", "stride", "ysb.nms", "ysb.weights_sha256"] == sorted(
-        line.split("says ")[1].split(": ")[0] for line in lines
-    )
+    keys = sorted(line.split("says ")[1].split(": ")[0] for line in lines)
+    assert keys == ["imgsz", "stride", "ysb.nms", "ysb.weights_sha256"]
 
 
 def test_threads_have_an_upper_bound(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:

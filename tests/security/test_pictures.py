@@ -66,7 +66,9 @@ def test_predict_names_what_cannot_be_read_and_goes_on(place: Path, capsys: pyte
     assert len(list(Path("runs/predict").iterdir())) == 1
 
 
-def test_the_limit_is_the_users(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_is_the_users(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(reading.LIMIT, "")  # so that it is put back
     source = "source=shapes/images/val/00000.jpg"  # 64 x 64
     assert cli.main(["predict", *NETWORK, source, "max_pixels=4096", "save=False"]) == 0

@@ -15,9 +15,11 @@ from yolo_subbatch.darknet.textfile import (
     bare,
     find_file,
     find_folder,
+    is_folder,
     lines_of,
     read_lines,
     read_text,
+    shorten,
     without_comment,
 )
 from yolo_subbatch.errors import DataError, LabelsError
@@ -135,9 +137,10 @@ def _existing(
         return found
     if not value:
         raise DataError(f"{file}:{line}: {key}= names no file; write one behind it, or leave the line out")
-    if find_folder(value, file.parent, Path()).is_dir():
+    if is_folder(find_folder(value, file.parent, Path())):
         entry = "class name" if key == "names" else "image path"
         raise DataError(f"{file}:{line}: {key}={value}: this is a folder; give a text file with one {entry} a line")
+    value = shorten(value)
     tried = " and ".join(dict.fromkeys(map(str, (file.parent / value, Path(value)))))
     raise DataError(f"{file}:{line}: {key}={value}: no such file (tried {tried}); correct the path")
 

@@ -26,9 +26,27 @@ MOST_BYTES = 2**26  # of a text that is read as a whole
 MOST_LIST = 2**30  # bytes of a list of files
 LONGEST_LINE = 2**16  # bytes of a line of it
 LONGEST_SHOWN = 300  # letters of a path in a message
+LONGEST_NAME = 255  # bytes, on every usual file system
+LONGEST_PATH = 4095  # bytes, on Linux
 #: Where a comment begins that stands behind a value; behind a number it needs no blank, which a name may end in.
 COMMENT = re.compile(r"[ \t]+(?:#|;|//)|(?<=[0-9])(?:#|//|;(?![0-9]))")
 COMMENT_BEHIND_NAME = re.compile(r"[ \t]+(?:#|;|//)")
+
+
+def is_folder(path: str | Path) -> bool:
+    """Tell whether there is a folder of that name; of what no file can be called, there is none."""
+    try:
+        return os.path.isdir(path)
+    except ValueError:
+        return False
+
+
+def is_name(path: object) -> bool:
+    """Tell whether a file can be called so: not too long as a whole or in a part, and without a zero byte."""
+    name = str(path).encode("utf-8", "replace").replace(b"\\", b"/")
+    return (
+        len(name) <= LONGEST_PATH and b"\0" not in name and all(len(part) <= LONGEST_NAME for part in name.split(b"/"))
+    )
 
 
 def in_utf8(path: object) -> bool:
@@ -113,7 +131,7 @@ def _opened(file: Path, what: str, kind: type[YoloSubbatchError]) -> Iterator[tu
     Raises:
         YoloSubbatchError: If it is no regular file: a pipe or a device may have no end, or wait for somebody.
     """
-    if file.is_dir():
+    if is_folder(file):
         raise kind(f"{file}: this is a folder; give the file of {what}")
     try:
         number = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -130,7 +148,7 @@ def _opened(file: Path, what: str, kind: type[YoloSubbatchError]) -> Iterator[tu
             raise kind(f"{file}: cannot be read ({error.strerror}); check the path of {what}") from error
 
 
-def shorten(file: Path) -> str:
+def shorten(file: Path | str) -> str:
     """Return the path of a file for a message, cut off where nobody would read on."""
     text = str(file)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
@@ -247,6 +265,6 @@ def find_folder(typed: str, *bases: Path) -> Path:
     named = without_comment(typed, name=True)
     for name in dict.fromkeys((*spellings(typed), named)):
         for base in bases:
-            if name and (base / name).is_dir():
+            if name and is_folder(base / name):
                 return base / name
     return Path(with_slashes(named.strip(QUOTES)))

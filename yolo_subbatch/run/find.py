@@ -7,8 +7,8 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from yolo_subbatch.darknet.textfile import has_content, in_utf8
-from yolo_subbatch.errors import CfgError, DataError, WeightsError
+from yolo_subbatch.darknet.textfile import has_content, in_utf8, is_name
+from yolo_subbatch.errors import CfgError, DataError, WeightsError, YoloSubbatchError
 from yolo_subbatch.run.host import OLD_PICKLE, find_dataset, nearest
 
 BUILT_IN_DATA = "shapes"
@@ -33,7 +33,7 @@ def find_cfg(name: str | Path | None) -> Path:
     """
     if not name:
         raise CfgError("cfg: not given; give a Darknet cfg, for example cfg=yolov3-tiny.cfg")
-    path = Path(name)
+    path = Path(_possible(name, CfgError))
     if path.is_file():
         return path
     wanted = path.name if path.suffix == ".cfg" else f"{path.name}.cfg"
@@ -62,6 +62,17 @@ def beside(path: Path) -> str:
     return f"; did you mean {path.parent / near}?" if near else ""
 
 
+def _possible(name: str | Path, kind: type[YoloSubbatchError]) -> str:
+    """Return a name that a file can have, before every look for it would fail in its own way.
+
+    Raises:
+        YoloSubbatchError: Of that kind, if none can have it.
+    """
+    if not is_name(name):
+        raise kind(f"{str(name)[:60]}...: not a path that a file can have; check what was pasted")
+    return str(name)
+
+
 def is_checkpoint(name: str | Path) -> bool:
     """Tell whether a name is that of a checkpoint: by what the file holds, or by its ending."""
     return Path(name).suffix.strip().lower() == CHECKPOINT or holds_checkpoint(name)
@@ -88,7 +99,7 @@ def find_checkpoint(name: str | Path, key: str = "") -> Path:
     Raises:
         WeightsError: If there is no such file, naming the nearest one that is there.
     """
-    given = str(name)
+    given = _possible(name, WeightsError)
     for text in (given, given.strip()):
         path = Path(text).expanduser() if text.startswith("~") and not Path(text).exists() else Path(text)
         if text and path.is_file():
@@ -115,7 +126,7 @@ def find_data(name: str | Path | None) -> Path | None:
     """
     if not name or is_built_in(name):
         return None
-    path = Path(name)
+    path = Path(_possible(name, DataError))
     if not in_utf8(path.absolute()):
         raise DataError(
             f"data={name}: a path that is not in UTF-8, with which Ultralytics' data sets cannot deal; rename it"

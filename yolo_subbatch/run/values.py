@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
-from yolo_subbatch.darknet.textfile import new_folder
+from yolo_subbatch.darknet.textfile import is_name, new_folder
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.conversion import FALSE, NONE, convert, convert_like, plain, range_fault, shown
 from yolo_subbatch.run.host import limits, nearest, training_keys
@@ -32,8 +32,6 @@ REFUSED = {
     "max_batch": "use max_batches=",
 }
 NOTHING_IF_FALSE = frozenset({"resume"})  # a folder here, True or False for Ultralytics
-LONGEST_NAME = 255  # bytes, on every usual file system
-LONGEST_PATH = 4095  # bytes, on Linux
 
 
 def parse_pairs(arguments: Iterable[str]) -> dict[str, str]:
@@ -214,8 +212,7 @@ def check_path(key: str, value: Any) -> None:
     Raises:
         SettingsError: If it or a part of it is too long, or it holds a zero byte.
     """
-    path = str(value or "").encode("utf-8", "replace").replace(b"\\", b"/")
-    if len(path) > LONGEST_PATH or b"\0" in path or any(len(part) > LONGEST_NAME for part in path.split(b"/")):
+    if not is_name(value or ""):
         raise SettingsError(f"{key}={str(value)[:60]}...: not a path that a file can have; check what was pasted")
 
 
