@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +12,11 @@ from yolo_subbatch.engine.model import DarknetModel
 from yolo_subbatch.errors import ExportError, SettingsError
 from yolo_subbatch.run.commands import ExportSettings
 from yolo_subbatch.run.export_checks import check_export_keys
+from yolo_subbatch.run.outputs import Input, Output, check_outputs
+from yolo_subbatch.run.signals import ended_like_an_interrupt, lasting_output
 from yolo_subbatch.run.values import make
 
-PRODUCER = b"yolo-subbatch"
 PACKAGES = ("onnx", "onnxruntime")
-ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def run_export(settings: ExportSettings) -> int:
@@ -34,27 +31,9 @@ def run_export(settings: ExportSettings) -> int:
             f"model={settings.model}: a network of Ultralytics, which exports it itself: "
             f"yolo export model={settings.model} format=onnx"
         )
-    with ended_like_an_interrupt():
+    with lasting_output(), ended_like_an_interrupt():
         export_model(model, settings, Path(settings.model or settings.weights or ""), LOGGER.info)
     return 0
-
-
-@contextmanager
-def ended_like_an_interrupt() -> Iterator[None]:
-    """Let a request to end leave nothing half done, as Ctrl+C does."""
-
-    def end(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {each: signal.signal(each, end) for each in ENDINGS}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def export_keywords(model: DarknetModel, source: str | Path, keywords: dict[str, Any]) -> str:
@@ -88,8 +67,11 @@ def export_model(model: DarknetModel, settings: ExportSettings, source: Path, sa
         say: Called with each line of progress.
     """
     target = Path(settings.to) if settings.to else source.with_suffix(".onnx")
-    if target.exists() and not is_own(target):
-        raise ExportError(f"{target}: exists and was not written by export; it is not overwritten, give to=FILE")
+    # Of a network that is loaded already, the name is known here only.
+    written = [Output("to", target, "onnx", str(target))]
+    refused = list(check_outputs(settings, written, [Input(source, str(source))], without=("to",)))
+    if refused:
+        raise ExportError(refused[0].text)
     try:
         from .onnx import OnnxExporter
     except ModuleNotFoundError as error:
@@ -97,14 +79,3 @@ def export_model(model: DarknetModel, settings: ExportSettings, source: Path, sa
             raise
         raise ExportError(f"export: {error.name} is not installed; pip install 'yolo-subbatch[export]'") from error
     return OnnxExporter(model.network, model.names, settings, say).export(target)
-
-
-def is_own(file: Path) -> bool:
-    """Tell whether export wrote a file: its name stands at the beginning."""
-    try:
-        if not file.is_file():  # opening something else may wait for ever
-            return False
-        with file.open("rb") as opened:
-            return PRODUCER in opened.read(64)
-    except OSError:
-        return False

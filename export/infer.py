@@ -148,6 +148,11 @@ class InferSettings:
         False, "Result", "Agnostic NMS", "Boxes of different classes suppress each other too.", advanced=True
     )
     json: str | None = option(None, "Result", "JSON file", "Write the boxes to this file.", kind="file")
+    overwrite: bool = option(
+        False, "Result", "Overwrite",
+        "Replace a file at the result's place that this program did not write; never a file that is read.",
+        advanced=True,
+    )  # fmt: skip
     save: bool = option(False, "Result", "Save pictures", "Save pictures and videos with their boxes.")
     project: str = option("runs", "Result", "Project", "Folder that holds the results.", kind="folder")
     name: str = option("infer", "Result", "Name", "Name of the result's folder; a taken one gets a number.")
@@ -201,13 +206,9 @@ def check_settings(settings: InferSettings) -> None:
     elif not os.path.isfile(settings.model):
         faults.append(f"model={settings.model}: no such file; write one with yolo-subbatch export")
     if settings.json is not None:
-        path, folder = settings.json, os.path.dirname(settings.json) or "."
-        if os.path.isdir(path):
-            faults.append(f"json={path}: this is a folder; give the name of a file")
-        elif not os.path.isdir(folder):
-            faults.append(f"json={path}: the folder {folder} does not exist; make it first")
-        elif not os.access(path if os.path.exists(path) else folder, os.W_OK):
-            faults.append(f"json={path}: cannot be written; give another place")
+        fault = output_fault(settings.json, settings)
+        if fault:
+            faults.append(f"json={settings.json}: {fault}")
     if settings.save and os.path.isfile(settings.project):
         faults.append(f"project={settings.project}: this is a file; give a folder")
     if settings.save and (not settings.name.strip(". ") or re.search(r'[/\\:*?"<>|\0-\x1f]', settings.name)):
@@ -222,6 +223,48 @@ def check_settings(settings: InferSettings) -> None:
         faults.append("half, cache: only TensorRT uses them; give provider=tensorrt, or leave them out")
     if faults:
         raise InferError("\n".join(faults))
+
+
+#: How the JSON files begin that this script writes: boxes, or the figures of a benchmark.
+OWN_JSON = re.compile(
+    rb'\s*(?:\[\s*\]\s*\Z|\[\s*\{\s*"image":\s*"(?:[^"\\]|\\.)*",\s*"width":\s*\d+,\s*"height":\s*\d+,'
+    rb'|\{\s*"provider":\s*"[^"]*",\s*"batch":\s*\d+,\s*"imgsz":)'
+)  # fmt: skip
+
+
+def output_fault(file: str, settings: InferSettings) -> str | None:
+    """Return why a result is not written to a file, and what to do; None if it is.
+
+    A result of this script is replaced, any other file only where the settings say ``overwrite``; a file that is read,
+    or what is no regular file, never.
+    """
+    path, folder = Path(file), Path(os.path.realpath(file)).parent
+    if path.is_dir():
+        return "this is a folder; give the name of a file"
+    if path.exists() and not path.is_file():
+        return "this is a device, a pipe or a socket, to which no result is written; give the name of a file"
+    if not folder.is_dir():
+        return f"the folder {path.parent} does not exist; make it first"
+    if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        return "cannot be written; give another place"
+    if not path.exists():
+        return None
+    for key in ("model", "source"):
+        given = getattr(settings, key)
+        if given and os.path.exists(given) and os.path.samefile(path, given):
+            return f"this is the file that is read as {key}={given}; give another name"
+    with path.open("rb") as stream:
+        head = stream.read(1 << 16)
+    if not head or OWN_JSON.match(head):
+        return None
+    source = settings.source
+    if source and not is_address(source) and source != "-" and not source.isdecimal():
+        with contextlib.suppress(InferError, OSError):
+            if any(os.path.samefile(path, each) for each in find_files(source) if os.path.exists(each)):
+                return f"this is one of the images of source={source}; give another name"
+    if settings.overwrite:
+        return None
+    return "exists and was not written by this program; it is not overwritten, give another name, or overwrite=True"
 
 
 def _range_fault(settings: InferSettings, each: dataclasses.Field[Any]) -> Iterator[str]:
@@ -2384,6 +2427,8 @@ def write_file(path: Path, data: bytes) -> None:
         InferError: If that fails.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise InferError(f"{path}: no regular file; give another place")
         path.write_bytes(data)
     except OSError as error:
         raise InferError(f"{path}: cannot be written ({error.strerror}); give another place") from error

@@ -21,7 +21,7 @@ import onnx
 from onnx import TensorProto, ValueInfoProto
 
 from yolo_subbatch.errors import ExportError, SettingsError
-from yolo_subbatch.run.checks import Problem, attempt, check_ranges, error, raise_errors
+from yolo_subbatch.run.checks import Problem, attempt, check_ranges, error, folder_fault, raise_errors
 from yolo_subbatch.run.commands import TritonSettings
 
 # Ultralytics takes a name with a dot for a file's (NAME.onnx), and the server's address splits at a slash.
@@ -128,8 +128,8 @@ def _check_place(out: str | None, name: str, model: str | None) -> Iterator[Prob
         yield error("name", f"name={name}: more than letters, digits, _ and -, or too long; give name={like}")
     if not out:
         yield error("out", "out: not given; give the folder of the repository, as in out=models")
-    elif Path(out).exists() and not Path(out).is_dir():
-        yield error("out", f"out={out}: this is a file; give a folder")
+    elif (fault := folder_fault(Path(out))) is not None:
+        yield error("out", f"out={out}: {fault}")
     elif os.path.lexists(Path(out) / name) and NAME.fullmatch(name):
         yield error("name", f"{Path(out) / name}: exists and is not overwritten; give another name=, or remove it")
 

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.commands import GuiSettings
 from yolo_subbatch.run.inputs import check_gui
+from yolo_subbatch.run.marks import mark
 from yolo_subbatch.run.values import make, parse_pairs
 
 from .language import chosen_language, install_language
@@ -162,6 +163,7 @@ class Program:
         self.app.exec()
         if not window.grab().save(file, "PNG"):
             raise SettingsError(f"screenshot={file}: cannot be written; give a file in a folder you may write to")
+        mark(file)  # so that the next one may replace it
         return 0
 
 

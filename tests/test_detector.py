@@ -229,7 +229,7 @@ def test_a_backup_that_is_no_folder_is_refused_before_the_run(here: Path, capsys
     Path("shapes/taken.data").write_text(Path("shapes/shapes.data").read_text().replace("= backup", "= taken"))
     before = sorted(Path("runs").rglob("*"))
     assert run("detector", "train", "shapes/taken.data", *NET[1:], "-clear") == 2
-    assert "shapes/taken.data: backup=taken: taken is not a folder; correct the path" in capsys.readouterr().err
+    assert "shapes/taken.data: backup=taken: this is a file; give a folder" in capsys.readouterr().err
     assert sorted(Path("runs").rglob("*")) == before
 
 
@@ -447,12 +447,12 @@ def test_what_stands_in_the_way_is_named(
 ) -> None:
     Path("shapes/way.data").write_text(Path("shapes/shapes.data").read_text() + "results = tiny.cfg\n")
     assert run("detector", "valid", "shapes/way.data", *NET[1:]) == 2
-    assert "results=tiny.cfg: no folder can be made there" in capsys.readouterr().err
+    assert "results=tiny.cfg: this is a file; give a folder" in capsys.readouterr().err
     data = here / "shapes" / "shapes.data"
     monkeypatch.chdir(tmp_path)
     Path("counters_per_class.txt").mkdir()
     assert run("detector", "calc_anchors", str(data), "-width", "64", "-height", "64", "-num_of_clusters", "2") == 2
-    assert "counters_per_class.txt: a folder is in the way" in capsys.readouterr().err
+    assert "counters_per_class.txt: this is a folder" in capsys.readouterr().err
     assert not Path("anchors.txt").exists()
 
 
@@ -689,7 +689,7 @@ BAD = {
     "partial tiny.cfg tiny.weights x.conv": "write yolo-subbatch partial CFG WEIGHTS TO LAYERS",
     "partial tiny.cfg tiny.weights x.conv many": "whole number",
     "partial tiny.cfg tiny.weights x.conv 99": "give at most",
-    "partial tiny.cfg tiny.weights tiny.weights 2": "exists and is not overwritten",
+    "partial tiny.cfg tiny.weights tiny.weights 2": "this is the file that is read as weights=tiny.weights",
     "partial tiny.cfg none.weights x.conv 2": "no such file",
     "partial tiny.cfg short.weights x.conv 2": "give fewer layers",
     "partial none.cfg tiny.weights x.conv 2": "no such file",

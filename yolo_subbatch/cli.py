@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from yolo_subbatch import __version__
-from yolo_subbatch.errors import ParityError, SettingsError, YoloSubbatchError
+from yolo_subbatch.errors import MachineError, ParityError, SettingsError, YoloSubbatchError
 from yolo_subbatch.lazy import load
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a name may hold bytes that are no letters
     try:
         return _dispatch([_as_here(each) for each in (sys.argv[1:] if argv is None else argv)])
-    except ParityError as error:
+    except (MachineError, ParityError) as error:
         print(_short(str(error)), file=sys.stderr)
         return FAILED
     except YoloSubbatchError as error:

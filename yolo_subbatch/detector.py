@@ -20,11 +20,13 @@ from yolo_subbatch.run.find import find_cfg
 from yolo_subbatch.run.host import check_version
 from yolo_subbatch.run.inputs import check_anchors, check_map, check_test, check_val, check_video, missing_of_anchors
 from yolo_subbatch.run.label_lists import labelled, write_list
+from yolo_subbatch.run.marks import mark
+from yolo_subbatch.run.outputs import write_output
+from yolo_subbatch.run.result_names import COUNTERS, outputs_of_valid
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.training_data import has_val
 
 DONE = 0
-COUNTERS = "counters_per_class.txt"  # beside anchors.txt, as Darknet writes it
 
 
 def run_detector(arguments: Sequence[str]) -> int:
@@ -83,13 +85,15 @@ def _use(call: Call) -> int:
     check_version()
     settings: Any = call.settings
     if call.command == TEST:
-        settings = check_test(cast(PredictSettings, settings), call.data)
+        settings = check_test(cast(PredictSettings, settings), call.data, "-save_labels" in call.given)
     elif call.command == DEMO:
-        settings = check_video(cast(PredictSettings, settings), call.data, call.given.get("-out_filename"))
+        settings = check_video(cast(PredictSettings, settings), call.data, call.given)
     elif call.command == MAP:
         settings = check_map(cast(MapSettings, settings))
     else:
-        settings = check_val(cast(ValSettings, settings), labels=call.command != VALID)
+        valid = call.command == VALID
+        problems = outputs_of_valid(cast(ValSettings, settings), call.given.get("-out")) if valid else ()
+        settings = check_val(cast(ValSettings, settings), labels=not valid, problems=problems)
     with in_darknets_words(call.given):
         check_device(settings.device)
     prepare_host(quiet=True)
@@ -130,11 +134,9 @@ def in_darknets_words(given: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _calc_anchors(call: Call) -> int:
-    if Path(COUNTERS).is_dir():
-        raise SettingsError(f"{COUNTERS}: a folder is in the way of this file; move it")
-    counters = run_anchors(check_anchors(cast(AnchorsSettings, call.settings)))
+    counters = run_anchors(check_anchors(cast(AnchorsSettings, call.settings), counters=True))
     replaced = Path(COUNTERS).is_file()
-    Path(COUNTERS).write_text(counters + "\n", encoding="utf-8")
+    write_output(COUNTERS, (counters + "\n").encode())
     print(f"{COUNTERS} {'replaced' if replaced else 'written'}")
     return DONE
 
@@ -184,11 +186,12 @@ def run_anchors(settings: AnchorsSettings) -> str:
     print(f"num = {settings.num}\nanchors = {text}\n{counters}")
     if settings.to:
         replaced = Path(settings.to).is_file()
-        Path(settings.to).write_text(text, encoding="utf-8")
+        write_output(settings.to, text.encode(), "to")
         print(f"{settings.to} {'replaced' if replaced else 'written'}")
     if settings.picture:
         replaced = Path(settings.picture).is_file()
         draw_anchors(sizes[whole], anchors, (width, height), Path(settings.picture))
+        mark(settings.picture)
         print(f"{settings.picture} {'replaced' if replaced else 'written'}")
     return counters
 

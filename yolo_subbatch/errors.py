@@ -42,3 +42,10 @@ class SettingsError(YoloSubbatchError):
 
 class TrainingError(YoloSubbatchError):
     """A training cannot go on as it is: its numbers are no longer finite, or Ultralytics does not do what it must."""
+
+
+class MachineError(YoloSubbatchError):
+    """The machine lets the work down: a disk that is full or read-only, a process that the system has ended.
+
+    Nobody's input is at fault, so the command line exits with status 1.
+    """

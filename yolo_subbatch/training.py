@@ -19,13 +19,16 @@ from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.lazy import load
 from yolo_subbatch.run.backup import Backup
 from yolo_subbatch.run.checks import raise_errors
+from yolo_subbatch.run.faults import again_with, explained
 from yolo_subbatch.run.find import is_built_in, short_path
 from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.lock import held
 from yolo_subbatch.run.offline import stay_offline
 from yolo_subbatch.run.process import LAUNCHED
 from yolo_subbatch.run.progress import TerminalProgress, route_messages
-from yolo_subbatch.run.resume import check_resume, has_state, with_changes
+from yolo_subbatch.run.resume import check_resume, has_state, run_of, with_changes
 from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.run.signals import EndedBySystem, ended_like_an_interrupt, lasting_output
 from yolo_subbatch.run.validate import validate
 
 Work = Callable[[RunFolder, list[Any]], int]
@@ -66,6 +69,15 @@ def train(settings: TrainSettings, backup: Backup | None = None) -> int:
     """
     if int(os.environ.get("RANK", -1)) > 0:
         return _train_beside(settings)
+    with lasting_output(), ended_like_an_interrupt():
+        if settings.resume is None:
+            return _train_first(settings, backup)
+        with held(run_of(settings.resume).path, f"resume={settings.resume}"):
+            return _train_first(settings, backup)
+
+
+def _train_first(settings: TrainSettings, backup: Backup | None) -> int:
+    """Train in the run's only process, or in the first of several."""
     progress = TerminalProgress(sys.stdout)
     task = task_of(settings)
     if task.settings is None:
@@ -154,14 +166,21 @@ def _new_folder(settings: TrainSettings) -> RunFolder:
 
 def _in_folder(folder: RunFolder, work: Callable[[], int], keep: bool) -> int:
     """Run a training; one that never began leaves no trace, unless a launcher owns the folder (``keep``)."""
-    folder.write_process()
     try:
-        return work()
+        with held(folder.path, f"run_dir={folder.path}"):
+            folder.write_process()
+            return work()
     except BaseException as error:
+        found = explained(error, folder.path)
+        shown = error if found is None else found
         if keep or folder.events.exists():
-            folder.record_failure(error)
-        elif isinstance(error, (YoloSubbatchError, KeyboardInterrupt)):
+            folder.record_failure(shown)
+        elif isinstance(shown, EndedBySystem):
+            print(f"ended before the training began; begin again with: {again_with(folder.path)}")
+        elif isinstance(shown, (YoloSubbatchError, KeyboardInterrupt)):
             folder.discard()
+        if found is not None:
+            raise found from error
         raise
 
 

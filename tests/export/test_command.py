@@ -23,10 +23,10 @@ from yolo_subbatch import Darknet, cli
 from yolo_subbatch.errors import DataError, ExportError, SettingsError
 from yolo_subbatch.export import quantize
 from yolo_subbatch.export.candidate import open_session
-from yolo_subbatch.export.command import is_own
 from yolo_subbatch.export.infer import Detections, InferSettings, OnnxYolo, session_options
 from yolo_subbatch.export.onnx import OnnxExporter
 from yolo_subbatch.run.commands import ExportSettings
+from yolo_subbatch.run.marks import is_ours
 
 NETWORK = ("cfg=squares.cfg", "weights=squares.weights")
 
@@ -59,7 +59,7 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_it_goes_beside_the_weights(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("export", *NETWORK) == 0
-    assert is_own(place / "squares.onnx")
+    assert is_ours(place / "squares.onnx", "onnx")
     assert "squares.onnx: 0." in capsys.readouterr().out
     first = (place / "squares.onnx").read_bytes()
     assert run("export", *NETWORK, "dynamic=True") == 0, "an export of its own is replaced"

@@ -8,6 +8,7 @@ Source: darknet ``load_weights_upto``, ``save_weights_upto``, ``load_convolution
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -173,7 +174,13 @@ def save_weights(network: Network, file: WeightsFile, seen: int = 0, stop: int |
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is either the old or the new one, whole, whatever happens."""
+    """Write a file so that it is either the old or the new one, whole, whatever happens.
+
+    Raises:
+        OSError: If it cannot be written, or a device, a pipe or a folder is in its place: that would be gone.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "no regular file is in its place", str(path))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:

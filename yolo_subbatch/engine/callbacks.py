@@ -9,6 +9,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,10 +64,12 @@ class RunRecorder:
 
     def emit(self, event: Event) -> None:
         """Write one event and tell the listeners."""
-        if self.writer is not None:
-            self.writer.write(event)
-        for listener in self.listeners:
-            listener(event)
+        try:
+            if self.writer is not None:
+                self.writer.write(event)
+        finally:  # who watches hears of it, whatever the disk does
+            for listener in self.listeners:
+                listener(event)
 
     def on_train_start(self, trainer: Any) -> None:
         """Open the events file; everything that can be refused has been refused by now."""
@@ -207,16 +210,20 @@ class RunRecorder:
             return
         stopped = isinstance(error, KeyboardInterrupt)
         details = {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
-        self.finish("stopped" if stopped else "failed", step, reason, None if stopped else details)
+        with suppress(OSError):  # the disk may be what has failed; the process that is gone tells of its end then
+            self.finish("stopped" if stopped else "failed", step, reason, None if stopped else details)
 
     def finish(self, status: str, step: int, reason: str = "", error: dict[str, str] | None = None) -> None:
         """Write the last event, once."""
         if not self.finished:
             self.finished = True
-            self.emit(RunFinished(status=status, reason=reason, step=step, best=self.best, error=error))
-            if self.writer is not None:
-                self.writer.close()
+            writer = self.writer
+            try:
+                self.emit(RunFinished(status=status, reason=reason, step=step, best=self.best, error=error))
+            finally:
                 self.writer = None
+                if writer is not None:
+                    writer.close()
 
 
 def names_of(data: dict[str, Any]) -> list[str]:

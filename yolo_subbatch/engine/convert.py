@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from yolo_subbatch.engine.model import image_size, load_darknet_weights
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.commands import ConvertSettings
 from yolo_subbatch.run.find import find_cfg
+from yolo_subbatch.run.outputs import write_output
 
 
 def run_conversion(settings: ConvertSettings) -> None:
@@ -34,7 +36,9 @@ def run_conversion(settings: ConvertSettings) -> None:
         name_classes(model, settings.data)
         # Ultralytics' own save would round the weights to half precision.
         document = {"model": model, "ema": None, "version": __version__, "train_args": {"imgsz": image_size(cfg)}}
-        torch.save(document, target)
+        buffer = io.BytesIO()
+        torch.save(document, buffer)
+        write_output(target, buffer.getvalue(), "to")
         LOGGER.info(f"saved {target}")
     else:
         raise SettingsError(f"to={target}: unknown format; give a name that ends in .weights or .pt")

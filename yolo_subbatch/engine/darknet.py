@@ -26,6 +26,7 @@ from yolo_subbatch.errors import ExportError, SettingsError, WeightsError, YoloS
 from yolo_subbatch.lazy import load
 from yolo_subbatch.run.args_file import overridden
 from yolo_subbatch.run.find import find_cfg, find_checkpoint, is_checkpoint
+from yolo_subbatch.run.outputs import write_output
 from yolo_subbatch.run.progress import COLOUR
 
 LONGEST_REASON = 200  # letters
@@ -143,7 +144,7 @@ class Darknet(Model):
                 "open the network again to write it"
             )
         save_weights(self.network, file, seen)
-        Path(file).with_suffix(".cfg").write_text(write_cfg(self.model.cfg), encoding="utf-8")
+        write_output(Path(file).with_suffix(".cfg"), write_cfg(self.model.cfg).encode())
 
     def train(self, trainer: Any = None, **keywords: Any) -> Any:
         """Train with Darknet's batch, subdivisions and schedule; keys as on the command line.

@@ -20,11 +20,11 @@ from yolo_subbatch.engine.channels import check_network_data
 from yolo_subbatch.engine.describe_data import labelled_to_measure
 from yolo_subbatch.engine.detecting import Detector, Found
 from yolo_subbatch.engine.evaluate import run_validation
-from yolo_subbatch.engine.result_files import write_json
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.class_names import class_names
 from yolo_subbatch.run.commands import MapSettings, ValSettings
 from yolo_subbatch.run.data import split_images
+from yolo_subbatch.run.outputs import write_json
 
 THRESHOLD = 0.005  # of objectness and of a class's score, as in Darknet
 SUPPRESS = 0.45  # overlap
@@ -189,7 +189,7 @@ def run_map(settings: MapSettings) -> dict[str, Any]:
         mean, strict = document["coco"]["map50"], document["coco"]["map"]
         print(f"\n COCO's method (Ultralytics): mAP50 = {mean:.6f}, mAP50-95 = {strict:.6f}")
     if settings.json:
-        write_json(settings.json, document)
+        write_json(settings.json, document, "json")
     return document
 
 

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,7 +24,6 @@ from ultralytics.engine.results import Results
 
 from yolo_subbatch.darknet.boxes import box_iou
 from yolo_subbatch.darknet.datafile import (
-    label_path,
     read_data,
     read_data_names,
     read_image_list,
@@ -34,19 +32,21 @@ from yolo_subbatch.darknet.datafile import (
 from yolo_subbatch.darknet.hierarchy import TREE_THRESH
 from yolo_subbatch.darknet.labels import read_boxes
 from yolo_subbatch.darknet.region import RegionHead
-from yolo_subbatch.darknet.textfile import bare, find_file, find_folder, without_comment
+from yolo_subbatch.darknet.textfile import bare, find_file, without_comment
 from yolo_subbatch.engine.describe_data import labelled_to_measure
 from yolo_subbatch.engine.detecting import Detector, Found, suppress_by_objectness
-from yolo_subbatch.engine.result_files import write_json, writer_of
+from yolo_subbatch.engine.result_files import write_picture, writer_of
 from yolo_subbatch.errors import DataError, SettingsError
 from yolo_subbatch.run.class_names import class_names
 from yolo_subbatch.run.commands import PredictSettings, ValSettings
 from yolo_subbatch.run.inputs import is_list
+from yolo_subbatch.run.marks import is_ours
+from yolo_subbatch.run.outputs import write_json, write_output
+from yolo_subbatch.run.result_names import PICTURE, label_fault, label_place, moved_name, results_folder
 
 SUPPRESS = 0.45  # overlap
 VALID = 0.005  # threshold of `valid`
 RECALL, RECALL_SUPPRESS, RECALL_IOU = 0.001, 0.4, 0.5
-PICTURE = "predictions.jpg"
 HIDDEN = "dont_show"  # how a class's name begins that is found but not told
 
 
@@ -187,8 +187,7 @@ def _rounded(values: Tensor) -> list[float]:
 
 
 def _draw(found: Found, names: Sequence[str]) -> None:
-    if not cv2.imwrite(PICTURE, drawn(found, names)):
-        raise DataError(f"{PICTURE}: cannot be written; run this in a folder where you may write")
+    write_picture(PICTURE, drawn(found, names))
 
 
 def drawn(found: Found, names: Sequence[str]) -> np.ndarray:
@@ -205,25 +204,26 @@ def drawn(found: Found, names: Sequence[str]) -> np.ndarray:
 def _write_labels(found: Found) -> None:
     """Write each box, as far as it lies in the image, with its best class where the image's label is looked for.
 
-    A label file of before gets another name once, and is never lost.
+    A label file of before, unless it was written here too, gets another name and is never lost.
     """
-    label = label_path(found.path)
-    if not label.parent.is_dir():
-        label = found.path.with_suffix(".txt")
+    label = label_place(found.path)
+    fault = label_fault(label)
+    if fault is not None:
+        raise DataError(f"{label}: {fault}")
     corners = box_convert(found.boxes, "cxcywh", "xyxy").clamp(0, 1)
     found = replace(found, boxes=box_convert(corners, "xyxy", "cxcywh"))
     scores, classes = found.scores.max(1) if len(found.scores) else (found.scores.sum(1), found.scores.sum(1).long())
     rows = zip(classes.tolist(), found.boxes.tolist(), (scores > 0).tolist(), strict=True)
     text = "".join(f"{index} " + " ".join(f"{each:.4f}" for each in box) + "\n" for index, box, kept in rows if kept)
-    kept = label.with_name(f"{label.name}.before")
     note = ""
-    try:
-        if label.is_file() and not kept.exists():
+    if label.is_file() and not is_ours(label, "labels"):
+        kept = moved_name(label)
+        try:
             label.rename(kept)
-            note = f"; the one of before is {kept.name}"
-        label.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{label}: cannot be written ({error.strerror}); leave -save_labels out") from error
+        except OSError as error:
+            raise DataError(f"{label}: cannot be written ({error.strerror}); leave -save_labels out") from error
+        note = f"; the one of before is {kept.name}"
+    write_output(label, text.encode())
     print(f"{label} written{note}")
 
 
@@ -243,10 +243,9 @@ def run_valid(settings: ValSettings, out: str | None = None) -> list[Path]:
     data = settings.data or ""
     options, names = read_options(data), read_data_names(data)
     detector, images = Detector(settings), _valid_images(data)
-    form = without_comment(options.get("eval", "voc"))
+    form, folder = without_comment(options.get("eval", "voc")), results_folder(data)
     class_names(data, detector.classes)
     write = writer_of(form, len(names), data)
-    folder = find_folder(options.get("results", "results"), Path())
     place = (folder / (out or "")).parent
     if out and os.path.dirname(out) and not place.is_dir():  # said before a folder is made for nothing
         raise SettingsError(f"-out {out}: the folder {place} does not exist; make it first, or give a plain name")

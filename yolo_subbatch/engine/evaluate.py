@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from pathlib import Path
 from typing import Any
 
 from ultralytics.engine.model import Model
@@ -26,6 +24,7 @@ from yolo_subbatch.run.class_names import class_names, is_unnamed
 from yolo_subbatch.run.commands import ExportSettings, MapSettings, PredictSettings, ValSettings
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.label_lists import MissingLabels
+from yolo_subbatch.run.outputs import write_json
 
 
 def open_model(settings: ValSettings | PredictSettings | ExportSettings | MapSettings) -> Model:
@@ -101,7 +100,7 @@ def run_validation(settings: ValSettings) -> dict[str, Any]:
     LOGGER.info(f"{settings.split}: {describe(figures, task)}")
     if settings.json:
         about = {"task": task, "split": settings.split, "data": settings.data, "classes": classes_of(metrics, task)}
-        Path(settings.json).write_text(json.dumps({**figures, **about}, indent=1), encoding="utf-8")
+        write_json(settings.json, {**figures, **about}, "json")
     return figures
 
 

@@ -13,6 +13,7 @@ from ultralytics.utils.torch_utils import torch_distributed_zero_first
 
 from yolo_subbatch.engine import processes, state
 from yolo_subbatch.engine.describe_data import described
+from yolo_subbatch.engine.loader_processes import leave_alone
 from yolo_subbatch.engine.own_order import OwnOrder, order_of
 from yolo_subbatch.engine.pictures import taking_any_picture
 from yolo_subbatch.engine.windows import WindowLoader
@@ -74,7 +75,7 @@ class Loads(Base):
                 # A classifier's. Its loss would hang on how often this process has validated.
                 loader.batch_sampler.sampler.sampler = SequentialSampler(loader.dataset)
                 loader.reset()
-            return loader
+            return leave_alone(loader)
         with torch_distributed_zero_first(LOCAL_RANK):  # one process of a machine reads the labels, the others its file
             stock = theirs(dataset_path, batch_size=each, rank=-1, mode=mode)
         return self.in_windows(stock, self.own_method("get_dataloader"))
@@ -94,7 +95,7 @@ class Loads(Base):
             raise SettingsError(
                 f"{where}: its sampler gives every process another order; seed its generator, or leave it without one"
             )
-        return WindowLoader(
+        made = WindowLoader(
             loader,
             order,
             self.args.batch,
@@ -104,6 +105,8 @@ class Loads(Base):
             self.args.bn != "sub-batch" or not self.normalises(),
             bool(self.args.compile) or (where is not None and loader.drop_last),
         )
+        leave_alone(made)
+        return made
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "train_loader" and not isinstance(value, WindowLoader):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from yolo_subbatch.engine import LOGGER
@@ -13,6 +11,7 @@ from yolo_subbatch.engine.sources import Sources, infer, sources_of
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.commands import PredictSettings
 from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.outputs import write_json
 
 
 def run_prediction(settings: PredictSettings) -> list[dict[str, Any]]:
@@ -49,7 +48,7 @@ def run_prediction(settings: PredictSettings) -> list[dict[str, Any]]:
     said = f"{len(entries)} images" if model.task in WITHOUT_BOXES else f"{count} objects in {len(entries)} images"
     LOGGER.info(said + (f"; pictures in {folder.path}" if folder is not None else ""))
     if settings.json:
-        Path(settings.json).write_text(json.dumps(entries, indent=1), encoding="utf-8")
+        write_json(settings.json, entries, "json")
         LOGGER.info(f"{'results' if model.task in WITHOUT_BOXES else 'boxes'} in {settings.json}")
     if entries and all("error" in each for each in entries):
         raise DataError(f"source={settings.source}: none of its images can be read; check the files")

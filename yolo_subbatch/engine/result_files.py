@@ -5,19 +5,22 @@ Source: darknet ``print_detector_detections``, ``print_cocos`` and ``print_image
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+import cv2
+import numpy as np
 import torch
 from torchvision.ops import box_convert
 
 from yolo_subbatch.engine.detecting import Found
-from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.errors import MachineError, SettingsError
+from yolo_subbatch.run.marks import marked
+from yolo_subbatch.run.outputs import write_output
 
 #: Numbers of the 80 trained classes among COCO's 91.
 COCO_IDS = tuple(sorted(set(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}))
@@ -101,12 +104,17 @@ def _written(file: Path) -> Iterator[IO[str]]:
             print(f"{file} is replaced")
         draft.replace(file)
     except OSError as error:
-        raise SettingsError(f"{file}: cannot be written ({error.strerror}); choose another results folder") from error
+        raise MachineError(f"{file}: cannot be written ({error.strerror}); choose another results folder") from error
     finally:
         draft.unlink(missing_ok=True)
 
 
-def write_json(path: str | Path, document: Any) -> None:
-    """Write a JSON file in which names keep their bytes."""
-    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    Path(path).write_bytes(text.encode("utf-8", "surrogateescape"))
+def write_picture(path: str | Path, picture: np.ndarray) -> None:
+    """Write a picture ``(H, W, 3)``, blue first, in the format of its name, with the mark of this program in it.
+
+    Raises:
+        MachineError: If it cannot be written.
+    """
+    there, data = cv2.imencode(Path(path).suffix, picture)
+    assert there, "the names of pictures are checked before"
+    write_output(path, marked(data.tobytes()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +11,7 @@ from ultralytics.utils import RANK
 
 from yolo_subbatch.engine import launch, processes
 from yolo_subbatch.errors import TrainingError
+from yolo_subbatch.run.faults import explained
 
 if TYPE_CHECKING:
     from yolo_subbatch.engine.update import Updates
@@ -39,9 +41,13 @@ class Shares(Base):
                 raise TrainingError(self._passed_by())
             return result
         except BaseException as error:
-            reason = processes.first_failure(error)
+            found = explained(error, Path(self.save_dir))
+            shown = error if found is None else found
+            reason = processes.first_failure(shown)
             if self.recorder is not None:
-                self.recorder.fail(self.update_index, error, reason)
+                self.recorder.fail(self.update_index, shown, reason)
+            if found is not None:
+                raise found from error
             raise
         finally:
             self.withdraw_stand_ins()

@@ -14,8 +14,10 @@ from yolo_subbatch.errors import SettingsError
 #: What the messages of torch, CUDA and its libraries have in common when an allocation failed.
 SIGNS = (
     "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_failed",
-    "cudnn_status_internal_error", "unable to find an engine", "std::bad_alloc",
+    "cudnn_status_internal_error", "unable to find an engine", "std::bad_alloc", "could not create a primitive",
+    "could not create a memory",
 )  # fmt: skip
+NO_SIGN = "could not create a primitive descriptor"  # of oneDNN, which has no such computation on this processor
 ABSENT = object()
 
 
@@ -23,7 +25,8 @@ def is_shortage(error: BaseException) -> bool:
     """Tell whether an error says that memory ran out."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and NO_SIGN not in text and any(sign in text for sign in SIGNS)
 
 
 def finer(batch: int, subdivisions: int, processes: int = 1) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,9 +32,11 @@ from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.host import is_darknet_checkpoint
 from yolo_subbatch.run.resume import STATE
 from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.run.signals import HANGUP, EndedBySystem, endings, note_hangup
 
 Listener = Callable[[Event], None]
 INTERRUPTED = 130
+SAME_REQUEST = 0.1  # seconds within which signals are one request
 
 
 def run_training(
@@ -133,13 +137,16 @@ def open_file(path: str) -> Model:
 
 @contextmanager
 def stop_on_signal(trainer: Callable[[], Any], folder: RunFolder) -> Iterator[threading.Event]:
-    """Turn the first SIGINT or SIGTERM into a stop after the current update; the second one interrupts at once.
+    """Turn the first SIGINT, SIGTERM or SIGHUP into a stop after the current update; a second one interrupts at once.
 
-    Processes on several devices read the request from the run's folder.
+    Processes on several devices read the request from the run's folder. One request may come as several signals: a
+    terminal that is closed signals twice, and systemd and ``timeout`` signal a process and then its group.
     """
-    asked = threading.Event()
+    asked, last = threading.Event(), [-math.inf]
 
     def handler(number: int, frame: Any) -> None:
+        note_hangup(number)
+        again, last[0] = time.monotonic() - last[0] < SAME_REQUEST or number == HANGUP, time.monotonic()
         recorder: RunRecorder | None = getattr(trainer(), "recorder", None)
         launching = getattr(trainer(), "ddp", False)
         if RANK > 0 and not asked.is_set():
@@ -147,8 +154,10 @@ def stop_on_signal(trainer: Callable[[], Any], folder: RunFolder) -> Iterator[th
             if trainer() is not None:
                 trainer().stop_asked = True  # all learn of it with the next update
             return
+        if asked.is_set() and again:
+            return
         if asked.is_set() or not (launching or (recorder is not None and recorder.writer is not None)):
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt if number == signal.SIGINT else EndedBySystem
         asked.set()
         if recorder is not None:
             recorder.interrupted = True
@@ -159,7 +168,7 @@ def stop_on_signal(trainer: Callable[[], Any], folder: RunFolder) -> Iterator[th
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, *endings())}
     try:
         yield asked
     finally:

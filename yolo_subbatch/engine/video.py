@@ -5,8 +5,6 @@ Source: darknet ``demo`` in src/demo.c (AlexeyAB).
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,13 +17,15 @@ import numpy as np
 from yolo_subbatch.darknet.textfile import in_utf8
 from yolo_subbatch.engine.detecting import Detector
 from yolo_subbatch.engine.detector import drawn, frame, lines, names_for
-from yolo_subbatch.engine.result_files import write_json
+from yolo_subbatch.engine.result_files import write_picture
 from yolo_subbatch.engine.sources import infer
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.commands import PredictSettings
+from yolo_subbatch.run.marks import mark
+from yolo_subbatch.run.outputs import place_fault, write_json
+from yolo_subbatch.run.result_names import VIDEO, frames_name, has_screen
 
 WINDOW = "Demo"
-VIDEO = "predictions.avi"  # where there is no screen, and no other name is given
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v"}  # others get Motion JPEG
 USUAL_RATE = 25.0  # frames per second, of a camera that does not say
 ESCAPE = 27
@@ -74,7 +74,7 @@ def run_video(settings: PredictSettings, data: str, show: Show) -> int:
             if settings.json:
                 found_in.append(frame(found, names, count))
             if show.prefix:
-                _write_frame(Path(f"{show.prefix}_{count - 1:08d}.jpg"), picture)
+                write_picture(frames_name(show.prefix, count - 1), picture)
             if live:
                 live = _shown(picture)
                 out = out if live or show.prefix else out or VIDEO
@@ -95,11 +95,6 @@ def run_video(settings: PredictSettings, data: str, show: Show) -> int:
     if not count and not interrupted:
         raise DataError(f"{source}: no frame can be read; give a video, or the number of a camera")
     return count
-
-
-def has_screen() -> bool:
-    """Tell whether a window can be opened."""
-    return sys.platform in {"win32", "darwin"} or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _shown(picture: np.ndarray) -> bool:
@@ -133,16 +128,14 @@ def _frames(source: str) -> Iterator[tuple[np.ndarray, float]]:
         capture.release()
 
 
-def _write_frame(file: Path, picture: np.ndarray) -> None:
-    if not cv2.imwrite(str(file), picture):
-        raise DataError(f"{file}: cannot be written; choose another -prefix")
-
-
 class _Writer:
     """Writes a video; the one of before is replaced."""
 
     def __init__(self, file: Path, picture: np.ndarray, rate: float) -> None:
         self.file, self.replaced = file, file.is_file()
+        fault = place_fault(file)
+        if fault is not None:
+            raise DataError(f"{file}: {fault}")
         code = cv2.VideoWriter.fourcc(*CODECS.get(file.suffix.lower(), "MJPG"))
         self.writer = cv2.VideoWriter(str(file), code, rate, picture.shape[1::-1])
         if not self.writer.isOpened():
@@ -153,4 +146,5 @@ class _Writer:
 
     def close(self) -> None:
         self.writer.release()
+        mark(self.file)
         print(f"{self.file} {'replaced' if self.replaced else 'written'}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,11 @@ from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.darknet.textfile import find_folder
 from yolo_subbatch.darknet.weights_header import with_seen
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
+from yolo_subbatch.run.checks import folder_fault
 from yolo_subbatch.run.events import RunFinished, RunStarted, Step, last_event
 from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.marks import is_ours
+from yolo_subbatch.run.outputs import place_fault
 from yolo_subbatch.run.process import write_whole
 
 NOTE = "backup.json"  # in the folder of a run, so that it still has its backup when it is taken up
@@ -51,12 +55,34 @@ class Backup:
         if not given:
             return None
         folder = backup_folder(data, given)
-        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-        if not there.is_dir():
-            raise SettingsError(f"{data}: backup={given}: {there} is not a folder; correct the path")
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise SettingsError(f"{data}: backup={given}: {there} cannot be written to; choose another folder")
-        return cls(folder, Path(cfg), best)
+        fault = folder_fault(folder)
+        if fault is not None:
+            raise SettingsError(f"{data}: backup={given}: {fault}")
+        backup = cls(folder, Path(cfg), best)
+        backup.check()
+        return backup
+
+    def check(self) -> None:
+        """Make sure that what a run replaces, as Darknet does, are weights: a run may have begun with them.
+
+        Raises:
+            SettingsError: If something else is in their place.
+        """
+        endings = [*self._endings(), *(each.name[len(self.name) + 1 : -len(".weights")] for each in self._numbered())]
+        for file in map(self.file, endings):
+            fault = place_fault(file) if os.path.lexists(file) else None
+            if fault is None and file.is_file() and not is_ours(file, "backup"):
+                fault = "holds no weights of Darknet, and is not overwritten; move it"
+            if fault is not None:
+                raise SettingsError(f"{file}: {fault}")
+
+    def _numbered(self) -> list[Path]:
+        """Return the files in the folder that are named after an iteration."""
+        numbered = re.compile(re.escape(self.name) + r"_\d+")
+        return [each for each in self.folder.glob("*.weights") if numbered.fullmatch(each.stem)]
+
+    def _endings(self) -> tuple[str, ...]:
+        return ("last", *(["best"] if self.best else []), "final")
 
     @classmethod
     def noted(cls, run: RunFolder) -> Backup | None:
@@ -78,8 +104,7 @@ class Backup:
 
     def existing(self) -> list[Path]:
         """Return the weights of before that a run will replace, as Darknet does."""
-        endings = ("last", *(["best"] if self.best else []), "final")
-        return [file for file in map(self.file, endings) if file.is_file()]
+        return [file for file in map(self.file, self._endings()) if file.is_file()]
 
     def place(self, ending: str | int) -> Path:
         """Return a weights file in the folder, which is made if it is not there."""
@@ -122,7 +147,7 @@ class Backup:
         if [head.classes for head in own] == [head.classes for head in other]:
             return None
         place = self.folder / f"{self.name}_rebuilt.cfg"
-        place.write_bytes(trained.read_bytes())
+        write_whole(place, trained.read_bytes())
         return place
 
 

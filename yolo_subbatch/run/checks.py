@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -90,8 +91,9 @@ def check_place(settings: Any) -> Iterator[Problem]:
     if not in_utf8(project.absolute() / name):
         text = f"project={project}: {project.absolute() / name} is not in UTF-8, and pictures cannot be written there"
         yield error("project", f"{text}; give another folder")
-    if project.exists() and not project.is_dir():
-        yield error("project", f"project={project}: this is a file; give a folder")
+    fault = folder_fault(project)
+    if fault is not None:
+        yield error("project", f"project={settings.project}: {fault}")
     if settings.device is not None and not DEVICE.fullmatch(settings.device):
         yield error("device", f"device={settings.device}: unknown; give cpu, 0 or 0,1")
 
@@ -102,6 +104,20 @@ def check_text(settings: Any) -> Iterator[Problem]:
         value = getattr(settings, each.name)
         if isinstance(value, str) and not in_utf8(value):
             yield error(each.name, f"{each.name}={shown(value)}: not in UTF-8, in which a run keeps it; rename it")
+
+
+def folder_fault(folder: Path) -> str | None:
+    """Return why a folder can neither be written to nor made, and what to do; None if it can."""
+    try:
+        there = next(each for each in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(each))
+        if not there.is_dir():
+            what = "this" if there == folder.absolute() else str(there)
+            return f"{what} is a file; give a folder"
+    except OSError as fault:  # a folder that may not be looked into, links in a circle
+        return f"cannot be used ({fault.strerror}); give another folder"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f"nothing can be written in {there}; give a folder that you may write to"
+    return None
 
 
 def check_memory(settings: Any) -> Iterator[Problem]:
@@ -143,14 +159,3 @@ def check_either(settings: Any) -> Iterator[Problem]:
         yield error("model", f"model={settings.model}: cfg={settings.cfg} is given too; give one of the two")
     if not settings.cfg and not settings.model:
         yield error("cfg", "cfg: not given; give a Darknet cfg, for example cfg=yolov3-tiny.cfg, or model= with a .pt")
-
-
-def check_output(field: str, file: str | None) -> Iterator[Problem]:
-    """Check that a file can be written."""
-    if file is None:
-        return
-    path = Path(file)
-    if path.is_dir():
-        yield error(field, f"{field}={file}: this is a folder; give the name of a file")
-    elif not path.absolute().parent.is_dir():
-        yield error(field, f"{field}={file}: the folder {path.parent} does not exist; make it first")

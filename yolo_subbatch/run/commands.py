@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from yolo_subbatch.run.settings import CFGS, DATA, FLAVOURS, LETTERBOXES, MISSING_LABELS, setting
+from yolo_subbatch.run.settings import CFGS, DATA, FLAVOURS, LETTERBOXES, MISSING_LABELS, overwrite_setting, setting
 
 IMAGE_SIZE = {"min": 8, "max": 8192}
 
@@ -69,7 +69,10 @@ class ValSettings(Place, Source, Pictures):
     classes: tuple[int, ...] | None = setting(
         None, "Result", "Classes", "Measure these classes only: their numbers, as in 0,2.", min=0, advanced=True
     )
-    json: str | None = setting(None, "Result", "JSON file", "Write the figures to this file.", kind="file")
+    json: str | None = setting(
+        None, "Result", "JSON file", "Write the figures to this file.", kind="file", output="json"
+    )
+    overwrite: bool = overwrite_setting()
     batch: int = setting(16, "Run", "Batch", "Images at a time.", min=1)
     name: str = setting("val", "Run", "Name", "Name of the result's folder; a taken one gets a number.")
 
@@ -96,7 +99,8 @@ class PredictSettings(Place, Source, Pictures):
         None, "Result", "Classes", "Find these classes only: their numbers, as in 0,2.", min=0, advanced=True
     )
     save: bool = setting(True, "Result", "Save pictures", "Save the pictures with their boxes.")
-    json: str | None = setting(None, "Result", "JSON file", "Write the boxes to this file.", kind="file")
+    json: str | None = setting(None, "Result", "JSON file", "Write the boxes to this file.", kind="file", output="json")
+    overwrite: bool = overwrite_setting()
     name: str = setting("predict", "Run", "Name", "Name of the result's folder; a taken one gets a number.")
 
 
@@ -126,7 +130,10 @@ class MapSettings(Place, Source, Pictures):
         0, "Result", "Points", "Recalls at which precision is averaged: 101, 11, or 0 for the whole area.", min=0
     )
     coco: bool = setting(True, "Result", "COCO", "Measure in COCO's method too, with Ultralytics.")
-    json: str | None = setting(None, "Result", "JSON file", "Write the figures to this file.", kind="file")
+    json: str | None = setting(
+        None, "Result", "JSON file", "Write the figures to this file.", kind="file", output="json"
+    )
+    overwrite: bool = overwrite_setting()
     batch: int = setting(16, "Run", "Batch", "Images at a time.", min=1)
     name: str = setting("map", "Run", "Name", "Name of the folder of COCO's figures; a taken one gets a number.")
 
@@ -148,10 +155,14 @@ class AnchorsSettings:
     )
     num: int = setting(9, "Anchors", "Number", "How many anchors.", min=1, max=1000)
     seed: int = setting(0, "Anchors", "Seed", "Start of the clustering's random numbers.", min=0, max=2**31 - 1)
-    to: str | None = setting(None, "Result", "Target", "Write the anchors to this file too.", kind="file")
-    picture: str | None = setting(
-        None, "Result", "Picture", "Draw boxes and anchors into this file.", kind="file", filter="Picture (*.png)"
+    to: str | None = setting(
+        None, "Result", "Target", "Write the anchors to this file too.", kind="file", output="anchors"
     )
+    picture: str | None = setting(
+        None, "Result", "Picture", "Draw boxes and anchors into this file.", kind="file", filter="Picture (*.png)",
+        output="picture",
+    )  # fmt: skip
+    overwrite: bool = overwrite_setting()
 
 
 @dataclass(frozen=True)
@@ -164,10 +175,13 @@ class PartialSettings:
     weights: str | None = setting(
         None, "Network", "Weights", "Darknet weights of that cfg.", kind="file", filter="Darknet weights (*.weights)"
     )
-    to: str | None = setting(None, "Result", "Target", "File to write, such as yolov4.conv.137.", kind="file")
+    to: str | None = setting(
+        None, "Result", "Target", "File to write, such as yolov4.conv.137.", kind="file", output="weights"
+    )
     layers: int | None = setting(
         None, "Result", "Layers", "Keep the weights of the layers before this number.", min=1, max=100_000
     )
+    overwrite: bool = overwrite_setting()
 
 
 @dataclass(frozen=True)
@@ -175,8 +189,10 @@ class ConvertSettings(Source):
     """What ``convert`` understands."""
 
     to: str | None = setting(
-        None, "Result", "Target", "File to write: .weights, with its cfg beside it, or .pt.", kind="file"
-    )
+        None, "Result", "Target", "File to write: .weights, with its cfg beside it, or .pt.", kind="file",
+        output="weights",
+    )  # fmt: skip
+    overwrite: bool = overwrite_setting()
     data: str | None = setting(
         None, "Network", "Data", "With cfg: .data or .yaml with the class names; COCO's for 80 if not given.",
         kind="file", filter=DATA,
@@ -190,8 +206,9 @@ class ExportSettings(Source):
     format: str = setting("onnx", "Result", "Format", "Kind of file.", choices=("onnx",))
     to: str | None = setting(
         None, "Result", "Target", "File to write; X.onnx beside X.pt or X.weights if not given.", kind="file",
-        filter="ONNX (*.onnx)",
+        filter="ONNX (*.onnx)", output="onnx",
     )  # fmt: skip
+    overwrite: bool = overwrite_setting()
     imgsz: int | tuple[int, int] | None = setting(
         None, "Input", "Image size", "Input size in pixels, or height,width; the network's if not given.", **IMAGE_SIZE
     )
@@ -302,8 +319,10 @@ class GuiSettings:
 
     run: str | None = setting(None, "Window", "Run", "Folder of a run to show, running or finished.", kind="folder")
     screenshot: str | None = setting(
-        None, "Window", "Screenshot", "Paint the window into this PNG file and end; needs no screen.", kind="file"
-    )
+        None, "Window", "Screenshot", "Paint the window into this PNG file and end; needs no screen.", kind="file",
+        output="picture",
+    )  # fmt: skip
+    overwrite: bool = overwrite_setting()
     theme: str | None = setting(
         None,
         "Window",

@@ -47,8 +47,9 @@ KINDS: dict[str, type] = {
 }  # fmt: skip
 #: Keys of our own that are used where Darknet's command is not just another name of ours.
 USED = {
-    TEST: ("imgsz", "flavour", "device", "iou"), VALID: ("imgsz", "flavour", "device", "batch"),
-    DEMO: ("imgsz", "flavour", "device", "iou"),
+    TEST: ("imgsz", "flavour", "device", "iou", "overwrite"),
+    VALID: ("imgsz", "flavour", "device", "batch", "overwrite"),
+    DEMO: ("imgsz", "flavour", "device", "iou", "overwrite"),
     RECALL: ("imgsz", "flavour", "device", "batch", "missing_labels"),
 }  # fmt: skip
 ELSEWHERE = {

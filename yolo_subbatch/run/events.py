@@ -6,6 +6,7 @@ A reader may come at any time, may meet a half-written last line, and ignores ty
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -192,7 +193,13 @@ class EventWriter:
             self.file.write("\n")  # a process died in the middle of a line; keep our first event out of it
 
     def write(self, event: Event) -> None:
-        """Write one event; numbers that JSON cannot hold become null."""
+        """Write one event; numbers that JSON cannot hold become null.
+
+        Raises:
+            OSError: If it cannot be written, or the file is no longer in its folder: nobody would ever read it.
+        """
+        if not os.fstat(self.file.fileno()).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.file.name)
         values = dataclasses.asdict(event)
         values.update(seq=self.sequence, t=round(time.time(), 3))
         clean = _finite(values)

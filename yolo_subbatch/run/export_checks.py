@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from yolo_subbatch.run.checks import Problem, check_output, check_ranges, error, warning
+from yolo_subbatch.run.checks import Problem, check_ranges, error, warning
 from yolo_subbatch.run.commands import ExportSettings
 from yolo_subbatch.run.data import check_data
 from yolo_subbatch.run.label_lists import MissingLabels
 from yolo_subbatch.run.network_checks import check_names, check_network, is_darknet, report, with_files
+from yolo_subbatch.run.outputs import Output, check_outputs
 
 
 def check_export(settings: ExportSettings) -> ExportSettings:
@@ -46,12 +47,23 @@ def _one_precision(settings: ExportSettings) -> ExportSettings:
 
 
 def _check_export_keys(settings: ExportSettings) -> Iterator[Problem]:
-    yield from check_output("to", settings.to)
+    yield from check_outputs(settings, _besides(settings))
     if settings.to and Path(settings.to).suffix != ".onnx":
         yield error("to", f"to={settings.to}: only ONNX is written; give a name that ends in .onnx")
     if settings.raw and settings.nms:
         yield error("nms", "nms=True: raw maps hold no boxes to suppress; give one of nms and raw")
     yield from _check_precision(settings)
+
+
+def _besides(settings: ExportSettings) -> list[Output]:
+    """Return what is written besides ``to``: the file of the usual name, and the inference script."""
+    source = settings.model or settings.weights
+    if not settings.to and not source:
+        return []  # of a network that is loaded already, the name is known later
+    target = Path(settings.to) if settings.to else Path(source or "").with_suffix(".onnx")
+    files = [] if settings.to else [Output("to", target, "onnx", str(target))]
+    script = target.with_name("infer.py")
+    return [*files, Output("with_script", script, "script", str(script))] if settings.with_script else files
 
 
 def _check_precision(settings: ExportSettings) -> Iterator[Problem]:

@@ -7,14 +7,14 @@ import shutil
 import subprocess
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import EventWriter, RunFinished, last_event
-from yolo_subbatch.run.process import RunProcess, write_whole
+from yolo_subbatch.run.process import RunProcess, clear_parts, write_whole
 from yolo_subbatch.run.settings import TrainSettings
 
 PATHS = ("cfg", "model", "weights", "data", "project")  # settings that may be paths
@@ -148,9 +148,8 @@ class RunFolder(RunProcess):
         trace = "".join(traceback.format_exception(error))
         details = {"type": type(error).__name__, "message": str(error), "traceback": trace}
         status, reason = "stopped" if stopped else "failed", str(error)
-        writer = EventWriter(self.events)
-        writer.write(RunFinished(status=status, reason=reason, error=None if stopped else details))
-        writer.close()
+        with suppress(OSError), closing(EventWriter(self.events)) as writer:  # the disk may be what has failed
+            writer.write(RunFinished(status=status, reason=reason, error=None if stopped else details))
 
     def begin_again(self, size: int, clear: bool = True) -> None:
         """Prepare the folder of a run that goes on: events after its state are taken back.
@@ -162,9 +161,21 @@ class RunFolder(RunProcess):
         self.cut_events(size)
         if clear:
             self.clear_request()
-        for half in self.weights.glob(".*.????????"):  # what was being written when the process died
+        self.clear_halves()
+
+    def clear_halves(self) -> None:
+        """Remove what was being written when the process of this run died."""
+        for half in self.weights.glob(".*.????????"):
             if half.is_file():
                 half.unlink()
+        for file in (self.began, self.settings):
+            clear_parts(file)
+
+    def clear_finished(self) -> None:
+        """Remove what a run that has come to its end has no use for, where it was killed before it did so itself."""
+        self.clear_halves()
+        for name in ("state.pt", "best.pt.whole"):
+            (self.weights / name).unlink(missing_ok=True)
 
     def cut_events(self, size: int) -> None:
         """Cut the events file to its first bytes; one that is shorter stays as it is."""

@@ -6,9 +6,10 @@ Each returns the settings with every file found, so that the engine deals with p
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from yolo_subbatch.darknet.datafile import read_image_list
 from yolo_subbatch.darknet.parser import read_cfg
@@ -19,7 +20,6 @@ from yolo_subbatch.run import host
 from yolo_subbatch.run.checks import (
     Problem,
     attempt,
-    check_output,
     check_place,
     check_ranges,
     error,
@@ -48,22 +48,25 @@ from yolo_subbatch.run.network_checks import (
     report,
     with_files,
 )
+from yolo_subbatch.run.outputs import Output, check_outputs
+from yolo_subbatch.run.result_names import outputs_of_anchors, outputs_of_demo, outputs_of_test
 from yolo_subbatch.run.resume import run_of
 
 LISTS_OF_IMAGES = frozenset({".txt", ".list"})
 
 
-def check_val(settings: ValSettings, labels: bool = True) -> ValSettings:
+def check_val(settings: ValSettings, labels: bool = True, problems: Iterable[Problem] = ()) -> ValSettings:
     """Return the settings of ``val`` with every file found; ``data`` is None for the built-in data set.
 
     Args:
         settings: As the user gave them.
         labels: The images need label files.
+        problems: What is known already.
 
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*check_network(settings), *check_place(settings), *check_output("json", settings.json)]
+    problems = [*problems, *check_network(settings), *check_place(settings), *check_outputs(settings)]
     problems += _check_splits(settings)
     if not is_darknet(settings):
         problems += [*check_letterbox(settings)]
@@ -86,7 +89,7 @@ def check_predict(settings: PredictSettings) -> PredictSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*check_network(settings), *check_place(settings), *check_output("json", settings.json)]
+    problems = [*check_network(settings), *check_place(settings), *check_outputs(settings)]
     problems += check_names(settings.data)
     problems += check_letterbox(settings)
     attempt("source", problems, lambda: _check_media(settings.source))
@@ -100,7 +103,7 @@ def check_map(settings: MapSettings) -> MapSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*check_network(settings), *check_place(settings), *check_output("json", settings.json)]
+    problems = [*check_network(settings), *check_place(settings), *check_outputs(settings)]
     if settings.points == 1:
         problems.append(error("points", "points=1: one recall is no curve; use 0, 11 or 101"))
     if is_darknet(settings):
@@ -114,13 +117,17 @@ def check_map(settings: MapSettings) -> MapSettings:
     return replace(with_files(settings), data=None if found is None else str(found))
 
 
-def check_anchors(settings: AnchorsSettings) -> AnchorsSettings:
+def check_anchors(settings: AnchorsSettings, counters: bool = False) -> AnchorsSettings:
     """Return the settings of ``anchors`` with the data found.
+
+    Args:
+        settings: As the user gave them.
+        counters: The numbers of boxes are written too, as Darknet's ``calc_anchors`` does.
 
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*check_ranges(settings), *check_output("to", settings.to), *check_output("picture", settings.picture)]
+    problems = [*check_ranges(settings), *outputs_of_anchors(settings, counters)]
     if settings.picture and not in_utf8(settings.picture):
         text = f"picture={settings.picture}: not in UTF-8, and pictures cannot be written there; give another name"
         problems.append(error("picture", text))
@@ -172,7 +179,7 @@ def check_partial(settings: PartialSettings) -> PartialSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*check_ranges(settings), *check_output("to", settings.to)]
+    problems = [*check_ranges(settings), *check_outputs(settings)]
     table = attempt("cfg", problems, lambda: layer_table(read_cfg(find_cfg(settings.cfg))))
     if settings.weights is None:
         problems.append(error("weights", "weights: not given; give the weights to cut, weights=yolov4.weights"))
@@ -180,9 +187,6 @@ def check_partial(settings: PartialSettings) -> PartialSettings:
         problems.append(error("weights", f"weights={settings.weights}: no such file; check the path of the weights"))
     if settings.to is None:
         problems.append(error("to", "to: not given; give the file to write, for example to=yolov4.conv.137"))
-    elif Path(settings.to).is_file():
-        text = f"to={settings.to}: exists and is not overwritten; choose another name"
-        problems.append(error("to", text))
     if settings.layers is None:
         problems.append(error("layers", "layers: not given; give the number of layers to keep, for example layers=137"))
     elif table is not None and settings.layers > len(table):
@@ -192,13 +196,18 @@ def check_partial(settings: PartialSettings) -> PartialSettings:
     return replace(settings, cfg=str(find_cfg(settings.cfg)))
 
 
-def check_test(settings: PredictSettings, data: str) -> PredictSettings:
+def check_test(settings: PredictSettings, data: str, labels: bool = False) -> PredictSettings:
     """Return the settings of Darknet's ``detector test``; of the data its class names are all that is needed.
+
+    Args:
+        settings: As the user gave them.
+        data: The ``.data`` file, or nothing.
+        labels: Label files are written.
 
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*check_network(settings), *check_place(settings), *check_output("-out", settings.json)]
+    problems = [*check_network(settings), *check_place(settings), *outputs_of_test(settings, labels)]
     if data:
         attempt("data", problems, lambda: data_names(Path(data)))
     fault = _no_image(settings.source)
@@ -228,16 +237,18 @@ def is_list(source: str | None) -> bool:
     return source is not None and Path(source).suffix.lower() in LISTS_OF_IMAGES
 
 
-def check_video(settings: PredictSettings, data: str, out: str | None) -> PredictSettings:
+def check_video(settings: PredictSettings, data: str, given: Mapping[str, Any]) -> PredictSettings:
     """Return the settings of Darknet's ``detector demo``; addresses and cameras are the engine's to open.
+
+    Args:
+        settings: As the user gave them.
+        data: The ``.data`` file, or nothing.
+        given: Darknet's flags, some of which name what is written.
 
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [
-        *check_network(settings), *check_place(settings), *check_output("-json_file_output", settings.json),
-        *check_output("-out_filename", out),
-    ]  # fmt: skip
+    problems = [*check_network(settings), *check_place(settings), *outputs_of_demo(settings, given)]
     if data:
         attempt("data", problems, lambda: data_names(Path(data)))
     source = settings.source or ""
@@ -253,7 +264,7 @@ def check_convert(settings: ConvertSettings) -> ConvertSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*check_network(settings), *_check_target(settings), *check_output("to", settings.to)]
+    problems = [*check_network(settings), *_check_target(settings), *check_outputs(settings, _beside(settings))]
     if not is_darknet(settings):
         text = f"model={settings.model}: a network of Ultralytics, which Darknet's weights cannot hold; use it as it is"
         problems.append(error("model", text))
@@ -296,7 +307,7 @@ def check_gui(settings: GuiSettings) -> GuiSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*check_ranges(settings), *check_output("screenshot", settings.screenshot)]
+    problems = [*check_ranges(settings), *check_outputs(settings)]
     if settings.screenshot and Path(settings.screenshot).suffix.lower() != ".png":
         text = f"screenshot={settings.screenshot}: only PNG is written; give a name that ends in .png"
         problems.append(error("screenshot", text))
@@ -328,7 +339,11 @@ def _check_target(settings: ConvertSettings) -> Iterator[Problem]:
         yield error("to", f"to={target}: unknown format; give a name that ends in .weights or .pt")
     elif settings.model and target.suffix == ".pt":
         yield error("to", f"to={target}: {settings.model} is a checkpoint already; give a name that ends in .weights")
-    beside = [target.with_suffix(".cfg")] if target.suffix == ".weights" else []
-    for path in (target, *beside):
-        if path.is_file():
-            yield error("to", f"to={target}: {path} exists and is not overwritten; choose another name")
+
+
+def _beside(settings: ConvertSettings) -> list[Output]:
+    """Return the cfg that is written beside weights."""
+    target = Path(settings.to or "")
+    if target.suffix != ".weights":
+        return []
+    return [Output("to", target.with_suffix(".cfg"), "weights", f"to={target}")]

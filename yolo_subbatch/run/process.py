@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import platform
@@ -209,12 +210,22 @@ class RunProcess(RunFiles):
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part."""
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    clear_parts(path)
     part = path.with_name(f"{path.name}.part{os.getpid()}")
     try:
         part.write_bytes(data)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def clear_parts(path: Path) -> None:
+    """Remove what processes that are gone have left of a file that they were writing whole."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.part*"):
+        number = part.name.rpartition(".part")[2]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            with suppress(OSError):
+                part.unlink()
 
 
 def _version(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,9 @@ def check_resume(settings: TrainSettings, first: bool = True) -> tuple[RunFolder
     if first and folder.alive() and not folder.is_own():
         raise SettingsError(f"resume={settings.resume}: this run is still running; stop it first")
     if folder.status() == "completed":
+        if first:
+            with suppress(OSError):
+                folder.clear_finished()
         raise SettingsError(
             f"resume={settings.resume}: this run is finished, nothing is left to train; "
             "start a new one with weights= or model="

@@ -31,9 +31,16 @@ def setting(default: Any, group: str, label: str, tip: str, **details: Any) -> A
         **details: ``min``, ``max`` (allowed bounds), ``above``, ``below`` (bounds that are not allowed themselves),
             ``infinite`` (infinity is allowed), ``choices``, ``words`` (texts besides numbers), ``switch`` (a number of
             which 0 and 1 are off and on), ``compact`` (a text in small letters without blanks), ``kind`` (file,
-            folder), ``filter`` of a file dialogue, ``decimals`` of a form, ``advanced`` (not shown at first).
+            folder), ``output`` (the file is written; what it holds, see ``run.marks``), ``filter`` of a file dialogue,
+            ``decimals`` of a form, ``advanced`` (not shown at first).
     """
     return dataclasses.field(default=default, metadata={"group": group, "label": label, "tip": tip, **details})
+
+
+def overwrite_setting() -> Any:
+    """Declare whether a file that somebody else wrote may be replaced by a result."""
+    tip = "Replace a file at the result's place that this program did not write; never a file that is read."
+    return setting(False, "Result", "Overwrite", tip, advanced=True)
 
 
 @dataclass(frozen=True)
