@@ -18,7 +18,7 @@ from yolo_subbatch import __version__
 from yolo_subbatch.engine import LOGGER, processes, state, trainers, unpickling
 from yolo_subbatch.engine.arguments import check_arguments, read_keywords, sub_batch_size
 from yolo_subbatch.engine.asking_again import rewrite_arguments, with_args_file
-from yolo_subbatch.engine.doors import check_checkpoint
+from yolo_subbatch.engine.doors import check_checkpoint, is_own, note_written
 from yolo_subbatch.engine.effects import keys_without_effect
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Warned
@@ -37,19 +37,12 @@ else:
     Base = object
 
 
-def _mark(file: Path) -> tuple[int, ...]:
-    """Return what changes when a file is written again."""
-    about = file.stat()
-    return about.st_ino, about.st_size, about.st_mtime_ns
-
-
 class KeepsState(Base):
     """The part of the trainer that keeps its state, and takes it up again."""
 
     args: Any
     last: Path
     best: Path
-    written: dict[Path, tuple[int, ...]]  # checkpoints that this process has written, as they were then
     resumed: dict[str, Any] | None = None  # the state of the run that is taken up
     stop_asked = False  # by a signal to this process, which is not the first
     kept_at = keeping_took = 0.0  # when the state was kept last, and how long that took, in seconds
@@ -57,7 +50,6 @@ class KeepsState(Base):
     def begin(self, overrides: dict[str, Any] | None) -> dict[str, Any]:
         """Return the arguments to begin with; those of an earlier run where one is taken up again."""
         given = with_args_file(overrides or {})
-        self.written = {}
         if not self.trains_darknet():
             given = read_keywords(given, darknet=False)
         place = given.pop("resume", None)
@@ -113,7 +105,7 @@ class KeepsState(Base):
             return super().save_model()
         finally:
             self.args = everything
-            self.written.update({file: _mark(file) for file in (self.last, self.best) if file.is_file()})
+            note_written((self.last, self.best))
 
     def rewrite_arguments(self) -> None:
         """Write the run's ``args.yaml`` so that it can be given with ``cfg=``, here and in stock Ultralytics."""
@@ -127,9 +119,11 @@ class KeepsState(Base):
         A run that goes on may find the best weights of before in its folder, of whoever it is.
         """
         files = [file for file in (self.last, self.best) if file.is_file()]
-        own = all(self.written.get(file) == _mark(file) for file in files)
+        own = all(is_own(file) for file in files)
         with unpickling.also(self.kinds()), guarded(own):
             yield
+        if own:
+            note_written(files)  # Ultralytics has left out of them what only training needs
 
     def kinds(self) -> set[type]:
         """Return the classes of which the network is made."""
