@@ -108,7 +108,8 @@ def _dispatch(arguments: list[str]) -> int:
     elif HELP & set(rest) or (first == DETECTOR and rest[:1] == ["help"]):
         print(_help(first, *(each for each in rest if each != "help")))
     elif first == DETECTOR:
-        status: int = load("detector:run_detector")(rest)
+        with load("run.trust:guarded")(everywhere=True):
+            status: int = load("detector:run_detector")(rest)
         return status
     else:
         return _execute(first, rest)
@@ -125,7 +126,8 @@ def _execute(name: str, pairs: list[str]) -> int:
     settings = make(load(command.settings), given)
     if getattr(settings, "resume", None) is not None:
         load("run.resume:refuse_given")(given)
-    return command.run(settings)
+    with load("run.trust:guarded")(getattr(settings, "trust", False), everywhere=True):
+        return command.run(settings)
 
 
 def _named(name: str, keys: tuple[str, ...], values: list[str]) -> dict[str, str] | None:

@@ -40,6 +40,15 @@ class SettingsError(YoloSubbatchError):
     """A key or a value given on the command line, in a form or in Python is not usable."""
 
 
+class TrustError(SettingsError):
+    """A file holds code, which runs only with ``trust=True``; ``found`` says what it is, ``advice`` what else helps."""
+
+    def __init__(self, where: object, found: str, advice: str = "") -> None:
+        cure = f"{advice}, or say" if advice else "if you know who made it, say"
+        super().__init__(f"{where}: {found}; {cure} trust=True to let it run")
+        self.where, self.found, self.advice = where, found, advice
+
+
 class TrainingError(YoloSubbatchError):
     """A training cannot go on as it is: its numbers are no longer finite, or Ultralytics does not do what it must."""
 

@@ -29,6 +29,7 @@ from yolo_subbatch.run.progress import TerminalProgress, route_messages
 from yolo_subbatch.run.resume import check_resume, has_state, run_of, with_changes
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.signals import EndedBySystem, ended_like_an_interrupt, lasting_output
+from yolo_subbatch.run.trust import TRUST
 from yolo_subbatch.run.validate import validate
 
 Work = Callable[[RunFolder, list[Any]], int]
@@ -122,13 +123,13 @@ def task_of(settings: TrainSettings, first: bool = True) -> Task:
         return Task(folder, with_changes(folder.read_settings(), changes))  # it was ended before its first state
     if settings.run_dir is None:
         return Task(None, settings)
-    others = [key for key in settings.changed() if key != "run_dir"]
+    others = [key for key in settings.changed() if key not in {"run_dir", TRUST}]
     if others:
         found = f"run_dir={settings.run_dir}: {others[0]} is given too"
         raise SettingsError(f"{found}; the settings are in its settings.json, leave the other keys out")
     # The first process uses the folder by now.
     folder = RunFolder.prepared(settings.run_dir) if first else RunFolder(Path(settings.run_dir))
-    return Task(folder, folder.read_settings())
+    return Task(folder, dataclasses.replace(folder.read_settings(), trust=settings.trust))
 
 
 def _train_beside(settings: TrainSettings) -> int:

@@ -27,6 +27,7 @@ SUBBATCH_DEFAULTS: dict[str, Any] = {
     "save_iterations": 1000,  # keep the exact state every so many iterations, besides after each epoch; 0: not
     "max_skipped": 10,  # updates in a row that are not finite numbers before the run ends; 0: never
     "missing_labels": None,  # what an image without a label file is: error, skip or background
+    "trust": False,  # code that stands in files may run
     "bf16_on_cpu": False,  # what amp=bf16 becomes on a CPU
     "complete": False,  # these are all arguments of a run, none is to be filled in again
 }

@@ -11,6 +11,7 @@ from ultralytics.utils import YAML
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.args_file import ARGS, lines_of, overridden, read_args, split
 from yolo_subbatch.run.find import YAML as ENDINGS
+from yolo_subbatch.run.trust import TRUST
 
 KEPT = frozenset({"model", "data", "task", "mode", "project", "name"})  # that Ultralytics takes from elsewhere already
 FILES = ("model", "data", "weights")
@@ -36,6 +37,7 @@ def rewrite_arguments(folder: Path, defaults: Mapping[str, Any], derived: Mappin
     own = {key: value for key, value in own.items() if value != defaults.get(key) or key == "flavour"}
     own |= {key: value for key, value in derived.items() if own.get(key) is None}
     own.pop("complete", None)
+    own.pop(TRUST, None)
     YAML.save(folder / ARGS, theirs, header=lines_of(own) if own else "")
 
 

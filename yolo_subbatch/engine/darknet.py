@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from yolo_subbatch.run.args_file import overridden
 from yolo_subbatch.run.find import find_cfg, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.outputs import write_output
 from yolo_subbatch.run.progress import COLOUR
+from yolo_subbatch.run.trust import TRUST, guarded, is_trusted
 
 LONGEST_REASON = 200  # letters
 
@@ -37,6 +40,35 @@ def _first_line(error: Exception) -> str:
     lines = (COLOUR.sub("", line).strip() for line in str(error).splitlines())
     found = next((line for line in lines if line), type(error).__name__)
     return found if len(found) <= LONGEST_REASON else f"{found[:LONGEST_REASON]}..."
+
+
+def watched(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a method the keyword ``trust``; without it, and without the network's own, no code in a file runs."""
+
+    @wraps(method)
+    def with_trust(self: Darknet, *arguments: Any, trust: Any = None, **keywords: Any) -> Any:
+        trusted = self._trust if trust is None else is_trusted(trust)
+        if trusted and method.__name__ == "train":
+            keywords[TRUST] = True  # for the processes that it may start
+        with guarded(trusted):
+            found = method(self, *arguments, **keywords)
+        return _watched_steps(found, trusted) if isinstance(found, Generator) else found
+
+    return with_trust
+
+
+def _watched_steps(found: Generator[Any, None, None], trusted: bool) -> Generator[Any, None, None]:
+    """Give what a generator does, whose steps are watched and what is done between them is not."""
+    try:
+        while True:
+            with guarded(trusted):
+                try:
+                    step = next(found)
+                except StopIteration:
+                    return
+            yield step
+    finally:
+        found.close()
 
 
 class Darknet(Model):
@@ -49,6 +81,8 @@ class Darknet(Model):
         model: A ``.cfg``, the name of a bundled one, or a ``.pt`` that this trainer wrote.
         weights: A Darknet ``.weights`` file for the cfg; a backbone such as ``darknet53.conv.74`` is accepted.
         flavour: Whose Darknet decides where they differ: ``auto``, ``pjreddie`` or ``alexeyab``.
+        trust: Code that stands in files may run, here and in all that is done with this network; every method takes
+            ``trust=True`` too.
 
     Raises:
         YoloSubbatchError: If a file is missing or does not fit.
@@ -60,11 +94,12 @@ class Darknet(Model):
 
     def __init__(
         self, model: str | Path = "yolov3.cfg", weights: str | Path | None = None, flavour: str = "auto",
-        verbose: bool = False,
+        verbose: bool = False, trust: bool = False,
     ) -> None:  # fmt: skip
         self._weights_file, self._flavour = weights, flavour
-        self._file = Path(model)
-        super().__init__("", task="detect", verbose=verbose)  # which would change the name
+        self._file, self._trust = Path(model), is_trusted(trust)
+        with guarded(self._trust):
+            super().__init__("", task="detect", verbose=verbose)  # which would change the name
 
     def _load(self, weights: str, task: str | None = None) -> None:
         """Load a checkpoint, or build the network of a cfg."""
@@ -108,6 +143,7 @@ class Darknet(Model):
         network: Network = self.model.network
         return network
 
+    @watched
     def load(self, weights: Any = "yolov3.weights") -> Darknet:
         """Take the weights of a ``.pt``, of a model, or of a Darknet ``.weights`` file or backbone.
 
@@ -146,6 +182,7 @@ class Darknet(Model):
         save_weights(self.network, file, seen)
         write_output(Path(file).with_suffix(".cfg"), write_cfg(self.model.cfg).encode())
 
+    @watched
     def train(self, trainer: Any = None, **keywords: Any) -> Any:
         """Train with Darknet's batch, subdivisions and schedule; keys as on the command line.
 
@@ -183,12 +220,24 @@ class Darknet(Model):
         """Leave out what holds locks and threads, and is made again where it is needed."""
         return {**self.__dict__, "predictor": None, "trainer": None}
 
+    @watched
     def predict(self, source: Any = None, stream: bool = False, predictor: Any = None, **keywords: Any) -> Any:
         """Find objects; ``letterbox`` says how images are fitted to the network."""
         if "letterbox" in keywords or getattr(self.predictor, "fit", "ultralytics") != "ultralytics":
             self.predictor = None  # Ultralytics would use the one of the call before, and refuse the key
         return super().predict(source, stream, predictor, **keywords)
 
+    @watched
+    def val(self, *arguments: Any, **keywords: Any) -> Any:
+        """Measure the network, as ``YOLO.val``."""
+        return super().val(*arguments, **keywords)
+
+    @watched
+    def track(self, *arguments: Any, **keywords: Any) -> Any:
+        """Follow objects, as ``YOLO.track``; the network that a tracker names is opened as any other."""
+        return super().track(*arguments, **keywords)
+
+    @watched
     @offline
     def export(self, **keywords: Any) -> str:
         """Write an ONNX file and return its path; keys as on the command line.
@@ -214,11 +263,13 @@ class Darknet(Model):
         path: str = load("export.command:export_keywords")(self.model, source, keywords)
         return path
 
+    @watched
     def benchmark(self, data: Any = None, format: str = "", verbose: Any = False, **keywords: Any) -> Any:
         """Measure the formats that Ultralytics exports; ``data`` is a Darknet ``.data`` too."""
         with host_data(data, "val", missing_for(None, data, self.model.yaml["flavour"])) as path:
             return YOLO(self).benchmark(data=path, format=format, verbose=verbose, **keywords)
 
+    @watched
     def tune(self, use_ray: bool = False, iterations: int = 300, *arguments: Any, **keywords: Any) -> Any:
         """Search for hyperparameters as Ultralytics does; our keys are those of every training.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,14 +15,16 @@ import torch
 from ultralytics.utils import DEFAULT_CFG_DICT, RANK
 
 from yolo_subbatch import __version__
-from yolo_subbatch.engine import LOGGER, processes, state, trainers
+from yolo_subbatch.engine import LOGGER, processes, state, trainers, unpickling
 from yolo_subbatch.engine.arguments import check_arguments, read_keywords, sub_batch_size
 from yolo_subbatch.engine.asking_again import rewrite_arguments, with_args_file
+from yolo_subbatch.engine.doors import check_checkpoint, is_own, note_written
 from yolo_subbatch.engine.effects import keys_without_effect
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Warned
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.resume import STATE
+from yolo_subbatch.run.trust import guarded
 
 SHORT = 0.3  # seconds that keeping the state may take after every epoch, however short that is
 WORTH = 20  # times as long as keeping the state takes has to be lost before it is kept after an epoch: 5 % of the time
@@ -37,6 +41,8 @@ class KeepsState(Base):
     """The part of the trainer that keeps its state, and takes it up again."""
 
     args: Any
+    last: Path
+    best: Path
     resumed: dict[str, Any] | None = None  # the state of the run that is taken up
     stop_asked = False  # by a signal to this process, which is not the first
     kept_at = keeping_took = 0.0  # when the state was kept last, and how long that took, in seconds
@@ -89,7 +95,7 @@ class KeepsState(Base):
 
     def save_model(self) -> Any:
         """Save Ultralytics' checkpoints with the keys that it knows; ours stand beside them, in ``model.subbatch``."""
-        own = {key: getattr(self.args, key) for key in self.own_defaults}
+        own = state.without_trust({key: getattr(self.args, key) for key in self.own_defaults})
         kept = {"trainer": trainers.host_class(type(self)), "version": __version__, "args": state.plain(own)}
         self.ema.ema.subbatch = kept
         everything, self.args = self.args, self.host_arguments()
@@ -99,11 +105,35 @@ class KeepsState(Base):
             return super().save_model()
         finally:
             self.args = everything
+            note_written((self.last, self.best))
 
     def rewrite_arguments(self) -> None:
         """Write the run's ``args.yaml`` so that it can be given with ``cfg=``, here and in stock Ultralytics."""
         if RANK in {-1, 0}:
             rewrite_arguments(Path(self.save_dir), self.own_defaults, self.derived_arguments())
+
+    @contextmanager
+    def opening_own(self) -> Iterator[None]:
+        """Open the checkpoints of this run, which may hold what its network does, and anything if it wrote them itself.
+
+        A run that goes on may find the best weights of before in its folder, of whoever it is.
+        """
+        files = [file for file in (self.last, self.best) if file.is_file()]
+        own = all(is_own(file) for file in files)
+        with unpickling.also(self.kinds()), guarded(own):
+            yield
+        if own:
+            note_written(files)  # Ultralytics has left out of them what only training needs
+
+    def kinds(self) -> set[type]:
+        """Return the classes of which the network is made."""
+        return {type(each) for each in self.plain_model.modules()}
+
+    def check_checkpoints(self) -> None:
+        """Refuse to go on with a run whose checkpoints hold code: the best weights are validated at its end."""
+        with unpickling.also(self.kinds()):
+            for file in (self.whole_best, self.best, self.last):
+                check_checkpoint(Path(file))
 
     def derived_arguments(self) -> dict[str, Any]:
         """Return what follows from the network and is told in ``args.yaml`` all the same."""

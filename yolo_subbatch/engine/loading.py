@@ -17,7 +17,7 @@ from yolo_subbatch.engine.loader_processes import leave_alone
 from yolo_subbatch.engine.own_order import OwnOrder, order_of
 from yolo_subbatch.engine.pictures import taking_any_picture
 from yolo_subbatch.engine.windows import WindowLoader
-from yolo_subbatch.errors import DataError, SettingsError
+from yolo_subbatch.errors import DataError, SettingsError, TrustError
 
 if TYPE_CHECKING:
     from yolo_subbatch.engine.update import Updates
@@ -40,7 +40,12 @@ class Loads(Base):
         """Read the data description; a Darknet ``.data`` file is written as a YAML into the run folder first."""
         if self.args.data:
             self.args.data = described(self.args, self.save_dir, self.flavour)
-        return theirs()
+        try:
+            return theirs()
+        except RuntimeError as error:
+            if isinstance(error.__cause__, TrustError):  # in a sentence of Ultralytics
+                raise error.__cause__ from None
+            raise
 
     @property
     def flavour(self) -> str:

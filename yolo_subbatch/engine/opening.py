@@ -2,7 +2,7 @@
 
 Ultralytics takes blanks and quotes out of a name, puts a u into those of YOLOv3 and YOLOv5, and goes by the ending;
 what it does not find under the name that it has made, it tries to download. Here a file that is there is the one that
-is opened. Every command and ``Darknet()`` come through here.
+is opened. Every command and ``Darknet()`` come through here, and no code in a file runs unless the user trusts it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from ultralytics.engine.model import Model
 from ultralytics.nn.tasks import load_checkpoint
 from ultralytics.utils import downloads
 
-from yolo_subbatch.errors import WeightsError
+from yolo_subbatch.engine import doors as doors  # which are watched from its import on
+from yolo_subbatch.errors import TrustError, WeightsError
+from yolo_subbatch.run.trust import guarded
 
 UNTOUCHED = re.compile(r"(?!.*yolov[35])[\w./\\:-]+\.pt", re.ASCII)  # names that Ultralytics leaves as they are
 
@@ -57,9 +59,15 @@ def told(what: Path | str, kind: str = "checkpoint") -> Iterator[None]:
 
     Raises:
         WeightsError: If it ends in an error.
+        TrustError: If the file holds code.
     """
     try:
-        yield
+        with guarded():
+            yield
+    except TrustError as fault:
+        if str(fault.where).endswith(".pt"):  # the name of it, not the one under which Ultralytics opens it
+            raise TrustError(what, fault.found, fault.advice) from None
+        raise
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise WeightsError(f"{what}: not a {kind} that can be loaded ({reason}); give a .pt of a training") from error

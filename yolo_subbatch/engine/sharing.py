@@ -12,6 +12,7 @@ from ultralytics.utils import RANK
 from yolo_subbatch.engine import launch, processes
 from yolo_subbatch.errors import TrainingError
 from yolo_subbatch.run.faults import explained
+from yolo_subbatch.run.trust import guarded
 
 if TYPE_CHECKING:
     from yolo_subbatch.engine.update import Updates
@@ -32,11 +33,12 @@ class Shares(Base):
     in_hosts_loop = False  # Ultralytics' training loop is or was running
 
     def around_train(self, theirs: Callable[[], Any]) -> Any:
-        """Train, and leave the reason where that fails."""
+        """Train, and leave the reason where that fails; what is opened on the way is watched."""
         if self.ddp:
             return theirs()
         try:
-            result = theirs()
+            with guarded(self.args.trust):
+                result = theirs()
             if not self.in_hosts_loop:
                 raise TrainingError(self._passed_by())
             return result

@@ -10,7 +10,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,16 +22,19 @@ import torch
 from ultralytics.utils import RANK
 
 from yolo_subbatch.darknet.weights import write_atomically
-from yolo_subbatch.engine import host
+from yolo_subbatch.engine import host, unpickling
 from yolo_subbatch.engine.trainers import host_class
-from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.errors import SettingsError, TrustError
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.resume import MAY_CHANGE, MAY_CHANGE_TOO, STATE, run_of
+from yolo_subbatch.run.trust import TRUST
 
 if TYPE_CHECKING:
     from yolo_subbatch.engine.subbatch import SubbatchMixin
 
 VERSION = 1
+PLAIN_PART = "/data.pkl"  # of the archive that torch writes: all but the tensors
+CHUNK = 2**20  # bytes that are read at a time
 AS_IT_WAS = "put the data set back as it was, or start a new run with weights="
 STOPPER = ("best_fitness", "best_epoch", "possible_stop")  # what Ultralytics' early stopping remembers
 #: Arguments that Ultralytics adds on its own, or that the run's folder decides.
@@ -45,7 +51,7 @@ def capture(trainer: SubbatchMixin) -> dict[str, Any]:
     return {
         "version": VERSION,
         # Memory may have been short: with batch normalisation, other sub-batches would be another training.
-        "args": plain({**trainer.asked, "subdivisions": trainer.args.subdivisions}),
+        "args": plain({**without_trust(trainer.asked), "subdivisions": trainer.args.subdivisions}),
         "host": host_class(type(trainer)),
         "yaml": plain(getattr(model, "yaml", {})),
         "images": fingerprint(trainer.train_loader.dataset),
@@ -75,26 +81,52 @@ def capture(trainer: SubbatchMixin) -> dict[str, Any]:
     }
 
 
+def without_trust(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a run that are kept: whom to trust is said anew, and never by a file."""
+    return {key: value for key, value in arguments.items() if key != TRUST}
+
+
 def save(path: Path, state: Mapping[str, Any]) -> None:
     """Write a state: the file is the old one or the new one, whole, whatever happens."""
     buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
+    with _with_sums():
+        torch.save(dict(state), buffer)
     write_atomically(path, buffer.getvalue())
 
 
+@contextmanager
+def _with_sums() -> Iterator[None]:
+    """Have torch write the checksums of what it saves, also where its user has turned that off."""
+    read = getattr(torch.serialization, "get_crc32_options", None)
+    before = read() if read is not None else True
+    if before:
+        yield
+        return
+    torch.serialization.set_crc32_options(True)
+    try:
+        yield
+    finally:
+        torch.serialization.set_crc32_options(before)
+
+
 def load(path: Path, peek: bool = False) -> dict[str, Any]:
-    """Read a state.
+    """Read a state, if it is as it was written.
 
     Args:
         path: The file.
-        peek: Leave the tensors in the file, which costs next to nothing.
+        peek: Leave the tensors in the file, which costs next to nothing, and unchecked.
 
     Raises:
         SettingsError: If the file is missing, damaged or of a later version.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=peek)
+        _check_sums(path, peek)
+        state = unpickling.load(path, map_location="cpu", mmap=peek, data=True)
         version = state["version"]
+    except TrustError as fault:
+        raise SettingsError(
+            f"{path}: no state to go on from, it {fault.found}; start a new run with weights="
+        ) from None
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise SettingsError(f"{path}: not a state to go on from ({reason}); start a new run with weights=") from error
@@ -102,6 +134,24 @@ def load(path: Path, peek: bool = False) -> dict[str, Any]:
         raise SettingsError(f"{path}: written by another version of this program; go on with that one")
     found: dict[str, Any] = state
     return found
+
+
+def _check_sums(path: Path, peek: bool) -> None:
+    """Compare what a state holds with the checksums in it, which torch writes and does not look at.
+
+    Raises:
+        ValueError: If a part of it was changed since.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if peek and not name.endswith(PLAIN_PART):
+                continue
+            try:
+                with archive.open(name) as part:
+                    while part.read(CHUNK):
+                        pass
+            except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+                raise ValueError("it is damaged: its checksums do not fit what it holds") from error
 
 
 def restore(trainer: SubbatchMixin, state: Mapping[str, Any]) -> None:
@@ -243,10 +293,10 @@ def merged(state: Mapping[str, Any], asked: Mapping[str, Any], folder: Path) -> 
     Raises:
         SettingsError: If something is asked for that would make it another training.
     """
-    own = dict(state["args"])
+    own = without_trust(state["args"])
     changes = {key: value for key, value in asked.items() if value is not None and key not in NOT_ASKED}
     for key, value in changes.items():
-        if key not in (*MAY_CHANGE, *MAY_CHANGE_TOO) and plain(value) != own.get(key):
+        if key not in (*MAY_CHANGE, *MAY_CHANGE_TOO, TRUST) and plain(value) != own.get(key):
             raise SettingsError(
                 f"{key}={value}: cannot change when a run goes on ({key}={own.get(key)} so far), the training would be "
                 "another one; leave it out, or start a new run with weights="
@@ -255,6 +305,6 @@ def merged(state: Mapping[str, Any], asked: Mapping[str, Any], folder: Path) -> 
     data = Path(str(own.get("data")))
     if before and data.is_relative_to(before):
         own["data"] = str(folder / data.relative_to(before))
-    own.update({key: value for key, value in changes.items() if key in (*MAY_CHANGE, *MAY_CHANGE_TOO)})
+    own.update({key: value for key, value in changes.items() if key in (*MAY_CHANGE, *MAY_CHANGE_TOO, TRUST)})
     own.update(project=str(folder.parent), name=folder.name, exist_ok=True, save_dir=here, resume=here)
     return own

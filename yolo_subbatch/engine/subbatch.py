@@ -33,6 +33,7 @@ from yolo_subbatch.engine.arguments import (
     sub_batch_size,
 )
 from yolo_subbatch.engine.callbacks import RunRecorder
+from yolo_subbatch.engine.doors import while_made
 from yolo_subbatch.engine.exact_norm import ExactNorm
 from yolo_subbatch.engine.fitting import fewest_subdivisions
 from yolo_subbatch.engine.hosting import Hosts
@@ -72,6 +73,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
     additive_loss = False  # the loss is a sum over images already
     requests_are_new = False  # a request to stop in the folder of a run that goes on is of now, not of before
 
+    @while_made
     def __init__(
         self,
         cfg: Any = DEFAULT_CFG,
@@ -155,6 +157,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
         if self.args.bn == "cross":
             gather_over_batch(self.plain_model)
         if self.resumed is not None:
+            self.check_checkpoints()
             state.restore(self, self.resumed)
             self.start_epoch = self.resumed["epoch"]
             self.scheduler.last_epoch = self.start_epoch - 1

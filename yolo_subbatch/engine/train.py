@@ -86,7 +86,7 @@ def continue_training(
     callbacks["on_event"] = list(listeners)
     if backup is not None:
         KeepsBackup(backup).register(lambda event, function: callbacks[event].append(function))
-    kind = trainer_class(state.load(state.find_state(folder.path), peek=True)["host"])
+    kind = trainer_class(state.load(state.find_state(folder.path), peek=True)["host"], folder.path)
     trainer = kind(overrides={"resume": str(folder.path), **changes}, _callbacks=callbacks)
     trainer.requests_are_new = True
     return _train(trainer.train, lambda: trainer, folder)

@@ -26,6 +26,7 @@ from yolo_subbatch.engine.arguments import describe_batch
 from yolo_subbatch.engine.asking_again import with_args_file
 from yolo_subbatch.engine.channels import colour_note, of_data
 from yolo_subbatch.engine.data import augmentation_of, padded_truths
+from yolo_subbatch.engine.doors import while_made
 from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, for_picture, size_of
 from yolo_subbatch.engine.keys import DARKNET_DEFAULTS, canonical, read_source, with_defaults, with_keys
 from yolo_subbatch.engine.model import SHOWN_LOSSES, DarknetModel, image_size, load_darknet_weights, rebuilt
@@ -45,6 +46,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     own_defaults = DARKNET_DEFAULTS
     additive_loss = True
 
+    @while_made
     def __init__(
         self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: dict[str, Any] | None = None
     ) -> None:

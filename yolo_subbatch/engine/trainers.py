@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.models.yolo.model import YOLO
 
 from yolo_subbatch.engine.tuning import tune_yolo
-from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.errors import SettingsError, TrustError
 from yolo_subbatch.run.host import is_darknet_checkpoint
+from yolo_subbatch.run.trust import guarded, is_guarded, refuse, shown
 
 DARKNET = "yolo_subbatch.engine.trainer:DarknetTrainer"
 SUBBATCH = "yolo_subbatch.engine.subbatch:SubbatchTrainer"
@@ -28,16 +31,21 @@ def host_class(kind: type) -> str:
     return f"{shown.__module__}:{shown.__qualname__}"
 
 
-def trainer_class(place: str) -> Any:
+def trainer_class(place: str, run: object = "") -> Any:
     """Return the class ``module:name``, with sub-batches.
+
+    Args:
+        place: As the state of a run has it.
+        run: The run, for messages.
 
     Raises:
         SettingsError: If it is not there any more.
+        TrustError: If it is neither Ultralytics' nor ours, and the user does not trust the run: it would be imported.
     """
     from yolo_subbatch.engine.subbatch import subbatch
 
     try:
-        return subbatch(_found(place))
+        return subbatch(_found(place, run))
     except (ImportError, AttributeError) as error:
         module, _, name = place.partition(":")
         advice = (
@@ -48,11 +56,21 @@ def trainer_class(place: str) -> Any:
         raise SettingsError(f"resume: the trainer {place} of this run cannot be imported here; {advice}") from error
 
 
-def _found(place: str) -> Any:
+def _found(place: str, run: object = "") -> Any:
+    """Return a trainer class; a module that nobody has imported yet is not imported for it, but for trust."""
     module, _, name = place.partition(":")
+    known = place in {DARKNET, SUBBATCH} or module.startswith("ultralytics.models.")
+    if not known and module not in sys.modules and is_guarded():
+        raise refuse(
+            f"resume={run}",
+            f"its trainer is {shown(place)}, a module that would be imported",
+            "go on from where it is defined, by train(trainer=..., resume=FOLDER)",
+        )
     found: Any = import_module(module)
     for part in name.split("."):
         found = getattr(found, part)
+    if not (isinstance(found, type) and issubclass(found, BaseTrainer)):
+        raise AttributeError(place)
     return found
 
 
@@ -100,7 +118,7 @@ def own_trainer(folder: Path) -> Any:
     from yolo_subbatch.engine import state
 
     kept = state.load(state.find_state(folder), peek=True)
-    return trainer_class(kept["host"]) if "darknet" in kept["yaml"] else None
+    return trainer_class(kept["host"], folder) if "darknet" in kept["yaml"] else None
 
 
 def check_run(place: str | Path, state: Mapping[str, Any], kind: type, given: Mapping[str, Any]) -> None:
@@ -141,8 +159,9 @@ def how_to_give(place: str) -> str:
 
     name = _name(place)
     try:
-        found = _found(SUBBATCH if place == DETECTION else place)
-    except (ImportError, AttributeError):
+        with guarded():
+            found = _found(SUBBATCH if place == DETECTION else place)
+    except (TrustError, ImportError, AttributeError):
         return name
     return name if issubclass(found, SubbatchMixin) else f"subbatch({name})"
 

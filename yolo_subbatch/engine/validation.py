@@ -170,9 +170,10 @@ class Validates(Base):
             return
         self.finishing = True
         if self.unmeasured:
-            for file in (self.last, self.best):
-                if RANK in {-1, 0} and file.is_file():
-                    strip_optimizer(file)
+            with self.opening_own():
+                for file in (self.last, self.best):
+                    if RANK in {-1, 0} and file.is_file():
+                        strip_optimizer(file)
             return
         if self.processes > 1:
             share(self.best)  # each validates its images with them
@@ -182,7 +183,7 @@ class Validates(Base):
             return
         if RANK in {-1, 0} and self.best.is_file() and not self.whole_best.is_file():
             write_atomically(self.whole_best, self.best.read_bytes())  # Ultralytics writes over it in place
-        with threads_joined():
+        with threads_joined(), self.opening_own():
             self._with_fewer_images(theirs)
         self.whole_best.unlink(missing_ok=True)
 

@@ -17,6 +17,7 @@ import yaml
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run import host
 from yolo_subbatch.run.find import YAML
+from yolo_subbatch.run.trust import refuse_own_trust
 from yolo_subbatch.run.values import ALIASES
 
 ARGS = "args.yaml"
@@ -58,6 +59,7 @@ def read_args(path: str | Path) -> dict[str, Any]:
         SettingsError: If it cannot be read, or holds no keys.
     """
     values, commented = _read(Path(path))
+    refuse_own_trust(path, {**values, **commented})
     if not commented and "save_dir" not in values:
         return values  # somebody's own file: what stands in it counts
     theirs, own = split({**values, **commented})
@@ -137,8 +139,10 @@ def expanded(given: Mapping[str, Any]) -> dict[str, Any]:
 def _read_settings(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return {**values.pop("extra", {}), **values}
+        values = {**values.pop("extra", {}), **values}
     except OSError as error:
         raise SettingsError(f"cfg={path}: cannot be read ({error.strerror}); check the path") from error
     except (ValueError, AttributeError, TypeError) as error:
         raise SettingsError(f"cfg={path}: not the settings.json of a run; give a cfg, or the file of a run") from error
+    refuse_own_trust(path, values)
+    return values

@@ -25,6 +25,9 @@ class Source:
     flavour: str = setting(
         "auto", "Network", "Flavour", "Whose Darknet decides where the two differ.", choices=FLAVOURS, advanced=True
     )
+    trust: bool = setting(
+        False, "Network", "Trust", "Let code in opened files run: for files of people whom you know.", advanced=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from yolo_subbatch.run.checks import Problem, attempt, error, warning
 from yolo_subbatch.run.find import YAML, find_data
 from yolo_subbatch.run.host import datasets_folder
 from yolo_subbatch.run.label_lists import MissingLabels, labelled, with_list
+from yolo_subbatch.run.trust import current, download_fault
 
 #: Endings of the pictures and videos that Ultralytics reads.
 IMAGES = frozenset({
@@ -228,6 +229,9 @@ def yaml_images(path: Path, document: Mapping[str, Any], split: str) -> list[Pat
     entries = [str(each) for each in (given if isinstance(given, list) else [given])]
     places = [_place(base, entry) for entry in entries]
     if document.get("download") and not all(place.exists() for place in places):
+        fault = download_fault(path, document)
+        if fault is not None and current() is not False:
+            raise fault
         return []
     return [image for place in places for image in _images_of(path, split, place)]
 

@@ -14,6 +14,7 @@ from yolo_subbatch.run.conversion import is_nothing
 from yolo_subbatch.run.events import Step, last_event
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.run.trust import TRUST
 
 STATE = "state.pt"  # in the run's weights folder
 #: Keys that say where and how a run is computed, not what: they may change when it goes on.
@@ -78,7 +79,7 @@ def refuse_given(keys: Mapping[str, Any]) -> None:
         SettingsError: If one may not change.
     """
     for key, value in keys.items():
-        if key not in (*MAY_CHANGE, *MAY_CHANGE_TOO, "resume") and not is_nothing(value):
+        if key not in (*MAY_CHANGE, *MAY_CHANGE_TOO, "resume", TRUST) and not is_nothing(value):
             raise SettingsError(
                 f"{key}={value}: cannot be given with resume=, the training would be another one; leave it out "
                 f"({', '.join(MAY_CHANGE)} may change), or start a new run with weights="

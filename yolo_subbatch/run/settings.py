@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.trust import TRUST, refuse_own_trust
 from yolo_subbatch.run.values import ALIASES, defaults, make
 
 FLAVOURS = ("auto", "pjreddie", "alexeyab")
@@ -230,6 +231,9 @@ class TrainSettings:
         None, "Run", "Save every", "Iterations after which resume can go on, besides every epoch; 0: epochs only.",
         min=0, advanced=True,
     )  # fmt: skip
+    trust: bool = setting(
+        False, "Run", "Trust", "Let code in opened files run: for files of people whom you know.", advanced=True,
+    )  # fmt: skip
     run_dir: str | None = setting(
         None, "Run", "Prepared folder", "Use this folder and the settings.json in it, alone.",
         kind="folder", advanced=True,
@@ -269,8 +273,9 @@ class TrainSettings:
         return {**listed, **self.extra}
 
     def to_json(self) -> str:
-        """Return the settings that differ from their defaults as a JSON object."""
-        return json.dumps(_jsonable(self.changed()), indent=1, ensure_ascii=False) + "\n"
+        """Return the settings that differ from their defaults as a JSON object, ``trust`` apart."""
+        kept = {key: value for key, value in self.changed().items() if key != TRUST}
+        return json.dumps(_jsonable(kept), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str = "settings.json") -> TrainSettings:
@@ -290,6 +295,7 @@ class TrainSettings:
         extra = values.pop("extra", {}) if isinstance(values, dict) else None
         if not isinstance(extra, dict):
             raise SettingsError(f"{where}: no object of settings; write the settings again")
+        refuse_own_trust(where, {**extra, **values})
         try:
             return make(cls, {**extra, **values})
         except SettingsError as error:

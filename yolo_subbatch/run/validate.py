@@ -30,6 +30,7 @@ from yolo_subbatch.run.find import YAML, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.network_checks import usable_cfg
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.training_data import check_training_data
+from yolo_subbatch.run.trust import faults_of_description
 
 #: Settings that mean something for a Darknet network only.
 DARKNET_ONLY = (
@@ -97,6 +98,8 @@ def _is_darknet(path: Path, problems: list[Problem]) -> bool:
             near = host.nearest(path.name, host.model_names())
             advice = f"did you mean {near}?" if near else "give a file, or a name such as yolo26n.yaml"
             problems.append(error("model", f"model={path}: no such file and no model of Ultralytics; {advice}"))
+        elif path.is_file():
+            problems += [error("model", str(fault)) for fault in faults_of_description(path)]
         return False
     if path.is_file() and is_checkpoint(path):
         return host.is_darknet_checkpoint(path)

@@ -1,0 +1,151 @@
+"""Whether code that stands in files may run: never, unless the user says ``trust=True``.
+
+A checkpoint is a pickle, which can call anything; a data description may bring a script that fetches its images; a
+model description names an activation that Ultralytics evaluates. Nobody expects that of a file that is looked at.
+``trust`` counts only where it is typed or given in Python, never where a file says it of itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from yolo_subbatch.errors import SettingsError, TrustError
+from yolo_subbatch.run import host
+from yolo_subbatch.run.conversion import convert
+
+TRUST = "trust"  # the key
+LONGEST_SHOWN = 200  # letters of a file's code in a message
+#: Classes of ``torch.nn`` that an ``activation:`` of a model description may name.
+ACTIVATIONS = frozenset({
+    "CELU", "ELU", "GELU", "GLU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "LeakyReLU",
+    "LogSigmoid", "Mish", "PReLU", "RReLU", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softplus", "Softshrink",
+    "Softsign", "Tanh", "Tanhshrink", "Threshold",
+})  # fmt: skip
+PLACES = (["nn"], ["torch", "nn"])
+WORD = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+
+_here: ContextVar[bool | None] = ContextVar("guarded", default=None)
+_everywhere: list[bool] = []  # of the command that this process carries out, for all of its threads
+
+
+@contextmanager
+def guarded(trust: bool = False, everywhere: bool = False) -> Iterator[None]:
+    """Keep code in files from running in this block, unless the user trusts them or did so around it.
+
+    Args:
+        trust: The user said ``trust=True``.
+        everywhere: In all threads, as for a command, which is all that a process does.
+    """
+    guard = not trust and current() is not False
+    token = _here.set(guard)
+    if everywhere:
+        _everywhere.append(guard)
+    try:
+        yield
+    finally:
+        _here.reset(token)
+        if everywhere:
+            _everywhere.pop()
+
+
+def is_trusted(value: object) -> bool:
+    """Return whether the value of ``trust=`` is a yes, in whatever spelling.
+
+    Raises:
+        SettingsError: If it is no yes or no.
+    """
+    return bool(convert(TRUST, value, bool))
+
+
+def refuse_own_trust(where: object, keys: Mapping[str, Any]) -> None:
+    """Refuse a file of settings that says of itself that it is to be trusted.
+
+    Raises:
+        SettingsError: If it does.
+    """
+    if TRUST in keys:
+        raise SettingsError(f"{where}: {TRUST}: no file can say this of itself; take it out, and type trust=True")
+
+
+def current() -> bool | None:
+    """Return whether code in files is kept from running; None where this program has no say, as in a user's script."""
+    found = _here.get()
+    return found if found is not None or not _everywhere else _everywhere[-1]
+
+
+def is_guarded() -> bool:
+    """Tell whether code in files must not run now."""
+    return bool(current())
+
+
+def shown(code: object) -> str:
+    """Return the text of some code on one line of a message."""
+    line = " ".join(str(code).split())
+    line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}..."
+
+
+def refuse(where: object, found: str, advice: str = "") -> TrustError:
+    """Return the error for a file that holds code."""
+    return TrustError(where, found, advice)
+
+
+def download_fault(path: Path, document: Mapping[str, Any]) -> TrustError | None:
+    """Return what is to be said of a data description that would fetch its images, whose own ones are not there.
+
+    Those that Ultralytics brings along are the user's choice by their names.
+    """
+    code = document.get("download")
+    if not code or path.absolute().is_relative_to(host.folder().absolute()):
+        return None
+    what = "an address to fetch" if str(code).lower().startswith(("http:", "https:", "ftp:")) else "a script to run"
+    return refuse(path, f"its images are not there, and download: is {what} ({shown(code)})", "fetch them yourself")
+
+
+def is_plain_activation(text: object) -> bool:
+    """Tell whether an ``activation:`` is one of torch's, such as ``nn.SiLU()`` or ``torch.nn.LeakyReLU(0.1)``."""
+    try:
+        call = ast.parse(str(text).strip(), mode="eval").body
+        if not isinstance(call, ast.Call):
+            return False
+        names = ast.unparse(call.func).split(".")
+        values = [*call.args, *(each.value for each in call.keywords)]
+        plain = all(type(ast.literal_eval(each)) in {int, float, bool} for each in values)
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return False
+    return plain and names[:-1] in PLACES and names[-1] in ACTIVATIONS
+
+
+def faults_of_description(path: Path) -> list[TrustError]:
+    """Return what the file of a model description holds that would be evaluated, unless the user trusts it."""
+    import yaml
+
+    if current() is False:
+        return []
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return []  # Ultralytics says what is wrong with it
+    return description_faults(path, document) if isinstance(document, dict) else []
+
+
+def description_faults(where: object, document: Mapping[str, Any]) -> list[TrustError]:
+    """Return what stands in a model description that Ultralytics would evaluate, or look up outside of its layers."""
+    faults = []
+    code = document.get("activation")
+    if code and not is_plain_activation(code):
+        advice = "give one of torch.nn, such as nn.SiLU() or nn.LeakyReLU(0.1)"
+        faults.append(refuse(where, f"activation: is code that would be evaluated ({shown(code)})", advice))
+    for part in ("backbone", "head"):
+        rows = document.get(part)
+        for row in rows if isinstance(rows, list) else []:
+            name = row[2] if isinstance(row, list) and len(row) > 2 else None
+            if isinstance(name, str) and not WORD.fullmatch(name):
+                faults.append(refuse(where, f"{part}: {shown(name)} is no name of a layer", "correct it"))
+    return faults
