@@ -12,7 +12,7 @@ import torch
 import yaml
 from ultralytics import YOLO
 
-from tests.engine.conftest import V8_YAML, cfg_text, data, without_waiting  # noqa: F401, F811
+from tests.engine.conftest import V8_YAML, cfg_text, data, without_waiting  # noqa: F401
 from tests.security.test_checkpoints import hostile
 from yolo_subbatch import Darknet, SubbatchTrainer
 from yolo_subbatch.cli import main
@@ -128,7 +128,7 @@ def test_a_run_goes_on_where_nothing_was_changed(runs, tmp_path) -> None:
         assert YOLO(folder / "weights" / "best.pt").model.nc == 3
 
 
-def test_whose_best_weights_are_his_own_need_no_word(runs, data, tmp_path) -> None:
+def test_whose_best_weights_are_his_own_need_no_word(runs, data, tmp_path) -> None:  # noqa: F811
     """A run that a process trains from its beginning may hold whatever the user's own classes are."""
     model = Darknet(runs / "tiny.cfg")
 
