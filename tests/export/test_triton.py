@@ -495,7 +495,7 @@ def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_folder_under_a_file(tmp_path: Path) -> None:
     model = v8(tmp_path / "a.onnx")
-    with pytest.raises(ExportError, match="cannot be written"):
+    with pytest.raises(SettingsError, match=r"a\.onnx is a file; give a folder$"):
         write_repository(settings(model, out=str(model / "repo")))
 
 

@@ -258,10 +258,13 @@ def test_faults_stand_under_their_fields(dialog: ExportDialog, name: str, text: 
 
 def test_a_file_that_exists_is_told_of(dialog: ExportDialog, run: RunFolder) -> None:
     assert shown(dialog, "to") == ""
-    (run.weights / "best.onnx").write_bytes(b"anything")
+    (run.weights / "best.onnx").write_bytes(b"\x08\x08\x12\x0cyolo-subbatch")
     dialog.check_now()
     assert shown(dialog, "to").startswith("! to=runs/done/weights/best.onnx: exists")
     assert dialog.button.isEnabled()
+    (run.weights / "best.onnx").write_bytes(b"anything")
+    assert [each.field for each in dialog.check_now()] == ["to"]
+    assert "was not written by this program; it is not overwritten" in shown(dialog, "to")
 
 
 def test_a_checkpoint_that_has_gone(dialog: ExportDialog, run: RunFolder) -> None:
@@ -322,16 +325,16 @@ def test_a_real_export(window: MainWindow, run: RunFolder, qtbot: QtBot, monkeyp
 
 @pytest.mark.usefixtures("quick")
 def test_a_mistake_is_told_in_words_and_can_be_corrected(window: MainWindow, run: RunFolder, qtbot: QtBot) -> None:
-    (run.weights / "best.onnx").write_bytes(b"something of the user's")
     dialog = open_dialog(window, qtbot)
     dialog.form.fields["imgsz"].give("96")
     qtbot.mouseClick(dialog.button, Qt.MouseButton.LeftButton)
+    (run.weights / "best.onnx").write_bytes(b"something of the user's")  # after the form has looked
     export = wait_for(window, qtbot, FAILED)
     card = window.desk.card
     assert export.failure.kind == "mistake"
     assert export.popen.returncode == 2
     assert card.title.text() == "The export is not possible this way"
-    assert "is not overwritten, give to=FILE" in card.message.text().replace(BREAK, "")
+    assert "is not overwritten, give another name" in card.message.text().replace(BREAK, "")
     assert card.property("role") == "failure"
     assert (run.weights / "best.onnx").read_bytes() == b"something of the user's"
     qtbot.mouseClick(card.again, Qt.MouseButton.LeftButton)

@@ -6,11 +6,15 @@ of the update that the training is still to complete; it ends with the training,
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+_STARTED: list[Any] = []  # the processes of loaders
 LEFT_ALONE = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -34,6 +38,29 @@ class LeftAlone:
             self.theirs(number)
 
 
+@atexit.register  # before Python asks its children to end by a signal that these leave alone, and waits for them
+def end_left() -> None:
+    """End the processes of loaders that nobody has ended, as where one of them was killed and the training failed."""
+    left = list(filter(_is_alive, _STARTED))
+    if left and hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch calls the end of a loader an error
+    for process in left:
+        with suppress(ValueError, OSError):  # it was closed, or has ended
+            process.kill()
+    _STARTED.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_STARTED.clear)  # they are the parent's to end
+
+
+def _is_alive(process: Any) -> bool:
+    try:
+        return bool(process.is_alive())
+    except ValueError:  # it was closed
+        return False
+
+
 @contextmanager
 def held_back() -> Iterator[None]:
     """Hold signals back while processes are started: until they leave them alone, they inherit that."""
@@ -55,7 +82,9 @@ def leave_alone(loader: Any) -> Any:
 
     def begun() -> Any:
         with held_back():
-            return begin()
+            iterator = begin()
+        _STARTED[:] = [*filter(_is_alive, _STARTED), *getattr(iterator, "_workers", ())]
+        return iterator
 
     loader.worker_init_fn, loader._get_iterator = LeftAlone(loader.worker_init_fn), begun
     if getattr(loader, "iterator", None) is not None:  # older releases have begun to load
