@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.commands import GuiSettings
 from yolo_subbatch.run.inputs import check_gui
+from yolo_subbatch.run.plain_text import plain_output
 from yolo_subbatch.run.values import make, parse_pairs
 
 from .language import chosen_language, install_language
@@ -27,11 +28,12 @@ BROKEN_QT = "6.12.0"  # drops a reference to None in every void call under Pytho
 
 def main() -> int:
     """Open the window with the command line's ``key=value`` arguments; return the exit status."""
-    try:
-        return run_window(make(GuiSettings, parse_pairs(sys.argv[1:])))
-    except YoloSubbatchError as error:
-        print(f"yolo-subbatch-gui: {error}", file=sys.stderr)
-        return 2
+    with plain_output():
+        try:
+            return run_window(make(GuiSettings, parse_pairs(sys.argv[1:])))
+        except YoloSubbatchError as error:
+            print(f"yolo-subbatch-gui: {error}", file=sys.stderr)
+            return 2
 
 
 def run_window(settings: GuiSettings) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 
+from .plain import Label, shown
 from .theme import Theme
 
 SWATCH = QSize(14, 8)
@@ -40,7 +41,7 @@ class Legend(QWidget):
         self.boxes = {part: self._box(part) for part in parts}
 
     def _box(self, part: str) -> QCheckBox:
-        box = QCheckBox(part)
+        box = QCheckBox(shown(part))
         box.setIcon(QIcon(swatch(self.theme.colour_of(part))))
         box.setIconSize(SWATCH)
         box.setChecked(part not in self.hidden)
@@ -88,9 +89,9 @@ class ComparedLegend(QWidget):
                 widget.deleteLater()
         self.names = list(colours)
         for name, colour in colours.items():
-            picture, label = QLabel(), QLabel()
+            picture, label = Label(), Label()
             picture.setPixmap(swatch(colour))
-            label.setText(label.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, LONGEST))
+            label.setText(label.fontMetrics().elidedText(shown(name), Qt.TextElideMode.ElideMiddle, LONGEST))
             label.setToolTip(name)
             label.setMinimumWidth(1)  # many names must not make the window wider
             self._line.addWidget(picture)

@@ -9,6 +9,7 @@ import sys
 import torch
 
 from yolo_subbatch.run.host import check_version
+from yolo_subbatch.run.plain_text import plain
 
 # Ultralytics limits torch to all cores but one, to a single one on small machines; this is torch's own choice.
 CPU_THREADS = max(torch.get_num_threads(), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
@@ -20,7 +21,7 @@ class _Output(logging.Handler):
     """Prints each message to standard output, whatever that is at the moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), flush=True)
+        print(plain(self.format(record)), flush=True)
 
 
 #: What the plug-in says to its user; Ultralytics' own messages can be turned down without losing it.

@@ -25,7 +25,7 @@ from yolo_subbatch.errors import ExportError, SettingsError, WeightsError, YoloS
 from yolo_subbatch.lazy import load
 from yolo_subbatch.run.args_file import overridden
 from yolo_subbatch.run.find import find_cfg, find_checkpoint, is_checkpoint
-from yolo_subbatch.run.progress import COLOUR
+from yolo_subbatch.run.plain_text import COLOUR
 
 LONGEST_REASON = 200  # letters
 
