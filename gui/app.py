@@ -150,6 +150,7 @@ class Program:
             SettingsError: If the file cannot be written.
         """
         window = self.window
+        window.launcher.only_look()
         window.resize(*PICTURE)
         window.show()
         reader: RunReader | None = window.reader

@@ -19,7 +19,7 @@ from .lines import Overlay, Shown
 from .plain import Label
 from .plain import shown as shown_text
 from .theme import interface_font
-from .words import brief, count
+from .words import brief, count, percent
 
 AWAY = 14  # pixels between the line and the box
 
@@ -72,7 +72,7 @@ def _validation(shown: Shown, validations: Sequence[Val], step: int) -> list[Rea
         ("mAP50-95", last.map, "map"),
     )
     return [
-        Reading(name, f"{100 * value:.1f} %", shown.theme.colour_of(series))
+        Reading(name, f"{percent(value)} %", shown.theme.colour_of(series))
         for name, value, series in figures
         if value is not None
     ]

@@ -15,7 +15,7 @@ from yolo_subbatch.run.events import Event, Image, RunFinished, RunStarted, Step
 Numbers = NDArray[np.float64]
 FIRST_ROOM = 1024  # numbers a column has room for at first
 TOTAL = "total"
-MOST_PARTS = 64  # of the loss
+MOST_PARTS = 12  # of the loss, which have a check box each
 #: Columns besides the parts of the loss, in the order of a table.
 OTHERS = ("darknet_loss", "lr", "gnorm", "ips", "mem_mb", "images", "seen", "epoch", "t")
 

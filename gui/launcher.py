@@ -53,6 +53,10 @@ class Launcher(QObject):
             self.projects.append(path)
             self.changed.emit()
 
+    def only_look(self) -> None:
+        """Start nothing from now on, also of what this user has put into the queue."""
+        self._timer.stop()
+
     def runs(self) -> list[RunFolder]:
         """Return every run, the newest first in each project folder."""
         return [folder for project in self.projects for folder in list_runs(project)]

@@ -13,7 +13,7 @@ from .theme import Theme
 
 SWATCH = QSize(14, 8)
 SHARPNESS = 3  # pixels of a picture for one of the screen, for scaled screens
-LONGEST = 170  # pixels of a run's name
+LONGEST = 170  # pixels of a name
 
 
 class Legend(QWidget):
@@ -26,6 +26,7 @@ class Legend(QWidget):
         self.theme = theme
         self.hidden: set[str] = set()
         self.boxes: dict[str, QCheckBox] = {}
+        self.setMinimumWidth(1)  # many parts must not make the window wider
         self._line = QHBoxLayout(self)
         self._line.setContentsMargins(0, 0, 0, 0)
         self._line.setSpacing(10)
@@ -41,7 +42,7 @@ class Legend(QWidget):
         self.boxes = {part: self._box(part) for part in parts}
 
     def _box(self, part: str) -> QCheckBox:
-        box = QCheckBox(shown(part))
+        box = QCheckBox(self.fontMetrics().elidedText(shown(part), Qt.TextElideMode.ElideMiddle, LONGEST))
         box.setIcon(QIcon(swatch(self.theme.colour_of(part))))
         box.setIconSize(SWATCH)
         box.setChecked(part not in self.hidden)

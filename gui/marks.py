@@ -14,6 +14,7 @@ from .history import History
 from .lines import main_figure
 from .plain import escaped
 from .theme import Theme, interface_font
+from .words import percent
 
 APART = 60  # pixels between two labels at least
 LABEL_AT = 0.06  # of the height; labels near the top would be cut off
@@ -54,7 +55,7 @@ def best_mark(history: History) -> list[Mark]:
     return [
         Mark(
             best.step,
-            QCoreApplication.translate("Marks", "best {figure} %").format(figure=f"{100 * figure:.1f}"),
+            QCoreApplication.translate("Marks", "best {figure} %").format(figure=percent(figure)),
             best=True,
         )
     ]
@@ -100,7 +101,7 @@ class Marks:
         taken: list[float] = []
         for mark, line in sorted(zip(self.marks, self.lines, strict=True), key=lambda each: not each[0].best):
             place = (mark.step - left) / (right - left) * width
-            free = 0 <= place <= width and all(abs(place - other) >= APART for other in taken)
+            free = bool(0 <= place <= width) and all(abs(place - other) >= APART for other in taken)
             if free:
                 taken.append(place)
                 anchor = (1, 1) if place > width - APART else (0, 1)

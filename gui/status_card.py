@@ -21,7 +21,7 @@ from .history import TOTAL, History, moving_average
 from .plain import Label
 from .reader import ENDED, LIVE, STOPPING, RunReader
 from .theme import Theme
-from .words import GLYPHS, brief, count, memory, span, state_word
+from .words import GLYPHS, brief, count, memory, percent, span, state_word
 
 REFRESH = 200  # ms between two changes of the numbers: faster ones cannot be read
 PATIENCE = 20_000  # ms after which the button offers to stop at once
@@ -214,7 +214,7 @@ class StatusCard(QFrame):
         on_gpu = bool(started and started.device.startswith("cuda"))
         self._number("loss", brief(running_loss(history)), self.tr("loss (avg)"))
         caption = self.tr("best accuracy") if classifies else self.tr("best mAP@0.5")
-        self._number("map", "-" if score is None else f"{100 * score:.1f} %", caption)
+        self._number("map", "-" if score is None else f"{percent(score)} %", caption)
         self._number("lr", brief(history.last_known("lr")), self.tr("learning rate"))
         self._number("gnorm", f"{norm} / {clip:g}" if clip else norm, self.tr("grad norm / clip"))
         self._number("ips", brief(history.last_known("ips")), self.tr("images / s"))

@@ -41,10 +41,8 @@ def _check(hint: Any) -> Check:
 def _number(value: Any) -> Any:
     if not isinstance(value, (int, float)):
         raise TypeError(value)
-    if -LARGEST <= value <= LARGEST:
+    if -LARGEST <= value <= LARGEST or value != value:
         return value
-    if value != value:
-        raise ValueError(value)
     return LARGEST if value > 0 else -LARGEST
 
 
@@ -57,6 +55,8 @@ def _count(value: Any) -> Any:
 
 
 def _moment(value: Any) -> Any:
+    if value != value:
+        raise ValueError("no moment")
     return min(max(_number(value), 0.0), LAST_MOMENT)
 
 
