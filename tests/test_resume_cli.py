@@ -18,6 +18,7 @@ import pytest
 
 from tests.engine.conftest import cfg_text
 from tests.program import program
+from yolo_subbatch import cli
 from yolo_subbatch.run.events import RunFinished, RunStarted, Step, Val, read_events
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.shapes import Numbers, write_shapes
@@ -163,11 +164,13 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("run", "more", "words"), REFUSALS)
-def test_a_refusal_is_one_line_and_touches_nothing(place, run, more, words):
+def test_a_refusal_is_one_line_and_touches_nothing(place, run, more, words, monkeypatch, capsys):
+    monkeypatch.chdir(place)
     shutil.rmtree(place / "runs" / "copy", ignore_errors=True)
     shutil.copytree(place / "runs" / "kept", place / "runs" / "copy")
     before = listing(place / "runs")
-    status, output, errors = command(place, f"resume={run}", *more)
+    status = cli.main(["train", f"resume={run}", *more])
+    output, errors = capsys.readouterr()
     assert (status, output) == (2, ""), errors
     assert errors.startswith(f"yolo-subbatch: {words}")
     assert len(errors.splitlines()) == 1

@@ -25,7 +25,7 @@ from yolo_subbatch.run.commands import ExportSettings
 from yolo_subbatch.run.find import find_cfg
 
 NAMES = {0: "circle", 1: "square", 2: "triangle"}
-NETWORKS = ("yolov3-tiny.cfg", "yolov3.cfg", "yolov3-spp.cfg")
+NETWORKS = ("yolov3-tiny.cfg", "yolov3-spp.cfg")  # the second has every layer of yolov3
 
 
 def export(network: Network, folder: Path, **options: Any) -> Path:
@@ -74,7 +74,7 @@ def test_a_dynamic_file_takes_any_batch_and_size(
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize(("batch", "imgsz"), [(1, 96), (3, 96), (1, (64, 160)), (3, (160, 64))])
+@pytest.mark.parametrize(("batch", "imgsz"), [(1, 96), (3, (160, 64))])
 def test_a_static_file_says_its_shape(
     networks: dict[str, Network], tmp_path: Path, name: str, batch: int, imgsz: Any
 ) -> None:
@@ -250,8 +250,7 @@ def test_pools_that_hang_over_the_border(tmp_path: Path, dynamic: bool) -> None:
 
 
 @pytest.mark.parametrize("agnostic", [False, True])
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("max_det", [5, 300, 5000])
+@pytest.mark.parametrize(("batch", "max_det"), [(3, 5), (1, 300), (3, 5000)])
 def test_suppression_is_torchvisions(
     networks: dict[str, Network], tmp_path: Path, agnostic: bool, batch: int, max_det: int
 ) -> None:
