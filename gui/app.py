@@ -13,6 +13,7 @@ from yolo_subbatch.errors import SettingsError, YoloSubbatchError
 from yolo_subbatch.run.commands import GuiSettings
 from yolo_subbatch.run.inputs import check_gui
 from yolo_subbatch.run.marks import mark
+from yolo_subbatch.run.plain_text import plain_output
 from yolo_subbatch.run.values import make, parse_pairs
 
 from .language import chosen_language, install_language
@@ -28,11 +29,12 @@ BROKEN_QT = "6.12.0"  # drops a reference to None in every void call under Pytho
 
 def main() -> int:
     """Open the window with the command line's ``key=value`` arguments; return the exit status."""
-    try:
-        return run_window(make(GuiSettings, parse_pairs(sys.argv[1:])))
-    except YoloSubbatchError as error:
-        print(f"yolo-subbatch-gui: {error}", file=sys.stderr)
-        return 2
+    with plain_output():
+        try:
+            return run_window(make(GuiSettings, parse_pairs(sys.argv[1:])))
+        except YoloSubbatchError as error:
+            print(f"yolo-subbatch-gui: {error}", file=sys.stderr)
+            return 2
 
 
 def run_window(settings: GuiSettings) -> int:
@@ -149,6 +151,7 @@ class Program:
             SettingsError: If the file cannot be written.
         """
         window = self.window
+        window.launcher.only_look()
         window.resize(*PICTURE)
         window.show()
         reader: RunReader | None = window.reader

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from yolo_subbatch.run.ready import Readiness
 
 from .number_box import NumberBox
+from .plain import Label
 from .section import small
 
 MIB = 2**20
@@ -19,15 +20,15 @@ class BatchRow(QWidget):
     def __init__(self, batch: NumberBox, subdivisions: NumberBox) -> None:
         super().__init__()
         self._subdivisions = subdivisions
-        self.result = QLabel()
+        self.result = Label()
         self.result.setObjectName("sub_batch")
-        self.meaning = QLabel()
+        self.meaning = Label()
         self.meaning.setObjectName("sub_batch_meaning")
         self.meaning.setProperty("role", "dim")
         self.meaning.setFont(small(self.meaning.font()))
         self.meaning.setWordWrap(True)
         self.meaning.setAlignment(Qt.AlignmentFlag.AlignRight)
-        sign = QLabel("÷")
+        sign = Label("÷")
         sign.setProperty("role", "dim")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

@@ -11,7 +11,6 @@ from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
     QHBoxLayout,
-    QLabel,
     QSizePolicy,
     QTableView,
     QVBoxLayout,
@@ -23,6 +22,7 @@ from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.ready import LayerRow, read_layers
 from yolo_subbatch.run.settings import TrainSettings
 
+from .plain import Label, shown
 from .runs_model import stamp
 from .theme import console_font
 
@@ -70,7 +70,7 @@ class LayersModel(QAbstractTableModel):
                 return f"{value:.3f}" if value >= 0.0005 else ""
             if name == "parameters":
                 return f"{value:,}" if value else ""
-            return " ".join(str(value).split())
+            return shown(" ".join(str(value).split()))
         if role == Qt.ItemDataRole.TextAlignmentRole and name not in {"kind", "source", "output", "kernel"}:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         return None
@@ -89,7 +89,7 @@ class ConfigPane(QWidget):
         self.source.addItems([self.tr("The cfg in the form"), self.tr("The cfg of the shown run")])
         self.source.setAccessibleName(self.tr("Which cfg"))
         self.source.currentIndexChanged.connect(self.update_now)
-        self.summary = QLabel()
+        self.summary = Label()
         self.summary.setProperty("role", "dim")
         self.summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.table = self._table()

@@ -15,7 +15,9 @@ from PySide6.QtGui import QResizeEvent, QTextCursor
 from PySide6.QtWidgets import QPlainTextEdit, QWidget
 
 from yolo_subbatch.run.events import Event, Log, RunFinished, RunStarted, Step, Val, Warned
+from yolo_subbatch.run.reading import open_regular
 
+from .plain import shown
 from .reader import ENDED, RunReader
 from .theme import console_font
 from .words import brief
@@ -83,7 +85,7 @@ class Console(QPlainTextEdit):
         if self.reader is None:
             return
         try:
-            with self.reader.folder.console.open("rb") as file:
+            with open_regular(self.reader.folder.console) as file:
                 file.seek(self._offset)
                 data = file.read(SLICE)
         except OSError:
@@ -131,7 +133,7 @@ class Console(QPlainTextEdit):
             self._show_events()
 
     def _show_events(self) -> None:
-        lines = [line for line in map(describe, self._waiting) if line]
+        lines = [shown(line) for line in map(describe, self._waiting) if line]
         self._waiting.clear()
         self._append(lines)
 
@@ -139,7 +141,7 @@ class Console(QPlainTextEdit):
 def first_place(file: Path) -> int:
     """Return where to begin to read a file: at its start or, in a long one, at a line near its end."""
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             begin = max(0, opened.seek(0, 2) - FIRST_BYTES)
             opened.seek(begin)
             return begin + len(opened.readline(SLICE)) if begin else 0
@@ -148,8 +150,11 @@ def first_place(file: Path) -> int:
 
 
 def plain(line: str) -> str:
-    """Return what a terminal shows of a line at its end: a carriage return starts it anew, as progress bars do."""
-    return ANSI.sub("", line).rstrip("\r").rpartition("\r")[2]
+    """Return what a terminal shows of a line at its end: a carriage return starts it anew, as progress bars do.
+
+    Of colours nothing is left, and what else would command a terminal is shown.
+    """
+    return shown(ANSI.sub("", line).rstrip("\r").rpartition("\r")[2])
 
 
 def describe(event: Event) -> str:

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QCoreApplication, QPoint, QPointF, Qt
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QWidget
 
 from yolo_subbatch.run.events import Val
 
 from .axes import FONT_SIZE, number_text
 from .history import TOTAL, Averages
 from .lines import Overlay, Shown
+from .plain import Label
+from .plain import shown as shown_text
 from .theme import interface_font
-from .words import brief, count
+from .words import brief, count, percent
 
 AWAY = 14  # pixels between the line and the box
 
@@ -70,7 +72,7 @@ def _validation(shown: Shown, validations: Sequence[Val], step: int) -> list[Rea
         ("mAP50-95", last.map, "map"),
     )
     return [
-        Reading(name, f"{100 * value:.1f} %", shown.theme.colour_of(series))
+        Reading(name, f"{percent(value)} %", shown.theme.colour_of(series))
         for name, value, series in figures
         if value is not None
     ]
@@ -115,7 +117,7 @@ class Crosshair:
             line.setZValue(5)
             line.hide()
             plot.addItem(line, ignoreBounds=True)
-        self.box = QLabel(parent)
+        self.box = Label(parent=parent)
         self.box.setProperty("role", "card")
         self.box.setFont(interface_font(FONT_SIZE))
         self.box.setTextFormat(Qt.TextFormat.RichText)
@@ -169,7 +171,7 @@ def _table(step: int, rows: Sequence[Reading], dim: str) -> str:
     """Return the content of the box."""
     title = QCoreApplication.translate("Plots", "iteration {step}").format(step=count(step))
     cells = "".join(
-        f'<tr><td><span style="color:{row.colour or "transparent"}">■</span> {html.escape(row.name)}</td>'
+        f'<tr><td><span style="color:{row.colour or "transparent"}">■</span> {html.escape(shown_text(row.name))}</td>'
         f'<td align="right">&nbsp;&nbsp;{row.value}</td>'
         f'<td align="right" style="color:{dim}">&nbsp;&nbsp;{row.raw}</td></tr>'
         for row in rows

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from yolo_subbatch.run.find import short_path
 
 from .exports import CANCELLED, DONE, FAILED, WORKING, Export
 from .failure import Failure
+from .plain import Label
 from .section import breakable, set_role
 from .words import span
 
@@ -28,7 +29,7 @@ class ExportCard(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("role", "card")
-        self.glyph, self.title, self.message = QLabel(), QLabel(), QLabel()
+        self.glyph, self.title, self.message = Label(), Label(), Label()
         self.title.setProperty("role", "heading")
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.message.setTextFormat(Qt.TextFormat.PlainText)

@@ -16,6 +16,7 @@ from .export_card import ExportCard
 from .export_dialog import ExportDialog
 from .exports import CANCELLED, DONE, FAILED, WORKING, Export, Exports
 from .output_dialog import OutputDialog
+from .plain import shown
 from .reader import ENDED
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class ExportDesk(QObject):
     def open_folder(self) -> None:
         """Open the folder with the file in the system's file manager."""
         export = self.export
-        if export is not None:
+        if export is not None and export.target.parent.is_dir():
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(export.target.parent)))
 
     def show_details(self) -> None:
@@ -115,4 +116,4 @@ class ExportDesk(QObject):
                 text = self.tr("{name}: exported")
             else:
                 text = self.tr("{name}: not exported; choose the run to see why")
-            self.window.statusBar().showMessage(text.format(name=export.run.path.name), SAY)
+            self.window.statusBar().showMessage(shown(text.format(name=export.run.path.name)), SAY)

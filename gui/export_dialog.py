@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from yolo_subbatch.run.checks import Problem
 from yolo_subbatch.run.commands import ExportSettings
@@ -12,6 +12,7 @@ from yolo_subbatch.run.folder import RunFolder
 
 from .checker import Checker
 from .export_form import ExportForm
+from .plain import Label, shown, tip
 
 SIZE = (760, 520)  # pixels at first
 QUIET = 200  # milliseconds without a change before the settings are checked
@@ -29,7 +30,7 @@ class ExportDialog(QDialog):
 
     def __init__(self, run: RunFolder, data: str | None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle(self.tr("Export {name} as ONNX").format(name=run.path.name))
+        self.setWindowTitle(self.tr("Export {name} as ONNX").format(name=shown(run.path.name)))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(*SIZE)
         self.run = run
@@ -49,7 +50,7 @@ class ExportDialog(QDialog):
         self.check_now()
 
     def _arrange(self) -> None:
-        about = QLabel(
+        about = Label(
             self.tr("The file is compared with the network before it is kept. That takes up to a minute, on the CPU.")
         )
         about.setProperty("role", "dim")
@@ -85,7 +86,7 @@ class ExportDialog(QDialog):
         self.form.show_problems(found)
         errors = [each for each in found if each.level == "error"]
         self.button.setEnabled(not errors)
-        self.button.setToolTip("\n".join(each.text for each in errors))
+        self.button.setToolTip(tip("\n".join(each.text for each in errors)))
         return errors
 
     def _accept(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolo_subbatch.run.events import RunFinished
+from yolo_subbatch.run.reading import open_regular
 from yolo_subbatch.run.settings import TrainSettings
 
 from .history import History
@@ -22,6 +23,7 @@ SHORTAGE = re.compile(
 A_FAULT = re.compile(r"error|exception|fatal|abort|fault|killed", re.IGNORECASE)
 MISTAKES = ("SettingsError", "CfgError", "DataError", "WeightsError")  # of the user's input, told in full sentences
 MOST_LINES = 4  # of the message that the program ends with when its input is at fault
+LARGEST_BATCH = 1_000_000
 TAIL_BYTES = 16_384  # of the console, in which a reason may stand
 
 
@@ -63,15 +65,17 @@ def explain(history: History, settings: TrainSettings | None, exit_status: int |
 
 def next_subdivisions(batch: int, subdivisions: int) -> int | None:
     """Return the next larger number of parts that divides a batch; None when every part is one image."""
+    if batch > LARGEST_BATCH:
+        return None  # no run had it
     return next((parts for parts in range(subdivisions + 1, batch + 1) if batch % parts == 0), None)
 
 
 def console_tail(file: Path) -> str:
     """Return the end of what a run printed; nothing where it was not launched by a window."""
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             opened.seek(max(0, opened.seek(0, 2) - TAIL_BYTES))
-            return opened.read().decode("utf-8", "replace")
+            return opened.read(TAIL_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
 
@@ -104,7 +108,7 @@ def _batch(history: History, settings: TrainSettings | None) -> tuple[int | None
     parts, begin = known.subdivisions, history.started.seq if history.started else -1
     for _, warned in history.warnings:
         newer = warned.code == "oom_retry" and warned.seq > begin  # not of before it was resumed
-        found = re.search(r"subdivisions=(\d+)", warned.text) if newer else None
+        found = re.search(r"subdivisions=(\d{1,9})", warned.text) if newer else None
         parts = int(found[1]) if found else parts
     return known.batch, parts if isinstance(parts, int) else None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from .failure import Failure
+from .plain import Label
 
 MOST_LINES, WIDEST = 3, 300  # of a message; all of it is in the tool tip and on the console
 
@@ -21,7 +22,7 @@ class FailureCard(QFrame):
         super().__init__(parent)
         self.setProperty("role", "failure")
         self.failure: Failure | None = None
-        self.title, self.message, self.advice = QLabel(), QLabel(), QLabel()
+        self.title, self.message, self.advice = Label(), Label(), Label()
         self.title.setProperty("role", "bad")
         font = self.title.font()
         font.setBold(True)

@@ -15,6 +15,7 @@ from yolo_subbatch.run.events import Event, Image, RunFinished, RunStarted, Step
 Numbers = NDArray[np.float64]
 FIRST_ROOM = 1024  # numbers a column has room for at first
 TOTAL = "total"
+MOST_PARTS = 12  # of the loss, which have a check box each
 #: Columns besides the parts of the loss, in the order of a table.
 OTHERS = ("darknet_loss", "lr", "gnorm", "ips", "mem_mb", "images", "seen", "epoch", "t")
 
@@ -201,7 +202,7 @@ class History:
     def _add(self, steps: list[Step]) -> None:
         before = len(self.steps)
         for name in dict.fromkeys(name for step in steps for name in step.loss):
-            if name not in self.columns:
+            if name not in self.columns and len(self.parts) < MOST_PARTS:
                 self.columns[name] = Column([math.nan] * before)
                 self.parts.insert(0 if name == TOTAL else len(self.parts), name)
         self.steps.extend(np.array([step.step for step in steps], np.float64))

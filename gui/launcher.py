@@ -29,8 +29,8 @@ STOPPED_AT_ONCE = "stopped at once, from the window"
 class Launcher(QObject):
     """Runs of some project folders: those that this window started and any others.
 
-    A run is a process of its own that needs no window; what waits for its turn is in the run folders themselves, so
-    that the next window goes on with the queue.
+    A run is a process of its own that needs no window; what waits for its turn is in the user's own queue, so that the
+    next window goes on with it. Folders that were opened start nothing, whatever is in them.
     """
 
     started = Signal(object)  #: a RunFolder whose process was just started
@@ -52,6 +52,10 @@ class Launcher(QObject):
         if path not in self.projects:
             self.projects.append(path)
             self.changed.emit()
+
+    def only_look(self) -> None:
+        """Start nothing from now on, also of what this user has put into the queue."""
+        self._timer.stop()
 
     def runs(self) -> list[RunFolder]:
         """Return every run, the newest first in each project folder."""
@@ -108,9 +112,19 @@ class Launcher(QObject):
         taken = [device_of(each) for each in self.runs() if each.process() is not None]
         for folder in waiting:
             device, place = device_of(folder), queue.place_of(folder)
+            if not queue.is_as_queued(folder):
+                self._refuse(folder)
+                continue
             if not any(queue.share_a_device(device, each) for each in taken) and self._take(folder):
                 self._launch(folder, place)
             taken.append(device)  # the order is kept: a later run does not overtake on the same device
+
+    def _refuse(self, folder: RunFolder) -> None:
+        """Take a run out of the queue whose settings are not those that were put there: nobody asked for these."""
+        if self._take(folder):
+            found = f"{folder.settings}: has changed since this run was put into the queue"
+            self.failed.emit(f"{found}; look at its settings and start it again")
+            self.changed.emit()
 
     @staticmethod
     def _take(folder: RunFolder) -> bool:

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 
+from .plain import Label, shown
 from .theme import Theme
 
 SWATCH = QSize(14, 8)
 SHARPNESS = 3  # pixels of a picture for one of the screen, for scaled screens
-LONGEST = 170  # pixels of a run's name
+LONGEST = 170  # pixels of a name
 
 
 class Legend(QWidget):
@@ -25,6 +26,7 @@ class Legend(QWidget):
         self.theme = theme
         self.hidden: set[str] = set()
         self.boxes: dict[str, QCheckBox] = {}
+        self.setMinimumWidth(1)  # many parts must not make the window wider
         self._line = QHBoxLayout(self)
         self._line.setContentsMargins(0, 0, 0, 0)
         self._line.setSpacing(10)
@@ -40,7 +42,7 @@ class Legend(QWidget):
         self.boxes = {part: self._box(part) for part in parts}
 
     def _box(self, part: str) -> QCheckBox:
-        box = QCheckBox(part)
+        box = QCheckBox(self.fontMetrics().elidedText(shown(part), Qt.TextElideMode.ElideMiddle, LONGEST))
         box.setIcon(QIcon(swatch(self.theme.colour_of(part))))
         box.setIconSize(SWATCH)
         box.setChecked(part not in self.hidden)
@@ -88,9 +90,9 @@ class ComparedLegend(QWidget):
                 widget.deleteLater()
         self.names = list(colours)
         for name, colour in colours.items():
-            picture, label = QLabel(), QLabel()
+            picture, label = Label(), Label()
             picture.setPixmap(swatch(colour))
-            label.setText(label.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, LONGEST))
+            label.setText(label.fontMetrics().elidedText(shown(name), Qt.TextElideMode.ElideMiddle, LONGEST))
             label.setToolTip(name)
             label.setMinimumWidth(1)  # many names must not make the window wider
             self._line.addWidget(picture)

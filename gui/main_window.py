@@ -26,6 +26,7 @@ from .failure import console_tail, explain
 from .failure_card import FailureCard
 from .launcher import Launcher
 from .layout import arrange
+from .plain import shown
 from .plot_pane import PlotPane
 from .predictions import Predictions
 from .reader import ENDED, LIVE, RunReader
@@ -142,7 +143,7 @@ class MainWindow(QMainWindow):
             text = self.tr("{folder}: waits until the device is free and a window is open")
         else:
             text = "{folder}"
-        self.statusBar().showMessage(text.format(folder=where))
+        self.statusBar().showMessage(shown(text.format(folder=where)))
 
     def _caught_up(self) -> None:
         self._explain_failure()
@@ -164,8 +165,8 @@ class MainWindow(QMainWindow):
         if self.reader is not None:
             share = f"{100 * done_share(self.reader.history):.0f} % " if self.reader.state in LIVE else ""
             title = f"{share}{self.reader.folder.path.name} - {title}"
-        if title != self.windowTitle():
-            self.setWindowTitle(title)
+        if shown(title) != self.windowTitle():
+            self.setWindowTitle(shown(title))
 
     def refresh_runs(self) -> None:
         """Look which runs there are, and which of them keep the device of the form busy."""
@@ -207,7 +208,7 @@ class MainWindow(QMainWindow):
             return
         if folder.path.name != settings.name:
             text = self.tr("{name} exists already; this run goes to {folder}")
-            self.statusBar().showMessage(text.format(name=settings.name, folder=short_path(folder.path)), SAY)
+            self.statusBar().showMessage(shown(text.format(name=settings.name, folder=short_path(folder.path))), SAY)
         self.show_run(folder)
         self.tabs.setCurrentWidget(self.console)
 
@@ -219,7 +220,7 @@ class MainWindow(QMainWindow):
         elif self.reader is None:
             self.show_run(folder)
         else:
-            self.statusBar().showMessage(self.tr("{name} has started").format(name=folder.path.name), SAY)
+            self.statusBar().showMessage(shown(self.tr("{name} has started").format(name=folder.path.name)), SAY)
 
     def ask_to_stop(self) -> None:
         """Have the shown run stop after its current update."""

@@ -12,11 +12,14 @@ from PySide6.QtGui import QColor
 from .axes import FONT_SIZE
 from .history import History
 from .lines import main_figure
+from .plain import escaped
 from .theme import Theme, interface_font
+from .words import percent
 
 APART = 60  # pixels between two labels at least
 LABEL_AT = 0.06  # of the height; labels near the top would be cut off
 BEHIND = 150  # of 255: how much a label hides of the curves behind it
+MOST_STEPS = 100  # of the rate that are marked
 WARNING_AT = 0.93
 WARNING_SIZE = 9  # pixels
 
@@ -37,7 +40,7 @@ def loss_marks(history: History) -> list[Mark]:
     if history.started is not None:
         if history.started.burn_in > 0:
             marks.append(Mark(history.started.burn_in, translate("Marks", "burn-in end")))
-        marks += [Mark(step, translate("Marks", "lr step")) for step in history.started.lr_steps]
+        marks += [Mark(step, translate("Marks", "lr step")) for step in history.started.lr_steps[:MOST_STEPS]]
     if history.best is not None:
         marks.append(Mark(history.best.step, translate("Marks", "best"), best=True))
     return sorted(marks, key=lambda mark: mark.step)
@@ -52,7 +55,7 @@ def best_mark(history: History) -> list[Mark]:
     return [
         Mark(
             best.step,
-            QCoreApplication.translate("Marks", "best {figure} %").format(figure=f"{100 * figure:.1f}"),
+            QCoreApplication.translate("Marks", "best {figure} %").format(figure=percent(figure)),
             best=True,
         )
     ]
@@ -98,7 +101,7 @@ class Marks:
         taken: list[float] = []
         for mark, line in sorted(zip(self.marks, self.lines, strict=True), key=lambda each: not each[0].best):
             place = (mark.step - left) / (right - left) * width
-            free = 0 <= place <= width and all(abs(place - other) >= APART for other in taken)
+            free = bool(0 <= place <= width) and all(abs(place - other) >= APART for other in taken)
             if free:
                 taken.append(place)
                 anchor = (1, 1) if place > width - APART else (0, 1)
@@ -112,7 +115,7 @@ class WarningMarks:
     def __init__(self, plot: pg.PlotItem, theme: Theme) -> None:
         self.plot = plot
         self.item = pg.ScatterPlotItem(
-            symbol="t1", size=WARNING_SIZE, pxMode=True, hoverable=True, tip=lambda x, y, data: data
+            symbol="t1", size=WARNING_SIZE, pxMode=True, hoverable=True, tip=lambda x, y, data: escaped(data)
         )
         self.item.setZValue(4)
         plot.addItem(self.item, ignoreBounds=True)

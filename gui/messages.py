@@ -10,27 +10,34 @@ from PySide6.QtWidgets import QMessageBox, QWidget
 from yolo_subbatch import __version__
 from yolo_subbatch.run.folder import RunFolder
 
+from .plain import Box
+
 TITLE = "yolo-subbatch"
 
 
 def complain(parent: QWidget, text: str) -> None:
     """Tell the user in words what could not be done; the window goes on meanwhile."""
-    _open(QMessageBox(QMessageBox.Icon.Warning, TITLE, text, QMessageBox.StandardButton.Ok, parent))
+    _open(Box(QMessageBox.Icon.Warning, TITLE, text, parent, QMessageBox.StandardButton.Ok))
 
 
 def ask_to_delete(parent: QWidget, folder: RunFolder) -> bool:
     """Ask whether a run's folder is to be deleted, and wait for the answer."""
     translate = QCoreApplication.translate
     text = translate("Messages", "Delete {name} with its weights, plots and events for good?")
-    asked = QMessageBox(
-        QMessageBox.Icon.Warning, translate("Messages", "Delete a run"), text.format(name=folder.path.name),
-        parent=parent,
+    asked = Box(
+        QMessageBox.Icon.Warning, translate("Messages", "Delete a run"), text.format(name=folder.path.name), parent,
+        details=str(folder.path),
     )  # fmt: skip
-    asked.setInformativeText(str(folder.path))
     yes = asked.addButton(translate("Messages", "Delete"), QMessageBox.ButtonRole.DestructiveRole)
     asked.setDefaultButton(asked.addButton(QMessageBox.StandardButton.Cancel))
     asked.exec()
     return asked.clickedButton() is yes
+
+
+def agrees(parent: QWidget, title: str, question: str) -> bool:
+    """Ask whether something is to be done, and wait for the answer."""
+    yes, no = QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.No
+    return Box(QMessageBox.Icon.Question, title, question, parent, yes | no).exec() == yes
 
 
 def show_shortcuts(parent: QWidget, shortcuts: Iterable[tuple[str, str]]) -> None:

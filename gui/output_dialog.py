@@ -7,7 +7,10 @@ from pathlib import Path
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QPlainTextEdit, QVBoxLayout, QWidget
 
-from .console import first_place, plain
+from yolo_subbatch.run.reading import open_regular
+
+from .console import FIRST_BYTES, first_place, plain
+from .plain import shown
 from .theme import console_font
 
 SIZE = (760, 420)  # pixels at first
@@ -23,7 +26,7 @@ class OutputDialog(QDialog):
 
     def __init__(self, title: str, file: Path, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle(title)
+        self.setWindowTitle(shown(title))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(*SIZE)
         self.text = QPlainTextEdit(printed(file))
@@ -42,9 +45,9 @@ class OutputDialog(QDialog):
 def printed(file: Path) -> str:
     """Return what a terminal shows of a file's end; nothing where it cannot be read."""
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             opened.seek(first_place(file))
-            text = opened.read().decode("utf-8", "replace")
+            text = opened.read(2 * FIRST_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
     return "\n".join(map(plain, text.split("\n"))).strip()

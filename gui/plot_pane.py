@@ -8,13 +8,14 @@ from pathlib import Path
 
 from PySide6.QtCore import QElapsedTimer, QSettings, Qt, QTimer
 from PySide6.QtGui import QAction, QShowEvent
-from PySide6.QtWidgets import QApplication, QFrame, QLabel, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QFrame, QStackedWidget, QVBoxLayout, QWidget
 
 from .exporting import choose_file, write_png
 from .history import Averages, History
 from .legend import ComparedLegend, Legend
 from .lines import Overlay, Shown
 from .messages import complain
+from .plain import Label
 from .plot_tools import PlotTools
 from .plots import Plots
 from .reader import ENDED, RunReader
@@ -43,7 +44,7 @@ class PlotPane(QFrame):
         checks = {self.tr("Log"): self.log_action, self.tr("Follow"): self.follow_action}
         self.tools = PlotTools(self.legend, checks, [self.png_action, self.csv_action])
         self.plots = Plots(theme)
-        self.empty = QLabel()
+        self.empty = Label()
         self._arrange()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)

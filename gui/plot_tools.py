@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QMenu, QSlider, QToolButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QSlider, QToolButton, QWidget
 
 from .legend import Legend
+from .plain import Label
 
 DECADE = 20  # steps of the slider in which what an average takes from a new number falls to a tenth
 MOST = 3 * DECADE
@@ -34,12 +35,12 @@ class PlotTools(QWidget):
         self.slider.setMaximumWidth(110)
         self.slider.setAccessibleName(self.tr("Smoothing"))
         self.slider.setToolTip(self.tr("How much of the average so far each new number leaves; 0: no average"))
-        self.value = QLabel()
+        self.value = Label()
         self.value.setProperty("role", "dim")
         self.value.setMinimumWidth(self.value.fontMetrics().horizontalAdvance("0.9999"))
         self.slider.valueChanged.connect(self._moved)
         self.slider.setValue(USUAL)
-        caption = QLabel(self.tr("Smoothing"))
+        caption = Label(self.tr("Smoothing"))
         caption.setProperty("role", "dim")
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)

@@ -6,13 +6,16 @@ from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QMouseEvent, QPainter, QPaintEvent, QPixmap
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QToolButton, QVBoxLayout, QWidget
 
 from yolo_subbatch.run.events import Event, Image
 
+from .plain import Label, tip
 from .reader import RunReader
 from .words import count
 
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+NEWEST = 200  # pictures of a run that are looked for
 SETTLED = 300  # ms after the last event, when the pictures are surely written
 
 
@@ -25,9 +28,9 @@ class Predictions(QWidget):
         self.pictures: list[Image] = []
         self.place = 0
         self.picture = _Picture()
-        self.caption = QLabel()
+        self.caption = Label()
         self.caption.setProperty("role", "dim")
-        self.empty = QLabel(self.tr("The pictures of each validation appear here: what the network finds in them."))
+        self.empty = Label(self.tr("The pictures of each validation appear here: what the network finds in them."))
         self.empty.setProperty("role", "dim")
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setWordWrap(True)
@@ -89,8 +92,9 @@ class Predictions(QWidget):
     def update_now(self) -> None:
         """Show the newest pictures; each validation writes over those before."""
         folder = self.reader.folder.path if self.reader is not None else None
-        newest = {image.path: image for image in self.reader.history.images} if self.reader is not None else {}
-        self.pictures = [image for image in newest.values() if folder is not None and (folder / image.path).is_file()]
+        images = self.reader.history.images[-NEWEST:] if self.reader is not None else []
+        newest = {image.path: image for image in images}
+        self.pictures = [image for image in newest.values() if folder is not None and is_picture(folder, image.path)]
         self.stack.setCurrentIndex(1 if self.pictures else 0)
         if not self.pictures or folder is None:
             self.picture.show_file(None)
@@ -105,6 +109,15 @@ class Predictions(QWidget):
         )
         for button in (self.before, self.after):
             button.setEnabled(len(self.pictures) > 1)
+
+
+def is_picture(folder: Path, name: str) -> bool:
+    """Tell whether an event names a picture in the run's folder; a click has the system open it."""
+    try:
+        file = (folder / name).resolve()
+        return file.suffix.lower() in PICTURES and file.is_file() and file.is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # too long a name, or no name at all
+        return False
 
 
 class _Picture(QWidget):
@@ -122,7 +135,7 @@ class _Picture(QWidget):
         """Load a picture; one that cannot be read leaves the place empty."""
         self.file = file
         self.pixmap = QPixmap(str(file)) if file is not None else QPixmap()
-        self.setToolTip(str(file) if file is not None else "")
+        self.setToolTip(tip(str(file)) if file is not None else "")
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802

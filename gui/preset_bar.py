@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction, QWheelEvent
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QInputDialog, QMenu, QMessageBox, QToolButton, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QInputDialog, QMenu, QToolButton, QWidget
 
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.settings import TrainSettings
 
+from .messages import agrees
 from .presets import DEMO, Presets, bundled_titles, with_bundled
 
 LAST, BUNDLED, OWN = "last", "cfg:", "own:"  # how the items of the list are told apart
@@ -107,14 +108,14 @@ class PresetBar(QWidget):
         if name is None:
             return
         question = self.tr("Delete the preset {name}?").format(name=name)
-        if QMessageBox.question(self, self.delete_action.text(), question) == QMessageBox.StandardButton.Yes:
+        if agrees(self, self.delete_action.text(), question):
             self._presets.delete(name)
             self.refresh()
             self.select(None)
 
     def _may_replace(self, name: str) -> bool:
         question = self.tr("There is a preset {name}. Replace it?").format(name=name)
-        return QMessageBox.question(self, self.save_action.text(), question) == QMessageBox.StandardButton.Yes
+        return agrees(self, self.save_action.text(), question)
 
     def _own(self) -> str | None:
         key = str(self.box.currentData())

@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from yolo_subbatch.run.events import ENDINGS, SLICE, Event, EventTail, RunFinished, RunStarted
 from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.reading import open_regular
 
 from .history import History
 
@@ -120,7 +121,7 @@ class RunReader(QObject):
 
     def _newest_bytes(self) -> bytes:
         """Return what stands in the file where the newest event was read; others may have been written there since."""
-        with suppress(OSError), self.folder.events.open("rb") as file:
+        with suppress(OSError), open_regular(self.folder.events) as file:
             begin = max(0, self.tail.offset - MARK)
             file.seek(begin)
             return file.read(self.tail.offset - begin)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent, QTextLayout, QTextOption
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from yolo_subbatch.run.ready import Readiness
 
+from .plain import Label, shown, tip
 from .section import GLYPHS, breakable, set_role, small
 from .words import count
 
@@ -28,10 +29,10 @@ class ReadyCard(QFrame):
         self._ready: Readiness | None = None
         self._busy: list[str] = []
         self._device = ""
-        self.heading = QLabel(self.tr("Checking …"))
+        self.heading = Label(self.tr("Checking …"))
         self.heading.setProperty("role", "heading")
         self.lines = [_StatusLine() for _ in range(MOST_LINES)]
-        self.more = QLabel()
+        self.more = Label()
         self.more.setProperty("role", "dim")
         self.more.setFont(small(self.more.font()))
         self.more.hide()
@@ -106,7 +107,7 @@ class _StatusLine(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._text = ""
-        self.glyph, self.label = QLabel(), QLabel()
+        self.glyph, self.label = Label(), Label()
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(6)
@@ -129,7 +130,7 @@ class _StatusLine(QWidget):
         for label in (self.glyph, self.label):
             set_role(label, role)
         self.glyph.setText(GLYPHS[role])
-        self.setToolTip(self._text)
+        self.setToolTip(tip(self._text))
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
@@ -138,7 +139,7 @@ class _StatusLine(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        text, width = breakable(self._text), self.label.width()
+        text, width = breakable(shown(self._text)), self.label.width()
         layout = QTextLayout(text, self.label.font())
         layout.setTextOption(QTextOption(Qt.AlignmentFlag.AlignLeft))
         layout.beginLayout()

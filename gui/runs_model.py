@@ -11,6 +11,7 @@ from PySide6.QtGui import QColor
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.listing import RunSummary, summarise
 
+from .plain import shown, tip
 from .theme import Theme
 from .words import GLYPHS, state_word
 
@@ -85,11 +86,11 @@ class RunsModel(QAbstractTableModel):
             return None
         run = self.rows[index.row()]
         if role == Qt.ItemDataRole.DisplayRole:
-            return f"{GLYPHS[run.status]}  {run.name}" if index.column() == NAME else self._note(run)
+            return f"{GLYPHS[run.status]}  {shown(run.name)}" if index.column() == NAME else self._note(run)
         if role == Qt.ItemDataRole.CheckStateRole and index.column() == NAME:
             return Qt.CheckState.Checked if run.folder.path in self.compared else Qt.CheckState.Unchecked
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self._explanation(run)
+            return tip(self._explanation(run))
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == NOTE:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ForegroundRole:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QLabel, QMenu, QTableView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QMenu, QTableView, QVBoxLayout, QWidget
 
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.listing import RunSummary
 
+from .plain import Label
 from .runs_model import NAME, NOTE, RunsModel
 
 
@@ -22,9 +23,9 @@ class RunsPane(QFrame):
         self.setProperty("role", "card")
         self.model = model
         self._by_program = False  # the row that is being marked was not chosen by the user
-        heading = QLabel(self.tr("Runs"))
+        heading = Label(self.tr("Runs"))
         heading.setProperty("role", "heading")
-        self.empty = QLabel(self.tr("No run yet. The first one appears here."))
+        self.empty = Label(self.tr("No run yet. The first one appears here."))
         self.empty.setProperty("role", "dim")
         self.empty.setWordWrap(True)
         self.table = self._table()

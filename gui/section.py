@@ -7,9 +7,11 @@ from collections.abc import Iterable
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from yolo_subbatch.run.checks import Problem
+
+from .plain import Label
 
 GLYPHS = {"ok": "✓", "warn": "!", "bad": "✗"}
 ROLES = {"warning": "warn", "error": "bad"}
@@ -36,7 +38,7 @@ def small(font: QFont) -> QFont:
     return smaller
 
 
-class Message(QLabel):
+class Message(Label):
     """What is wrong with a field, below it; hidden while nothing is."""
 
     def __init__(self) -> None:
@@ -45,14 +47,16 @@ class Message(QLabel):
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.setFont(small(self.font()))
+        self._told = ""
         self.hide()
 
     def show_problems(self, problems: Iterable[Problem]) -> bool:
         """Show problems, errors first; True if there is an error that was not shown before."""
         ordered = sorted(problems, key=lambda each: each.level)
         lines = [f"{GLYPHS[ROLES[each.level]]} {each.text}" for each in ordered]
-        before = self.toolTip()
+        before = self._told
         if "\n".join(lines) != before:
+            self._told = "\n".join(lines)
             set_role(self, ROLES[ordered[0].level] if ordered else "")
             self.setText(breakable("\n".join(lines)))
             self.setToolTip("\n".join(lines))
@@ -91,14 +95,14 @@ class Section(QFrame):
 
     def add_heading(self, title: str) -> None:
         """Begin a group within the card."""
-        label = QLabel(title)
+        label = Label(title)
         label.setProperty("role", "dim")
         self.rows.addSpacing(4)
         self.rows.addWidget(label)
 
     def add_row(self, title: str, tip: str, field: QWidget, below: Iterable[QWidget]) -> None:
         """Add a field with its label, and what is to be said of it below both."""
-        label = QLabel(title)
+        label = Label(title)
         label.setProperty("role", "dim")
         label.setWordWrap(True)
         label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -118,7 +122,7 @@ class Section(QFrame):
 
     def add_wide_row(self, title: str, tip: str, field: QWidget, message: Message) -> None:
         """Add a field of the card's whole width below its label."""
-        label = QLabel(title)
+        label = Label(title)
         label.setProperty("role", "dim")
         label.setBuddy(field)
         label.setToolTip(tip)
@@ -138,7 +142,7 @@ class Section(QFrame):
         return header
 
 
-def _heading(title: str) -> QLabel:
-    label = QLabel(title)
+def _heading(title: str) -> Label:
+    label = Label(title)
     label.setProperty("role", "heading")
     return label

@@ -10,7 +10,6 @@ from PySide6.QtWidgets import (
     QFrame,
     QGridLayout,
     QHBoxLayout,
-    QLabel,
     QMenu,
     QProgressBar,
     QPushButton,
@@ -19,9 +18,10 @@ from PySide6.QtWidgets import (
 )
 
 from .history import TOTAL, History, moving_average
+from .plain import Label
 from .reader import ENDED, LIVE, STOPPING, RunReader
 from .theme import Theme
-from .words import GLYPHS, brief, count, memory, span, state_word
+from .words import GLYPHS, brief, count, memory, percent, span, state_word
 
 REFRESH = 200  # ms between two changes of the numbers: faster ones cannot be read
 PATIENCE = 20_000  # ms after which the button offers to stop at once
@@ -47,7 +47,7 @@ class StatusCard(QFrame):
         self.setProperty("role", "card")
         self.theme = theme
         self.reader: RunReader | None = None
-        self.name, self.state, self.detail = QLabel(), QLabel(), QLabel()
+        self.name, self.state, self.detail = Label(), Label(), Label()
         self.name.setProperty("role", "heading")
         self.name.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.detail.setProperty("role", "dim")
@@ -61,8 +61,8 @@ class StatusCard(QFrame):
         self.export_button.setProperty("role", "plain")
         self.export_button.setToolTip(self.tr("Write the trained network as an ONNX file, checked before it is kept"))
         self.export_button.clicked.connect(self.export_wanted)
-        self.numbers = {name: QLabel("-") for name in NUMBERS}
-        self.captions = {name: QLabel() for name in NUMBERS}
+        self.numbers = {name: Label("-") for name in NUMBERS}
+        self.captions = {name: Label() for name in NUMBERS}
         self._arrange()
         self._patience = QTimer(self)
         self._patience.setSingleShot(True)
@@ -214,7 +214,7 @@ class StatusCard(QFrame):
         on_gpu = bool(started and started.device.startswith("cuda"))
         self._number("loss", brief(running_loss(history)), self.tr("loss (avg)"))
         caption = self.tr("best accuracy") if classifies else self.tr("best mAP@0.5")
-        self._number("map", "-" if score is None else f"{100 * score:.1f} %", caption)
+        self._number("map", "-" if score is None else f"{percent(score)} %", caption)
         self._number("lr", brief(history.last_known("lr")), self.tr("learning rate"))
         self._number("gnorm", f"{norm} / {clip:g}" if clip else norm, self.tr("grad norm / clip"))
         self._number("ips", brief(history.last_known("ips")), self.tr("images / s"))

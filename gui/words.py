@@ -62,8 +62,13 @@ def brief(value: float | None) -> str:
     return f"{value:.{digits}f}"
 
 
+def percent(share: float) -> str:
+    """Return a share of one in percent, without the sign; as short as any other number where it is none."""
+    return f"{100 * share:.1f}" if abs(share) <= 1 else brief(100 * share)
+
+
 def memory(mib: float | None) -> str:
     """Return an amount of memory given in MiB."""
     if mib is None or mib != mib:
         return "-"
-    return f"{mib / 1024:.1f} GB" if round(mib) >= 1024 else f"{mib:.0f} MB"
+    return f"{mib / 1024:.1f} GB" if 1024 <= round(mib) < 1e9 else f"{mib:.0f} MB" if mib < 1024 else f"{brief(mib)} MB"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,10 @@ import pytest
 hypothesis.settings.register_profile("suite", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("suite")
 
+#: Where the program keeps what belongs to its user: nothing of a test is to be found there later.
+DATA = tempfile.mkdtemp(prefix="yolo-subbatch-tests-")
+atexit.register(shutil.rmtree, DATA, ignore_errors=True)
+os.environ["YOLO_SUBBATCH_DATA"] = DATA
 os.environ.setdefault("YOLO_OFFLINE", "1")
 os.environ.setdefault("YOLO_AUTOINSTALL", "0")
 

@@ -6,7 +6,6 @@ Help and nearly every check come before torch is imported, so that a mistake is 
 from __future__ import annotations
 
 import difflib
-import io
 import os
 import sys
 import traceback
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from yolo_subbatch import __version__
 from yolo_subbatch.errors import MachineError, ParityError, SettingsError, YoloSubbatchError
 from yolo_subbatch.lazy import load
+from yolo_subbatch.run.plain_text import log_plainly, plain_output
 
 if TYPE_CHECKING:
     from yolo_subbatch.run.commands import (
@@ -51,9 +51,13 @@ class Command:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status: 0 done, 2 the user's input is at fault, 1 else, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name may hold bytes that are no letters
+    log_plainly("ultralytics")
+    with plain_output():
+        return _answered(argv)
+
+
+def _answered(argv: Sequence[str] | None) -> int:
+    """Run the program; what ends it is told in words."""
     try:
         return _dispatch([_as_here(each) for each in (sys.argv[1:] if argv is None else argv)])
     except (MachineError, ParityError) as error:

@@ -412,10 +412,14 @@ def test_a_project_that_is_a_file(place: Path, launcher: Launcher, heard: Heard,
     assert "Traceback" not in heard.faults[0]
 
 
-def test_a_folder_that_cannot_be_put_into_the_queue(launcher: Launcher, heard: Heard) -> None:
+def test_a_folder_that_cannot_be_put_into_the_queue(
+    place: Path, launcher: Launcher, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = RunFolder.create("runs", "old")
     folder.write_settings(settings("old"))
     (folder.path / "control").touch()
+    (place / "no folder").touch()
+    monkeypatch.setenv("YOLO_SUBBATCH_DATA", str(place / "no folder"))
     assert not launcher.resume(folder)
     launcher.ask_to_stop(folder)
     assert len(heard.faults) == 2

@@ -17,6 +17,7 @@ from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import EventWriter, Log, RunFinished
 from yolo_subbatch.run.folder import RunFolder, launch
 from yolo_subbatch.run.listing import list_runs
+from yolo_subbatch.run.process import RUN_MODULE
 from yolo_subbatch.run.settings import TrainSettings
 
 WAIT = 30.0  # seconds for another process to do something
@@ -193,7 +194,7 @@ def test_a_launched_run_leaves_its_reason_in_the_folder(tmp_path: Path) -> None:
     assert folder.status() == "failed"
     assert "none.cfg: no such file" in folder.console.read_text()
     assert "Traceback" not in folder.console.read_text()
-    assert folder.process_record()["argv"][1:4] == ["-u", "-m", "yolo_subbatch"]
+    assert folder.process_record()["argv"][1:5] == ["-u", "-c", RUN_MODULE, "yolo_subbatch"]
     assert folder.read_settings() == settings
 
 

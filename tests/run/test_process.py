@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from yolo_subbatch.run import process
+from yolo_subbatch.run import own, process
 from yolo_subbatch.run.events import EventWriter, Log, RunFinished
 from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.queue import enqueue, take
 from yolo_subbatch.run.settings import TrainSettings
 
 WAIT = 30.0  # seconds for another process to do something
@@ -50,7 +51,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, 
 
 def began_in(folder: RunFolder, place: Path) -> None:
     folder.write_process()
-    folder.began.write_text(json.dumps({**folder.process_record(), "folder": str(place)}))
+    document = {**folder.process_record(), "folder": str(place)}
+    folder.began.write_text(json.dumps(own.marked(document, folder.began)))
 
 
 def rewind(folder: RunFolder, seconds: float) -> None:
@@ -73,7 +75,8 @@ def test_a_run_begins_with_its_settings(folder: RunFolder, started: list[tuple[l
     made = folder.launch()
     made.wait(WAIT)
     ((argv, details),) = started
-    assert argv == [sys.executable, "-u", "-m", "yolo_subbatch", "train", "--run-dir", str(folder.path)]
+    assert argv[:3] == [sys.executable, "-u", "-c"]
+    assert argv[4:] == ["yolo_subbatch", "train", "--run-dir", str(folder.path)]
     assert details["cwd"] is None
     assert details["stdin"] == subprocess.DEVNULL
     assert details["env"]["PYTHONIOENCODING"] == "utf-8"
@@ -95,7 +98,7 @@ def test_a_run_goes_on_where_it_began(
     began_in(folder, tmp_path)
     folder.launch(resume=True, changes={"subdivisions": 4, "device": "0,1"}).wait(WAIT)
     ((argv, details),) = started
-    assert argv[5:] == ["--resume", str(folder.path), "subdivisions=4", "device=0,1"]
+    assert argv[6:] == ["--resume", str(folder.path), "subdivisions=4", "device=0,1"]
     assert details["cwd"] == str(tmp_path)
 
 
@@ -177,14 +180,13 @@ def test_a_run_whose_last_try_left_no_event_is_what_it_was(folder: RunFolder) ->
 
 def test_a_waiting_file_counts_once_the_process_is_gone(folder: RunFolder) -> None:
     folder.write_process()
-    folder.waiting.parent.mkdir()
-    folder.waiting.touch()
+    enqueue(folder)
     assert folder.status() == "running"
     gone(folder)
     assert folder.status() == "queued"
     EventWriter(folder.events).write(RunFinished(status="stopped"))
     assert folder.status() == "queued"
-    folder.waiting.unlink()
+    assert take(folder)
     assert folder.status() == "stopped"
 
 

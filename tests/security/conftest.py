@@ -1,6 +1,10 @@
-"""A tiny network of Darknet with weights and data, in a folder in which the test works."""
+"""A tiny network of Darknet with weights and data, in a folder in which the test works; the window without a screen."""
 
 from __future__ import annotations
+
+import os
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from pathlib import Path
 

@@ -11,6 +11,7 @@ import torch
 
 from yolo_subbatch.run.host import check_version
 from yolo_subbatch.run.offline import stay_offline
+from yolo_subbatch.run.plain_text import plain
 
 stay_offline()  # before Ultralytics is imported, which reads the variables
 # Ultralytics limits torch to all cores but one, to a single one on small machines; this is torch's own choice.
@@ -23,7 +24,7 @@ class _Output(logging.Handler):
     """Prints each message to standard output, whatever that is at the moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), flush=True)
+        print(plain(self.format(record)), flush=True)
 
 
 #: What the plug-in says to its user; Ultralytics' own messages can be turned down without losing it.

@@ -29,7 +29,7 @@ from yolo_subbatch.lazy import load
 from yolo_subbatch.run.args_file import overridden
 from yolo_subbatch.run.find import find_cfg, find_checkpoint, is_checkpoint
 from yolo_subbatch.run.outputs import write_output
-from yolo_subbatch.run.progress import COLOUR
+from yolo_subbatch.run.plain_text import COLOUR
 from yolo_subbatch.run.trust import TRUST, guarded, is_trusted
 
 LONGEST_REASON = 200  # letters

@@ -14,6 +14,7 @@ from ultralytics.utils.torch_utils import unset_deterministic
 from yolo_subbatch.errors import TrainingError
 from yolo_subbatch.run.events import Event, EventTail, RunFinished, last_event
 from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.process import module_command
 
 if TYPE_CHECKING:
     from yolo_subbatch.engine.subbatch import SubbatchMixin
@@ -94,7 +95,7 @@ def _pickled(trainer: Any) -> Iterator[list[str]]:
     try:
         command, file = generate_ddp_command(trainer)
         trainer.callbacks, trainer.resume = kept, resume
-        yield command
+        yield module_command(*command[command.index("-m") + 1 :])  # Python's own -m imports from the working directory
     finally:
         trainer.callbacks, trainer.resume = kept, resume
         if file is not None:

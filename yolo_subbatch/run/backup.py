@@ -23,7 +23,9 @@ from yolo_subbatch.run.events import RunFinished, RunStarted, Step, last_event
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.marks import is_ours
 from yolo_subbatch.run.outputs import place_fault
+from yolo_subbatch.run.own import is_own, marked
 from yolo_subbatch.run.process import write_whole
+from yolo_subbatch.run.reading import parse_json, read_small
 
 NOTE = "backup.json"  # in the folder of a run, so that it still has its backup when it is taken up
 
@@ -86,17 +88,22 @@ class Backup:
 
     @classmethod
     def noted(cls, run: RunFolder) -> Backup | None:
-        """Return what :meth:`note` has left in a run's folder; None for a run without."""
+        """Return what this user's :meth:`note` has left in a run's folder; None for a run without.
+
+        Files are replaced in the folder that it names, so that of a stranger does not count.
+        """
         try:
-            given = json.loads((run.path / NOTE).read_text(encoding="utf-8"))
+            given = parse_json(read_small(run.path / NOTE))
+            if not is_own(given, run.path / NOTE):
+                return None
             return cls(Path(given["folder"]), Path(given["cfg"]), bool(given["best"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def note(self, run: RunFolder) -> None:
         """Leave a note in a run's folder."""
         given = {"folder": str(self.folder.absolute()), "cfg": str(self.cfg.absolute()), "best": self.best}
-        write_whole(run.path / NOTE, json.dumps(given))
+        write_whole(run.path / NOTE, json.dumps(marked(given, run.path / NOTE)))
 
     def file(self, ending: str | int) -> Path:
         """Return a weights file in the folder."""

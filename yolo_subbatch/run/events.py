@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
 import json
 import math
 import os
 import time
-import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_origin, get_type_hints
+
+from yolo_subbatch.run.event_values import Check, check_of
+from yolo_subbatch.run.reading import LONGEST_LINE, open_regular, open_to_append, parse_json
 
 VERSION = 1
 ENDINGS = ("completed", "stopped", "failed")
 SLICE = 1 << 17  # bytes read at a time
+FARTHEST = 1 << 24  # bytes from the end of a file in which its last event is looked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,18 +166,11 @@ EVENT_TYPES: dict[str, type[Event]] = {
 }
 
 
-def _accepted(hint: Any) -> tuple[type, ...]:
-    """Return the types that a field's value may have in JSON."""
-    if hint is Any:
-        return (object,)
-    if get_origin(hint) in (Union, types.UnionType):
-        return tuple(each for part in get_args(hint) for each in _accepted(part))
-    return (int, float) if hint is float else (get_origin(hint) or hint,)
-
-
-#: The fields of every event, with the types that a line may give them.
-KNOWN = {
-    name: {each: _accepted(hint) for each, hint in get_type_hints(kind).items() if get_origin(hint) is not ClassVar}
+#: The fields of every event, each with what takes its value from a line.
+KNOWN: dict[str, dict[str, Check]] = {
+    name: {
+        each: check_of(each, hint) for each, hint in get_type_hints(kind).items() if get_origin(hint) is not ClassVar
+    }
     for name, kind in EVENT_TYPES.items()
 }
 
@@ -188,7 +185,7 @@ class EventWriter:
     def __init__(self, path: Path) -> None:
         last = last_event(path)
         self.sequence = 0 if last is None else last.seq + 1
-        self.file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        self.file = io.TextIOWrapper(open_to_append(path), "utf-8", "backslashreplace", line_buffering=True)
         if not _ends_whole(path):
             self.file.write("\n")  # a process died in the middle of a line; keep our first event out of it
 
@@ -229,7 +226,7 @@ def _finite(value: Any) -> Any:
 
 
 def _ends_whole(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         if file.seek(0, os.SEEK_END) == 0:
             return True
         file.seek(-1, os.SEEK_END)
@@ -239,11 +236,13 @@ def _ends_whole(path: Path) -> bool:
 class EventTail:
     """Reads a growing events file bit by bit.
 
-    A last line without its end is left for the next time; a file that became shorter is read again from its start.
+    A last line without its end is left for the next time; a file that became shorter is read again from its start. A
+    line longer than any event is passed over.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.offset = path, 0
+        self._in_long_line = False
 
     def read(self, limit: int | None = None) -> list[Event]:
         """Return the events that came since the last call; none while the file does not exist.
@@ -252,31 +251,45 @@ class EventTail:
             limit: Read about this many bytes at most, so that a long file can be read in slices: an empty result then
                 does not mean that the end was reached, an unchanged ``offset`` does.
         """
+        if limit is not None:
+            return self._read_slice(limit)
+        events, before = self._read_slice(SLICE), -1
+        while self.offset != before:
+            before = self.offset
+            events += self._read_slice(SLICE)
+        return events
+
+    def _read_slice(self, limit: int) -> list[Event]:
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 if file.seek(0, os.SEEK_END) < self.offset:
-                    self.offset = 0
+                    self.offset, self._in_long_line = 0, False
                 file.seek(self.offset)
                 data = file.read(limit)
-                while limit and b"\n" not in data and (more := file.read(limit)):
-                    data += more  # a line longer than the limit
+                if b"\n" not in data and not self._in_long_line:
+                    data += file.readline(LONGEST_LINE)  # a line longer than the limit
         except FileNotFoundError:
             return []
         whole = data[: data.rfind(b"\n") + 1]
+        if not whole and (self._in_long_line or len(data) > LONGEST_LINE):
+            self._in_long_line, self.offset = True, self.offset + len(data)
+            return []
         self.offset += len(whole)
-        # Not splitlines(): text may hold other line separators.
-        return [event for event in map(parse_event, whole.split(b"\n")) if event is not None]
+        lines = whole.split(b"\n")  # not splitlines(): text may hold other line separators
+        if whole and self._in_long_line:
+            self._in_long_line, lines = False, lines[1:]
+        return [event for event in map(parse_event, lines) if event is not None]
 
 
 def parse_event(line: bytes) -> Event | None:
-    """Return the event of one line, or None if it is damaged, empty or of a type that is not known."""
+    """Return the event of one line, or None if it is damaged, empty, too long or of a type that is not known."""
+    if not line or len(line) > LONGEST_LINE:
+        return None
     try:
-        values = json.loads(line)
+        values = parse_json(line)
         kind = EVENT_TYPES[values["type"]]
-        accepted = KNOWN[values["type"]]
-        known = {key: value for key, value in values.items() if key in accepted}
-        fit = all(isinstance(value, accepted[key]) for key, value in known.items())
-        return kind(**known) if fit else None
+        checks = KNOWN[values["type"]]
+        return kind(**{key: checks[key](value) for key, value in values.items() if key in checks})
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -290,17 +303,20 @@ def read_events(path: Path) -> Iterator[Event]:
 
 
 def last_event(path: Path, kind: type[Found] = Event) -> Found | None:  # type: ignore[assignment]
-    """Return the last whole event of a kind, reading no more of the file's end than needed; None without one."""
+    """Return the last whole event of a kind, reading no more of the file's end than needed; None without one.
+
+    Of a file whose end is something else over millions of bytes, nobody waits for it to be read whole.
+    """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size, length = file.seek(0, os.SEEK_END), SLICE
             while size:
                 file.seek(max(0, size - length))
-                lines = file.read().split(b"\n")[:-1]  # what follows the last line end is torn
+                lines = file.read(length).split(b"\n")[:-1]  # what follows the last line end is torn
                 # Unless the file was read from its start, the first piece is the end of some line.
                 found = map(parse_event, reversed(lines if length >= size else lines[1:]))
                 event = next((each for each in found if isinstance(each, kind)), None)
-                if event is not None or length >= size:
+                if event is not None or length >= min(size, FARTHEST):
                     return event
                 length *= 4
     except OSError:

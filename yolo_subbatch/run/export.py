@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,7 +21,8 @@ from yolo_subbatch.errors import YoloSubbatchError
 from yolo_subbatch.run.checks import Problem, error, size_fault
 from yolo_subbatch.run.commands import ExportSettings
 from yolo_subbatch.run.export_checks import export_problems
-from yolo_subbatch.run.process import OF_ITS_OWN, RunFiles, RunProcess
+from yolo_subbatch.run.process import OF_ITS_OWN, RunFiles, RunProcess, environment, module_command
+from yolo_subbatch.run.reading import open_to_append
 from yolo_subbatch.run.values import defaults
 
 Found = TypeVar("Found")
@@ -90,10 +90,11 @@ class ExportProcess(RunProcess):
         Raises:
             OSError: If the process cannot be started, or the run's folder cannot be written to.
         """
-        with self.console.open("wb") as console:
+        self.console.unlink(missing_ok=True)
+        with open_to_append(self.console) as console:
             process = subprocess.Popen(
                 self.command(settings), stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONIOENCODING": "utf-8"}, **OF_ITS_OWN,
+                env=environment(), **OF_ITS_OWN,
             )  # fmt: skip
         try:
             self.write_process(process.pid, self.command(settings))
@@ -108,18 +109,18 @@ class ExportProcess(RunProcess):
     @staticmethod
     def command(settings: ExportSettings) -> list[str]:
         """Return the command line of an export."""
-        return [sys.executable, "-u", "-m", "yolo_subbatch", "export", *pairs(settings)]
+        return module_command("yolo_subbatch", "export", *pairs(settings))
 
     @property
     def target(self) -> Path | None:
-        """The file that the newest export writes, or wrote."""
-        record = self.process_record()
+        """The file that the newest export of this user writes, or wrote."""
+        record = self.process_record() if self.is_own_record() else {}
         given = [str(each) for each in record.get("argv", ()) if str(each).startswith("to=")]
         return Path(record.get("folder", "")) / given[-1].removeprefix("to=") if given else None
 
     def interrupt(self) -> bool:
         """Ask the process to end and to remove what is half done; False where it can only be killed."""
-        process = self.process()
+        process = self.process() if self.is_own_record() else None
         if process is None:
             return True
         if os.name == "nt":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import traceback
@@ -15,6 +14,7 @@ from pathlib import Path
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import EventWriter, RunFinished, last_event
 from yolo_subbatch.run.process import RunProcess, clear_parts, write_whole
+from yolo_subbatch.run.reading import open_to_append, read_small
 from yolo_subbatch.run.settings import TrainSettings
 
 PATHS = ("cfg", "model", "weights", "data", "project")  # settings that may be paths
@@ -95,7 +95,7 @@ class RunFolder(RunProcess):
             SettingsError: If the file is missing or damaged.
         """
         try:
-            text = self.settings.read_text(encoding="utf-8")
+            text = read_small(self.settings).decode("utf-8")
         except OSError as error:
             raise SettingsError(f"{self.settings}: cannot be read ({error.strerror}); is this a run folder?") from error
         except UnicodeDecodeError as error:
@@ -103,12 +103,12 @@ class RunFolder(RunProcess):
         return TrainSettings.from_json(text, str(self.settings))
 
     def usable_settings(self) -> TrainSettings:
-        """Return what was asked, with paths that hold from here: they were given where the run was started.
+        """Return what was asked, with paths that hold from here: they were given where this user started the run.
 
         Raises:
             SettingsError: If the file is missing or damaged.
         """
-        settings, began_in = self.read_settings(), self.process_record().get("folder")
+        settings, began_in = self.read_settings(), self.began_in()
         if not began_in or Path(began_in) == Path.cwd():
             return settings
         for name in PATHS:
@@ -181,7 +181,8 @@ class RunFolder(RunProcess):
         """Cut the events file to its first bytes; one that is shorter stays as it is."""
         with suppress(FileNotFoundError):
             if self.events.stat().st_size > size:
-                os.truncate(self.events, size)
+                with open_to_append(self.events) as file:
+                    file.truncate(size)
 
 
 def launch(settings: TrainSettings) -> tuple[RunFolder, subprocess.Popen[bytes]]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
-import math
+import io
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from yolo_subbatch.run.events import SLICE, EventTail, RunFinished, RunStarted, Step, last_event
 from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.queue import waiting_runs
+from yolo_subbatch.run.reading import read_small
 from yolo_subbatch.run.resume import has_state
 
 MAP50_COLUMN = "metrics/mAP50(B)"  # of Ultralytics' results.csv
@@ -51,28 +54,36 @@ def summarise(folder: RunFolder) -> RunSummary:
 
 def _length(folder: RunFolder) -> int:
     """Return a run's number of updates, which stands near the beginning of its events."""
-    found = EventTail(folder.events).read(SLICE)
-    return next((event.steps_total for event in found if isinstance(event, RunStarted)), 0)
+    with suppress(OSError):
+        found = EventTail(folder.events).read(SLICE)
+        return next((event.steps_total for event in found if isinstance(event, RunStarted)), 0)
+    return 0
 
 
 def best_map50(folder: RunFolder) -> float | None:
     """Return the best mAP50 of a run's validations as Ultralytics' table has them; None without one."""
-    with suppress(OSError, ValueError, csv.Error), (folder.path / "results.csv").open(encoding="utf-8") as file:
-        rows = [{key.strip(): value for key, value in row.items() if key} for row in csv.DictReader(file)]
+    with suppress(OSError, ValueError, csv.Error):
+        text = read_small(folder.path / "results.csv").decode("utf-8")
+        rows = [
+            {key.strip(): value for key, value in row.items() if key} for row in csv.DictReader(io.StringIO(text, ""))
+        ]
         values = [float(row[MAP50_COLUMN]) for row in rows if row.get(MAP50_COLUMN)]
-        return max(filter(math.isfinite, values), default=None)
+        return max((each for each in values if 0 <= each <= 1), default=None)  # and no NaN
     return None
 
 
 def list_runs(project: str | Path) -> list[RunFolder]:
     """Return the run folders in a project folder, the newest first; runs that wait in a queue are among them."""
-    found = [each for each in _folders(project) if _has_any(each.began, each.events, each.waiting)]
+    waiting = {each.path for each in list_waiting(project)}
+    found = [each for each in _folders(project) if each.path in waiting or _has_any(each.began, each.events)]
     return sorted(found, key=lambda each: each.changed(), reverse=True)
 
 
 def list_waiting(project: str | Path) -> list[RunFolder]:
     """Return the run folders in a project folder that wait in a queue."""
-    return [each for each in _folders(project) if _has_any(each.waiting)]
+    here = os.path.realpath(project)
+    found = (each.path for each in waiting_runs() if os.path.realpath(each.path.parent) == here)
+    return [RunFolder(Path(project) / path.name) for path in found if path.is_dir()]
 
 
 def _folders(project: str | Path) -> list[RunFolder]:

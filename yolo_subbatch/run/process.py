@@ -19,12 +19,22 @@ from typing import Any
 
 import psutil
 
+from yolo_subbatch.run.own import data_folder, is_own, marked, place_key
+from yolo_subbatch.run.reading import open_to_append, parse_json, read_small
+
 VERSIONS_OF = ("yolo-subbatch", "torch", "ultralytics", "numpy")
 #: What makes a child outlive its parent and the terminal; Windows has flags for it, and no sessions.
 OF_ITS_OWN: dict[str, Any] = (
     {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP") | getattr(subprocess, "CREATE_NO_WINDOW")}  # noqa: B009
     if sys.platform == "win32"
     else {"start_new_session": True}
+)
+QUEUE, ENTRY = "queue", ".json"  # the folder of waiting runs in the user's own, and how the files in it end
+#: Runs a module as ``python -m`` does, but for the working directory, out of which nothing is imported: a file there
+#: that has the name of a module is not code that anybody chose. Python itself can do so from 3.11 on alone.
+RUN_MODULE = (
+    "import sys; sys.path = [each for each in sys.path if each]; del sys.argv[0]; "
+    "import runpy; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 )
 LAUNCHED = "YOLO_SUBBATCH_LAUNCHED"  # set for a process that a program started which took back old requests to stop
 SAME_START = 2.0  # seconds by which two readings of one process's start time may differ
@@ -55,8 +65,8 @@ class RunFiles:
 
     @property
     def waiting(self) -> Path:
-        """The file that a run has while it waits for its turn, see ``run.queue``."""
-        return self.path / "control" / "queued"
+        """The file that the user's own queue has for this run while it waits for its turn, see ``run.queue``."""
+        return data_folder() / QUEUE / f"{place_key(self.path)}{ENTRY}"
 
     @property
     def console(self) -> Path:
@@ -92,15 +102,24 @@ class RunProcess(RunFiles):
             "folder": process.cwd() if argv is None else str(Path.cwd()),
             "versions": {name: _version(name) for name in VERSIONS_OF} | {"python": platform.python_version()},
         }
-        write_whole(self.began, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        write_whole(self.began, json.dumps(marked(document, self.began), indent=1, ensure_ascii=False) + "\n")
 
     def process_record(self) -> dict[str, Any]:
         """Return what ``run.json`` says; empty without one."""
         try:
-            document = json.loads(self.began.read_text(encoding="utf-8"))
+            document = parse_json(read_small(self.began))
         except (OSError, ValueError):
             return {}
         return document if isinstance(document, dict) else {}
+
+    def is_own_record(self) -> bool:
+        """Tell whether this user's program wrote ``run.json``, here: only then something is done because of it."""
+        return is_own(self.process_record(), self.began)
+
+    def began_in(self) -> str | None:
+        """Return the working directory in which this user has begun the run; None where a stranger may say so."""
+        place = self.process_record().get("folder")
+        return place if isinstance(place, str) and self.is_own_record() else None
 
     def process(self) -> psutil.Process | None:
         """Return the run's living process on this machine, or None."""
@@ -111,7 +130,7 @@ class RunProcess(RunFiles):
             process = psutil.Process(int(record["pid"]))
             same = abs(process.create_time() - float(record["started"])) < SAME_START
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except (KeyError, TypeError, ValueError, psutil.Error):
+        except (KeyError, TypeError, ValueError, OverflowError, psutil.Error):
             return None
 
     def wait_for_end(self, seconds: float) -> bool:
@@ -155,20 +174,20 @@ class RunProcess(RunFiles):
         """Train in a process of its own that outlives this one; what it prints goes to ``console.log``.
 
         Args:
-            resume: Go on with this run, in the working directory that it began in; else begin with its settings.
+            resume: Go on with this run, in the working directory that this user began it in; else begin with its
+                settings.
             changes: What is different when it goes on, see ``run.resume.MAY_CHANGE``.
-            place: The working directory of one that begins, which its settings' paths are relative to; this process's
-                by default.
+            place: The working directory of any other, which its settings' paths are relative to; this process's by
+                default.
         """
         what = ["--resume" if resume else "--run-dir", str(self.path)]
         what += [f"{key}={value}" for key, value in (changes or {}).items()]
-        place = self.process_record().get("folder") if resume else place
+        place = (self.began_in() if resume else None) or place
         self.clear_request()  # of before; one that comes from now on is obeyed
-        command = [sys.executable, "-u", "-m", "yolo_subbatch", "train", *what]
-        with self.console.open("ab") as console:
+        with open_to_append(self.console) as console:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=console,
-                stderr=subprocess.STDOUT, env={**os.environ, "PYTHONIOENCODING": "utf-8", LAUNCHED: "1"}, **OF_ITS_OWN,
+                module_command("yolo_subbatch", "train", *what), stdin=subprocess.DEVNULL, stdout=console,
+                stderr=subprocess.STDOUT, env=environment() | {LAUNCHED: "1"}, **OF_ITS_OWN,
                 cwd=place if place and os.path.isdir(place) else None,
             )  # fmt: skip
         with suppress(psutil.Error):  # it may have ended already; its events say how
@@ -190,10 +209,16 @@ class RunProcess(RunFiles):
         (self.path / "control" / "stop").unlink(missing_ok=True)
 
     def kill(self) -> bool:
-        """End the run's processes at once, loaders and all; return whether there was one."""
+        """End the run's processes at once, loaders and all; return whether there was one.
+
+        Raises:
+            OSError: If the run's folder names a process that this user's program did not put there.
+        """
         process = self.process()
         if process is None:
             return False
+        if not self.is_own_record():
+            raise OSError(f"{self.began}: not written by you; end process {process.pid} yourself if it is the run's")
         with suppress(psutil.Error):
             family = [*process.children(recursive=True), process]
             with suppress(ProcessLookupError):  # it has ended by itself meanwhile
@@ -205,6 +230,16 @@ class RunProcess(RunFiles):
                     each.kill()
             psutil.wait_procs(family, timeout=10)
         return True
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module in a process of its own, importing nothing from its working directory."""
+    return [sys.executable, "-u", "-c", RUN_MODULE, module, *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of such a process, which holds for the processes that it starts too."""
+    return {**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONSAFEPATH": "1"}
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import shutil
 import time
 from collections.abc import Callable
 from typing import TextIO
 
 from yolo_subbatch.run.events import Event, Log, RunFinished, RunStarted, Step, Val, Warned
+from yolo_subbatch.run.plain_text import COLOUR, plain, unguarded
 
 REFRESH = 0.1  # seconds between two repaints of the live line
 PLAIN_EVERY, PLAIN_AT_MOST = 5.0, 60.0  # seconds between two plain lines, at first and in a long run
@@ -18,7 +18,6 @@ PLAIN_SHARE = 0.01  # of the time so far: a run of days is not to fill the disk 
 STEADY = 5  # updates before a duration is worth guessing
 KEEP = 0.9  # Darknet's running average keeps this share
 ERASE, ABOVE = "\r\x1b[2K", "\x1b[1A\x1b[2K"  # empty the cursor's line; go to the one above and empty it
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 IGNORED = "ignoring corrupt image/label"  # how Ultralytics marks an image that it leaves out
 Part = tuple[int, str]  # how dispensable, and what to show
 
@@ -32,7 +31,7 @@ class TerminalProgress:
     """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self.stream, self.clock = stream, clock
+        self.stream, self.clock = unguarded(stream), clock
         self.live = stream.isatty()
         self.started = RunStarted(pid=0, steps_total=0)
         self.average: float | None = None
@@ -67,9 +66,9 @@ class TerminalProgress:
             self.print(text)
 
     def print(self, text: str) -> None:
-        """Write lines that stay, above the live ones."""
+        """Write lines that stay, above the live ones; control characters in them are shown."""
         live = "\n".join(self.painted)
-        self.stream.write(f"{self._erase()}{text}\n{live}")
+        self.stream.write(f"{self._erase()}{plain(text)}\n{live}")
         self.stream.flush()
 
     def _erase(self) -> str:
@@ -210,7 +209,7 @@ def fit(parts: list[Part], width: int) -> str:
     kept = [part for part in parts if part[1]]
     while len(kept) > 1 and len("  ".join(text for _, text in kept)) > width:
         kept.remove(max(kept))
-    return "  ".join(text for _, text in kept)[: max(width, 1)]
+    return plain("  ".join(text for _, text in kept))[: max(width, 1)]
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.reading import parse_json
 from yolo_subbatch.run.trust import TRUST, refuse_own_trust
 from yolo_subbatch.run.values import ALIASES, defaults, make
 
@@ -289,7 +290,7 @@ class TrainSettings:
             SettingsError: If the text is no JSON object, or a key or a value is not usable.
         """
         try:
-            values = json.loads(text)
+            values = parse_json(text)
         except ValueError as error:
             raise SettingsError(f"{where}: not valid JSON ({error}); write the settings again") from error
         extra = values.pop("extra", {}) if isinstance(values, dict) else None

@@ -1,0 +1,87 @@
+"""Files that others may have written, read so that none of them holds a program up or ends it.
+
+A run's folder may come from anywhere. What lies in it under a known name can be a pipe that nobody writes to, a device,
+a file of any size, or JSON nested so deep that reading it ends the process.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+MOST_BYTES = 1 << 24  # of a file that is read whole
+LONGEST_LINE = 1 << 22  # bytes of one event; ten thousand names of classes are a tenth of it
+DEEPEST = 100  # brackets around a value in JSON
+#: A string, ended or not, so that nothing is looked at twice; or a bracket.
+PIECE = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
+NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read it.
+
+    Raises:
+        OSError: If it cannot be read, or is a pipe, a device or a folder; nothing is waited for.
+    """
+    return _checked(path, os.open(path, os.O_RDONLY | NO_WAITING), "rb")
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """Open a file of a run to write at its end, making it if it is not there; never one that a link leads to.
+
+    Raises:
+        OSError: If it cannot be written, or is a link, a pipe, a device or a folder.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_WAITING | NO_LINKS
+    return _checked(path, os.open(path, flags, 0o666), "ab")
+
+
+def _checked(path: Path, number: int, mode: str) -> BinaryIO:
+    if stat.S_ISREG(os.fstat(number).st_mode):
+        return io.open(number, mode)  # type: ignore[return-value]  # noqa: UP020
+    os.close(number)
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def read_small(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        OSError: If it cannot be read, is no regular file, or is larger than anything this program writes there.
+    """
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"more than {most >> 20} MB", str(path))
+    return data
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what a JSON text holds.
+
+    Raises:
+        ValueError: If it is none, or nested deeper than anything this program writes.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "surrogatepass")
+    if text.count("[") + text.count("{") > DEEPEST and _depth(text) > DEEPEST:
+        raise ValueError(f"more than {DEEPEST} brackets inside one another")
+    return json.loads(text)
+
+
+def _depth(text: str) -> int:
+    """Return how deep the brackets of a JSON text are nested, as far as that matters."""
+    depth = deepest = 0
+    for found in PIECE.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        deepest = max(deepest, depth)
+        if deepest > DEEPEST:
+            break
+    return deepest
