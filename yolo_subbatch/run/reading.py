@@ -7,13 +7,12 @@ a file of any size, or JSON nested so deep that reading it ends the process.
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import re
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 MOST_BYTES = 1 << 24  # of a file that is read whole
 LONGEST_LINE = 1 << 22  # bytes of one event; ten thousand names of classes are a tenth of it
@@ -30,7 +29,7 @@ def open_regular(path: Path) -> BinaryIO:
     Raises:
         OSError: If it cannot be read, or is a pipe, a device or a folder; nothing is waited for.
     """
-    return _checked(path, os.open(path, os.O_RDONLY | NO_WAITING), "rb")
+    return _opened(path, "rb", os.O_RDONLY | NO_WAITING)
 
 
 def open_to_append(path: Path) -> BinaryIO:
@@ -39,14 +38,15 @@ def open_to_append(path: Path) -> BinaryIO:
     Raises:
         OSError: If it cannot be written, or is a link, a pipe, a device or a folder.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_WAITING | NO_LINKS
-    return _checked(path, os.open(path, flags, 0o666), "ab")
+    return _opened(path, "ab", os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_WAITING | NO_LINKS)
 
 
-def _checked(path: Path, number: int, mode: str) -> BinaryIO:
-    if stat.S_ISREG(os.fstat(number).st_mode):
-        return io.open(number, mode)  # type: ignore[return-value]  # noqa: UP020
-    os.close(number)
+def _opened(path: Path, mode: str, flags: int) -> BinaryIO:
+    # A folder is refused by Python itself.
+    file = cast(BinaryIO, open(path, mode, opener=lambda name, _: os.open(name, flags, 0o666)))  # noqa: SIM115
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
     raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
