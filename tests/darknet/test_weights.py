@@ -427,7 +427,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(("place", "words"), [("none/net.weights", "No such file"), ("folder", "directory")])
+@pytest.mark.parametrize(("place", "words"), [("none/net.weights", "No such file"), ("folder", "no regular file")])
 def test_a_place_that_cannot_be_written_is_named(tmp_path, place, words):
     (tmp_path / "folder").mkdir()
     with pytest.raises(WeightsError, match=words) as error:

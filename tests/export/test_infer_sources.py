@@ -865,17 +865,15 @@ def test_several_faults_at_once(bad: Path, capfd: Any) -> None:
 
 def test_a_place_that_cannot_be_written(home: Path, monkeypatch: Any, capfd: Any) -> None:
     real = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: False if str(path) == "." else real(path, mode))
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).resolve() != home.resolve() and real(path, mode))
     assert call("model=net.onnx", "source=pictures", "json=found.json") == 2
     assert capfd.readouterr().err == "infer: json=found.json: cannot be written; give another place\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a device that is always full")
-def test_a_disk_that_is_full(home: Path, capfd: Any) -> None:
+def test_a_device_is_no_place_for_a_result(home: Path, capfd: Any) -> None:
     assert call("model=net.onnx", "source=pictures", "json=/dev/full") == 2
-    assert (
-        capfd.readouterr().err == "infer: /dev/full: cannot be written (No space left on device); give another place\n"
-    )
+    assert capfd.readouterr().err.startswith("infer: json=/dev/full: this is a device")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
