@@ -35,7 +35,7 @@ from tests.engine.conftest import V8_YAML
 from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer, subbatch
 from yolo_subbatch.engine import keeping, state
 from yolo_subbatch.engine.train import trainer_class
-from yolo_subbatch.errors import SettingsError, TrainingError
+from yolo_subbatch.errors import MachineError, SettingsError, TrainingError
 from yolo_subbatch.run.events import Checkpoint, RunFinished, RunStarted, Step, Val, read_events
 from yolo_subbatch.run.folder import RunFolder
 
@@ -564,7 +564,7 @@ def test_a_state_that_cannot_be_written_leaves_the_old_one(fault, cfg, data, tmp
         else:
             name = {"sync": "fsync", "rename": "replace"}[fault]
             patch.setattr(os, name, lambda *arguments: failing(name, *arguments))
-        with pytest.raises(OSError, match="File too large" if fault == "write" else "Input/output error"):
+        with pytest.raises(MachineError, match="File too large" if fault == "write" else "Input/output error"):
             train(cfg, data, tmp_path, save_iterations=2, name="run")
     weights = tmp_path / "run" / "weights"
     assert state.load(weights / "state.pt")["iteration"] == 3

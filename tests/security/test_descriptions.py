@@ -46,12 +46,12 @@ def downloads(code: str, marker: Path) -> dict[str, str]:  # noqa: F811
 
 def test_no_command_fetches_what_a_description_asks_for(
     tmp_path,
-    marker,
+    marker,  # noqa: F811
     code,
-    cfg,
-    best,
+    cfg,  # noqa: F811
+    best,  # noqa: F811
     capsys,
-    monkeypatch,  # noqa: F811
+    monkeypatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "v8.yaml").write_text(V8_YAML)
