@@ -21,7 +21,7 @@ TWICE = ["2", 2.0, np.int64(2), np.float32(2), np.array(2), torch.tensor(2), tor
 SPELT = {
     "batch": np.int64(4), "subdivisions": "2", "max_norm": None, "norm_type": "inf", "epochs": np.array(1),
     "imgsz": np.array([64, 64]), "workers": 0.0, "seed": torch.tensor(3), "bn": "Sub-Batch", "exact_norm": "no",
-    "plots": np.bool_(False), "val": 0, "device": "cpu", "grad_reduction": "SUM", "save_iterations": "1_000",
+    "plots": np.bool_(False), "val": 0, "device": "cpu", "grad_reduction": "SUM", "save_iterations": "1000",
 }  # fmt: skip
 
 

@@ -100,7 +100,7 @@ def run_validation(settings: ValSettings) -> dict[str, Any]:
     LOGGER.info(f"{settings.split}: {describe(figures, task)}")
     if settings.json:
         about = {"task": task, "split": settings.split, "data": settings.data, "classes": classes_of(metrics, task)}
-        write_json(settings.json, {**figures, **about}, "json")
+        write_json(settings.json, {**figures, **about}, "json", escaped=True)
     return figures
 
 

@@ -48,7 +48,7 @@ def run_prediction(settings: PredictSettings) -> list[dict[str, Any]]:
     said = f"{len(entries)} images" if model.task in WITHOUT_BOXES else f"{count} objects in {len(entries)} images"
     LOGGER.info(said + (f"; pictures in {folder.path}" if folder is not None else ""))
     if settings.json:
-        write_json(settings.json, entries, "json")
+        write_json(settings.json, entries, "json", escaped=True)
         LOGGER.info(f"{'results' if model.task in WITHOUT_BOXES else 'boxes'} in {settings.json}")
     if entries and all("error" in each for each in entries):
         raise DataError(f"source={settings.source}: none of its images can be read; check the files")

@@ -230,11 +230,11 @@ def write_output(file: str | Path, data: bytes, key: str = "") -> None:
         raise MachineError(f"{shown}: cannot be written ({fault.strerror or fault}); give another place") from fault
 
 
-def write_json(path: str | Path, document: Any, key: str = "") -> None:
-    """Write a JSON file in which names keep their bytes.
+def write_json(path: str | Path, document: Any, key: str = "", escaped: bool = False) -> None:
+    """Write a JSON file in which names keep their bytes, as Darknet's do, or are ``escaped`` to ASCII.
 
     Raises:
         MachineError: If it cannot be written.
     """
-    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(document, indent=1, ensure_ascii=escaped) + "\n"
     write_output(path, text.encode("utf-8", "surrogateescape"), key)
