@@ -208,9 +208,9 @@ def build(text: str) -> None:
 def test_an_endless_file_is_read_no_further_than_it_can_be_of_use():
     network = Network(parse_cfg(WEIGHED, "small.cfg"))
     with bounded("/dev/zero", 2**21, traced=True):
-        with pytest.raises(CfgError, match="binary"):
+        with pytest.raises(CfgError, match="not a regular file"):
             read_cfg("/dev/zero")
-        with pytest.raises(WeightsError, match="bytes, but"):
+        with pytest.raises(WeightsError, match="not a regular file"):
             load_weights(network, "/dev/zero")
 
 

@@ -60,7 +60,10 @@ def _besides(settings: ExportSettings) -> list[Output]:
     source = settings.model or settings.weights
     if not settings.to and not source:
         return []  # of a network that is loaded already, the name is known later
-    target = Path(settings.to) if settings.to else Path(source or "").with_suffix(".onnx")
+    named = Path(settings.to or source or "")
+    if not named.name:
+        return []  # a folder, which is refused for what it is
+    target = named if settings.to else named.with_suffix(".onnx")
     files = [] if settings.to else [Output("to", target, "onnx", str(target))]
     script = target.with_name("infer.py")
     return [*files, Output("with_script", script, "script", str(script))] if settings.with_script else files
