@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -341,10 +342,18 @@ def test_gradients_are_reduced_once_per_update(several, name):
         assert not notes["facts"]["wrapped"], "Ultralytics' wrapper would reduce in every pass, unseen here"
 
 
-@pytest.mark.parametrize("name", ["three", "three-seven", "three-time"])
+@pytest.mark.parametrize("name", ["three", "three-seven"])
 def test_gradients_of_three_are_reduced_once_per_update(several, name):
     for notes in several.seen(name, THREE).notes:
         assert in_loop(notes["calls"]) == [["all_reduce"]] * notes["facts"]["update_index"]
+
+
+def test_with_a_time_ultralytics_looks_at_the_clock_once_an_update_besides(several):
+    for notes in several.seen("three-time", THREE).notes:
+        begin, end = (notes["calls"].index(name) for name in ("on_train_epoch_start", "on_train_epoch_end"))
+        epoch = [call for call in notes["calls"][begin:end] if not call.startswith("on_")]
+        updates = notes["calls"][begin:end].count("on_optimizer_step")
+        assert Counter(epoch) == {"all_reduce": updates, "broadcast_object_list": updates}
 
 
 def test_all_gradients_are_summed_in_one_exchange(several):
