@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -57,11 +57,13 @@ class TrainerBase(Seamed, HostTrainer):
         self.taken_up: int | None = None  # the epoch that was taken up in its middle
         self.mean_loss = self.finishing = False
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not self.in_hosts_loop and is_read_only(type(self), name):
-            self.__dict__[name] = value  # by a user's own class, which is told of all such names at once
-        else:
-            super().__setattr__(name, value)
+    if not TYPE_CHECKING:  # else any attribute would be one to a checker of types
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if not self.in_hosts_loop and is_read_only(type(self), name):
+                self.__dict__[name] = value  # by a user's own class, which is told of all such names at once
+            else:
+                super().__setattr__(name, value)
 
     # --- for callbacks ----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yolo_subbatch.errors import SettingsError
 
@@ -145,12 +145,14 @@ class Seamed:
                 trainer.__dict__[name.removeprefix(PREFIX)] = Seam(trainer, name.removeprefix(PREFIX))
         return trainer
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        seam = self.__dict__.get(name)
-        if isinstance(seam, Seam):
-            seam.replace(value)
-        else:
-            super().__setattr__(name, value)
+    if not TYPE_CHECKING:  # else any attribute would be one to a checker of types
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            seam = self.__dict__.get(name)
+            if isinstance(seam, Seam):
+                seam.replace(value)
+            else:
+                super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
         seam = self.__dict__.get(name)

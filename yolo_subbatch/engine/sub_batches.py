@@ -11,7 +11,7 @@ import gc
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -125,13 +125,15 @@ class SubBatches(nn.Module):
         """The network without wrappers."""
         return unwrap_model(self.module)
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "module" or name.startswith("_"):
-                raise
-            return getattr(super().__getattr__("module"), name)
+    if not TYPE_CHECKING:  # else any attribute would be one to a checker of types
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                if name == "module" or name.startswith("_"):
+                    raise
+                return getattr(super().__getattr__("module"), name)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return deepcopy(self.module, memo)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy, deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -147,10 +147,12 @@ class SubbatchMixin(TrainerBase):
         """Let the copy of a model have no trainer, which holds loaders and open files."""
         return type(None), ()
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "train_loader" and not isinstance(value, WindowLoader):
-            value = loading.taken(self, value)
-        super().__setattr__(name, value)
+    if not TYPE_CHECKING:  # else any attribute would be one to a checker of types
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "train_loader" and not isinstance(value, WindowLoader):
+                value = loading.taken(self, value)
+            super().__setattr__(name, value)
 
     # --- preparing --------------------------------------------------------------------------------------------------
 

@@ -13,14 +13,32 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, RandomSampler
-from ultralytics.data.build import InfiniteDataLoader
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+from ultralytics.data import build
 
 from yolo_subbatch.darknet.iteration import split
+
+if TYPE_CHECKING:
+
+    class InfiniteDataLoader(DataLoader[Any]):
+        """What is used of Ultralytics' class."""
+
+        iterator: Any
+        dataset: Any
+        sampler: Any
+
+        def close(self) -> None:
+            """End its processes."""
+
+        def reset(self) -> None:
+            """Begin to load anew."""
+
+else:
+    InfiniteDataLoader = build.InfiniteDataLoader
 
 SHUFFLE_SEED = 6148914691236517205 - 1  # what Ultralytics adds to the seed, in a run of one process
 
@@ -330,7 +348,7 @@ class WindowLoader(InfiniteDataLoader):
         if self.iterator is not None:
             self.reset()
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Window]:  # type: ignore[override]
         """Give what is left of the epoch."""
         while self.window < self.windows:
             self.sent_back = False
