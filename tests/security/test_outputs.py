@@ -20,7 +20,8 @@ from tests.engine.conftest import cfg_text
 from yolo_subbatch.cli import main
 from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.parser import read_cfg
-from yolo_subbatch.darknet.weights import save_weights, write_atomically
+from yolo_subbatch.darknet.regular_files import write_atomically
+from yolo_subbatch.darknet.weights import save_weights
 from yolo_subbatch.errors import MachineError, YoloSubbatchError
 from yolo_subbatch.export.command import export_model
 from yolo_subbatch.export.infer import InferError, InferSettings, check_settings
@@ -278,7 +279,20 @@ def test_what_is_put_in_the_way_meanwhile_stays(place: Path) -> None:
     assert Path("real.json").read_bytes() == b"[]"
     with pytest.raises(MachineError, match=r"json=none/a\.json: cannot be written \(No such file or directory\)"):
         write_json("none/a.json", [], "json")
-    assert not list(place.glob("*.part*"))
+    assert not list(place.glob(".*"))
+
+
+def test_what_lies_beside_a_result_stays(place: Path) -> None:
+    """Parts of a divided file have a number too, and a link may wait under a name that could be a draft's."""
+    Path("a.json").write_text("[]")
+    Path("a.json").chmod(0o600)
+    parts = [Path(f"a.json.part{number}") for number in (1, 99_999_999, os.getpid())]
+    for part in parts:
+        part.write_text("mine")
+    write_json("a.json", [1], "json")
+    write_json("n" * 250 + ".json", [], "json")
+    assert [part.read_text() for part in parts] == ["mine"] * 3
+    assert stat.S_IMODE(os.stat("a.json").st_mode) == 0o600, "who may read it stays as it was"
 
 
 def test_weights_in_a_backup_folder_are_replaced_and_nothing_else_is(place: Path) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ultralytics.utils import RANK
 
-from yolo_subbatch.darknet.weights import write_atomically
+from yolo_subbatch.darknet.regular_files import write_atomically
 from yolo_subbatch.engine import host, unpickling
 from yolo_subbatch.engine.trainers import host_class
 from yolo_subbatch.errors import SettingsError, TrustError

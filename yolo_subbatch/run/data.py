@@ -12,7 +12,7 @@ import yaml
 
 from yolo_subbatch.darknet.datafile import DataFile, check_labels, read_data, read_data_names, read_image_list
 from yolo_subbatch.darknet.pictures import check_pictures, is_picture
-from yolo_subbatch.darknet.textfile import has_content
+from yolo_subbatch.darknet.regular_files import has_content
 from yolo_subbatch.errors import DataError, LabelsError, SettingsError
 from yolo_subbatch.run.checks import Problem, attempt, error, warning
 from yolo_subbatch.run.find import YAML, find_data

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import EventWriter, RunFinished, last_event
-from yolo_subbatch.run.process import RunProcess, clear_parts, write_whole
+from yolo_subbatch.run.process import RunProcess, clear_drafts, write_whole
 from yolo_subbatch.run.reading import open_to_append, read_small
 from yolo_subbatch.run.settings import TrainSettings
 
@@ -169,7 +169,7 @@ class RunFolder(RunProcess):
             if half.is_file():
                 half.unlink()
         for file in (self.began, self.settings):
-            clear_parts(file)
+            clear_drafts(file)
 
     def clear_finished(self) -> None:
         """Remove what a run that has come to its end has no use for, where it was killed before it did so itself."""

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from yolo_subbatch.darknet.textfile import has_content
+from yolo_subbatch.darknet.regular_files import has_content
 from yolo_subbatch.errors import SettingsError, WeightsError
 
 #: The oldest release that the tests pass with, and the first that they say nothing about; pyproject.toml has the same.
