@@ -135,6 +135,9 @@ def test_what_the_machine_does_is_told_with_file_cause_and_advice(tmp_path: Path
         PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "image.jpg")),
     ]  # fmt: skip
     assert [explained(each, run.path) for each in others] == [None] * len(others)
+    (run.path / ".writable").symlink_to(tmp_path / "mine")
+    assert explained(RuntimeError("shape mismatch"), run.path) is None
+    assert not (tmp_path / "mine").exists(), "what a folder holds does not say where is tried to write"
     shutil.rmtree(run.path)
     assert "is gone" in str(explained(RuntimeError("shape mismatch"), run.path))
     assert not run.path.exists()

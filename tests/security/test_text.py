@@ -28,6 +28,7 @@ from yolo_subbatch.run.events import Log, RunFinished, RunStarted, Step, Warned
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.plain_text import PlainOutput, PlainRecords, plain, plain_output
 from yolo_subbatch.run.progress import TerminalProgress
+from yolo_subbatch.run.signals import lasting_output
 
 TITLE, RED, BACK = "\x1b]0;title\x07", "\x1b[31m", "\u202etxt.exe"
 EVIL = f"a{TITLE}{RED}\x9b2J\r\x08{BACK}"
@@ -118,6 +119,14 @@ def test_print_is_guarded_while_a_command_runs_and_not_afterwards(capsys: pytest
         print(EVIL, end="", flush=True)
     print(RED, end="")
     assert capsys.readouterr().out == SEEN + RED
+
+
+def test_a_program_without_output_stays_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a window's program on Windows, in which Python has none."""
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    with plain_output(), lasting_output():
+        print(EVIL, flush=True)
 
 
 # --- the window -------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from yolo_subbatch import __version__
 from yolo_subbatch.engine import LOGGER, processes, state, trainers, unpickling
 from yolo_subbatch.engine.arguments import check_arguments, read_keywords, sub_batch_size
 from yolo_subbatch.engine.asking_again import rewrite_arguments, with_args_file
-from yolo_subbatch.engine.doors import check_checkpoint, is_own, note_written
+from yolo_subbatch.engine.doors import check_checkpoint, is_as_written, note_written
 from yolo_subbatch.engine.effects import keys_without_effect
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Warned
@@ -119,7 +119,7 @@ class KeepsState(Base):
         A run that goes on may find the best weights of before in its folder, of whoever it is.
         """
         files = [file for file in (self.last, self.best) if file.is_file()]
-        own = all(is_own(file) for file in files)
+        own = all(is_as_written(file) for file in files)
         with unpickling.also(self.kinds()), guarded(own):
             yield
         if own:

@@ -18,6 +18,7 @@ from yolo_subbatch.run.checks import Problem, attempt, error, warning
 from yolo_subbatch.run.find import YAML, find_data
 from yolo_subbatch.run.host import datasets_folder
 from yolo_subbatch.run.label_lists import MissingLabels, labelled, with_list
+from yolo_subbatch.run.reading import MOST_DESCRIBED, read_small
 from yolo_subbatch.run.trust import current, download_fault
 
 #: Endings of the pictures and videos that Ultralytics reads.
@@ -164,7 +165,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if path.is_file() and not has_content(path):
         raise SettingsError(f"{path}: the file is empty; give train, val and names")
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        document = yaml.safe_load(read_small(path, MOST_DESCRIBED).decode("utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as fault:
         line = getattr(getattr(fault, "problem_mark", None), "line", None)
         place = path if line is None else f"{path}:{line + 1}"

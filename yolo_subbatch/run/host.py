@@ -223,6 +223,6 @@ def _described(path: Path | None, stem: str) -> str | None:
         return _named(stem)
     try:
         head = str(yaml.safe_load(path.read_text(encoding="utf-8"))["head"][-1][-2]).lower()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, IndexError, TypeError):
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, KeyError, IndexError, TypeError):
         return None  # Ultralytics says what is wrong with it
     return next((task for name, task in HEAD_NAMES if name in head), "detect")

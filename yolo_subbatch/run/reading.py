@@ -14,8 +14,10 @@ from typing import Any
 
 from yolo_subbatch.darknet.regular_files import open_regular as open_regular
 from yolo_subbatch.darknet.regular_files import open_to_append as open_to_append
+from yolo_subbatch.darknet.regular_files import size_of
 
 MOST_BYTES = 1 << 24  # of a file that is read whole
+MOST_DESCRIBED = 1 << 26  # of a description, in which a million classes have names
 LONGEST_LINE = 1 << 22  # bytes of one event; ten thousand names of classes are a tenth of it
 DEEPEST = 100  # brackets around a value in JSON
 #: A string, ended or not, so that nothing is looked at twice; or a bracket.
@@ -29,10 +31,10 @@ def read_small(path: Path, most: int = MOST_BYTES) -> bytes:
         OSError: If it cannot be read, is no regular file, or is larger than anything this program writes there.
     """
     with open_regular(path) as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise OSError(errno.EINVAL, f"more than {most >> 20} MB", str(path))
-    return data
+        size = size_of(file)
+        if size > most:
+            raise OSError(errno.EINVAL, f"more than {most >> 20} MB", str(path))
+        return file.read(size)
 
 
 def parse_json(text: str | bytes) -> Any:
