@@ -26,6 +26,7 @@ from yolo_subbatch.errors import MachineError, YoloSubbatchError
 from yolo_subbatch.export.command import export_model
 from yolo_subbatch.export.infer import InferError, InferSettings, check_settings
 from yolo_subbatch.export.triton import check_triton
+from yolo_subbatch.run import outputs
 from yolo_subbatch.run.backup import Backup
 from yolo_subbatch.run.commands import (
     AnchorsSettings,
@@ -345,3 +346,20 @@ def test_a_network_that_is_loaded_is_not_exported_over_its_own_file(place: Path)
     model: Any = object()
     with pytest.raises(YoloSubbatchError, match=r"net\.onnx: this is the file that is read"):
         export_model(model, ExportSettings(), Path("net.onnx"), print)
+
+
+def test_many_frames_of_before_are_looked_at_once_each(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A video has thousands, and what is read is the same for all of them."""
+    asked: list[Path] = []
+    seen: Callable[[Path], object] = outputs.identity
+    monkeypatch.setattr(outputs, "identity", lambda file: asked.append(file) or seen(file))
+    for number in range(200):
+        Path(f"out_{number:08d}.jpg").touch()
+    check_video(PredictSettings(**NET, source="IMAGE"), "", {**VIDEO, "-prefix": "out"})
+    assert len(asked) < 3 * 200
+
+
+def test_a_list_that_a_yaml_names_is_read(place: Path) -> None:
+    Path("lists.yaml").write_text("path: .\ntrain: shapes/train.txt\nval: shapes/val.txt\nnames: [a, b, c]\n")
+    with pytest.raises(YoloSubbatchError, match=r"read as val of data=lists\.yaml"):
+        check_val(ValSettings(**NET, data="lists.yaml", json="shapes/val.txt", overwrite=True))
