@@ -24,7 +24,7 @@ from yolo_subbatch.darknet.regular_files import write_atomically
 from yolo_subbatch.darknet.weights import save_weights
 from yolo_subbatch.errors import MachineError, YoloSubbatchError
 from yolo_subbatch.export.command import export_model
-from yolo_subbatch.export.infer import InferError, InferSettings, check_settings
+from yolo_subbatch.export.infer import InferError, InferSettings, check_settings, output_fault
 from yolo_subbatch.export.triton import check_triton
 from yolo_subbatch.run import outputs
 from yolo_subbatch.run.backup import Backup
@@ -264,6 +264,26 @@ def _is_refused(check: Callable[[], object]) -> bool:
     except (YoloSubbatchError, InferError) as error:
         return any(word in str(error) for word in ("can be written", "cannot be written", "write-protected"))
     return False
+
+
+def test_the_script_alone_knows_its_results_as_every_command_does(place: Path) -> None:
+    """It has copies of its own, since it stands alone."""
+    box = {"image": "a.jpg", "width": 3, "height": 4, "detections": []}
+    speed = {"provider": "cpu", "batch": 1, "imgsz": [64, 64]}
+    documents = (
+        [],
+        [box],
+        speed,
+        {},
+        [1],
+        {"provider": "cpu"},
+        [{"image": "a.jpg", "label": 1}],
+        [{**box, "width": "x"}],
+    )
+    for document in documents:
+        write_json("a.json", document)
+        settings = InferSettings(model="net.onnx", source="IMAGES", json="a.json")
+        assert (output_fault("a.json", settings) is None) == is_ours(Path("a.json"), "json"), document
 
 
 def test_what_is_put_in_the_way_meanwhile_stays(place: Path) -> None:

@@ -18,6 +18,7 @@ from pytestqt.qtbot import QtBot
 from tests.engine.conftest import cfg_text
 from tests.security import hostile_runs as hostile
 from yolo_subbatch import cli
+from yolo_subbatch.export.infer import plain as script_plain
 from yolo_subbatch.gui import messages
 from yolo_subbatch.gui.app import Program
 from yolo_subbatch.gui.console import plain as console_line
@@ -56,6 +57,14 @@ def test_control_characters_are_shown() -> None:
     assert plain(EVIL) == SEEN
     kept = "Zürich 東京 עברית\tx\n"
     assert plain(kept) == kept
+
+
+def test_the_script_alone_escapes_them_too() -> None:
+    """It has a function of its own, since it stands alone; it escapes what is not printable besides."""
+    for code in range(0x3000):
+        if plain(chr(code)) != chr(code):
+            assert script_plain(chr(code)).isprintable(), hex(code)
+    assert script_plain("Zürich 東京 עברית\n") == "Zürich 東京 עברית\n"
 
 
 def arguments() -> Iterator[list[str]]:

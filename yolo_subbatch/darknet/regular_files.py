@@ -22,7 +22,7 @@ LONGEST_STEM = 50  # letters of a name that are in that of its draft
 DRAFT_BYTES = 4  # random ones in the name of a draft
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a file to read it.
 
     Raises:
@@ -32,7 +32,7 @@ def open_regular(path: str | Path) -> BinaryIO:
     return _opened(path, "rb", os.O_RDONLY | NO_WAITING)
 
 
-def open_to_append(path: str | Path) -> BinaryIO:
+def open_to_append(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a file to write at its end, making it if it is not there; never one that a link leads to.
 
     Raises:
@@ -42,7 +42,7 @@ def open_to_append(path: str | Path) -> BinaryIO:
     return _opened(path, "ab", os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_WAITING | NO_LINKS)
 
 
-def _opened(path: str | Path, mode: str, flags: int) -> BinaryIO:
+def _opened(path: str | os.PathLike[str], mode: str, flags: int) -> BinaryIO:
     # A folder is refused by Python itself.
     file = cast(BinaryIO, open(path, mode, opener=lambda name, _: os.open(name, flags, 0o666)))  # noqa: SIM115
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -56,7 +56,7 @@ def size_of(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
 
 
-def has_content(path: str | Path) -> bool:
+def has_content(path: str | os.PathLike[str]) -> bool:
     """Tell whether a name is that of a regular file with something in it, which alone is safe to open.
 
     Of what the system makes up, it says that it is empty.

@@ -35,11 +35,9 @@ from yolo_subbatch.run.trust import (
     is_guarded,
     is_trusted,
     layer_names,
-    refuse,
     shown,
 )
 
-ARCHIVE = b"PK\x03\x04"
 OPENED_BY_TORCH = ("f", "map_location", "pickle_module", "weights_only", "mmap")
 
 
@@ -91,7 +89,7 @@ def check_description(found: Mapping[str, Any]) -> None:
     for part, name in layer_names(found):
         kind = _layer(name)
         if kind is not None and not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-            raise refuse(where, f"{part}: {shown(name)} is no layer but would be called", "correct it")
+            raise TrustError(where, f"{part}: {shown(name)} is no layer but would be called", "correct it")
 
 
 def _layer(name: str) -> Any:
@@ -143,12 +141,6 @@ def _load_dataset_cache_file(theirs: Callable[..., Any], path: Any) -> Any:
     return cache
 
 
-def holds_archive(file: Path) -> bool:
-    """Tell whether a checkpoint is of the kind whose numbers can be left in the file."""
-    with file.open("rb") as opened:
-        return opened.read(4) == ARCHIVE
-
-
 def check_checkpoint(file: Path) -> None:
     """Refuse a checkpoint that holds code, without reading its numbers; a damaged one is for who opens it to tell.
 
@@ -157,7 +149,9 @@ def check_checkpoint(file: Path) -> None:
     """
     if is_guarded() and file.is_file() and not is_as_written(file):
         with suppress(RuntimeError, EOFError, pickle.UnpicklingError, OSError):
-            unpickling.load(file, map_location="cpu", mmap=holds_archive(file))
+            with open_regular(file) as opened:
+                archive = unpickling.is_archive(opened)
+            unpickling.load(file, map_location="cpu", mmap=archive)
 
 
 def while_made(init: Callable[..., None]) -> Callable[..., None]:

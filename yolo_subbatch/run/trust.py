@@ -92,11 +92,6 @@ def shown(code: object) -> str:
     return plain(shown_value(code, LONGEST_SHOWN))
 
 
-def refuse(where: object, found: str, advice: str = "") -> TrustError:
-    """Return the error for a file that holds code."""
-    return TrustError(where, found, advice)
-
-
 def download_fault(path: Path, document: Mapping[str, Any]) -> TrustError | None:
     """Return what is to be said of a data description that would fetch its images, whose own ones are not there.
 
@@ -106,7 +101,7 @@ def download_fault(path: Path, document: Mapping[str, Any]) -> TrustError | None
     if not code or path.absolute().is_relative_to(host.folder().absolute()):
         return None
     what = "an address to fetch" if str(code).lower().startswith(("http:", "https:", "ftp:")) else "a script to run"
-    return refuse(path, f"its images are not there, and download: is {what} ({shown(code)})", "fetch them yourself")
+    return TrustError(path, f"its images are not there, and download: is {what} ({shown(code)})", "fetch them yourself")
 
 
 def is_plain_activation(text: object) -> bool:
@@ -142,10 +137,10 @@ def description_faults(where: object, document: Mapping[str, Any]) -> list[Trust
     code = document.get("activation")
     if code and not is_plain_activation(code):
         advice = "give one of torch.nn, such as nn.SiLU() or nn.LeakyReLU(0.1)"
-        faults.append(refuse(where, f"activation: is code that would be evaluated ({shown(code)})", advice))
+        faults.append(TrustError(where, f"activation: is code that would be evaluated ({shown(code)})", advice))
     for part, name in layer_names(document):
         if not WORD.fullmatch(name):
-            faults.append(refuse(where, f"{part}: {shown(name)} is no name of a layer", "correct it"))
+            faults.append(TrustError(where, f"{part}: {shown(name)} is no name of a layer", "correct it"))
     return faults
 
 
