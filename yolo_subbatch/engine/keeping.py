@@ -15,10 +15,11 @@ import torch
 from ultralytics.utils import DEFAULT_CFG_DICT, RANK
 
 from yolo_subbatch import __version__
-from yolo_subbatch.engine import LOGGER, processes, state, trainers, unpickling
+from yolo_subbatch.engine import LOGGER, processes, state, trainers
 from yolo_subbatch.engine.arguments import check_arguments, read_keywords, sub_batch_size
 from yolo_subbatch.engine.asking_again import rewrite_arguments, with_args_file
-from yolo_subbatch.engine.doors import check_checkpoint, is_own, note_written
+from yolo_subbatch.engine.checkpoint_parts import also
+from yolo_subbatch.engine.doors import check_checkpoint, is_as_written, note_written
 from yolo_subbatch.engine.effects import keys_without_effect
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Warned
@@ -119,8 +120,8 @@ class KeepsState(Base):
         A run that goes on may find the best weights of before in its folder, of whoever it is.
         """
         files = [file for file in (self.last, self.best) if file.is_file()]
-        own = all(is_own(file) for file in files)
-        with unpickling.also(self.kinds()), guarded(own):
+        own = all(is_as_written(file) for file in files)
+        with also(self.kinds()), guarded(own):
             yield
         if own:
             note_written(files)  # Ultralytics has left out of them what only training needs
@@ -131,7 +132,7 @@ class KeepsState(Base):
 
     def check_checkpoints(self) -> None:
         """Refuse to go on with a run whose checkpoints hold code: the best weights are validated at its end."""
-        with unpickling.also(self.kinds()):
+        with also(self.kinds()):
             for file in (self.whole_best, self.best, self.last):
                 check_checkpoint(Path(file))
 

@@ -16,6 +16,7 @@ from yolo_subbatch.engine.describe_data import described
 from yolo_subbatch.engine.loader_processes import leave_alone
 from yolo_subbatch.engine.own_order import OwnOrder, order_of
 from yolo_subbatch.engine.pictures import taking_any_picture
+from yolo_subbatch.engine.reading import limit_pixels
 from yolo_subbatch.engine.windows import WindowLoader
 from yolo_subbatch.errors import DataError, SettingsError, TrustError
 
@@ -38,6 +39,7 @@ class Loads(Base):
 
     def around_get_dataset(self, theirs: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Read the data description; a Darknet ``.data`` file is written as a YAML into the run folder first."""
+        limit_pixels(self.args.max_pixels)
         if self.args.data:
             self.args.data = described(self.args, self.save_dir, self.flavour)
         try:
