@@ -18,6 +18,7 @@ from pytestqt.qtbot import QtBot
 from tests.engine.conftest import cfg_text
 from tests.security import hostile_runs as hostile
 from yolo_subbatch import cli
+from yolo_subbatch.export.infer import plain as script_plain
 from yolo_subbatch.gui import messages
 from yolo_subbatch.gui.app import Program
 from yolo_subbatch.gui.console import plain as console_line
@@ -28,6 +29,7 @@ from yolo_subbatch.run.events import Log, RunFinished, RunStarted, Step, Warned
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.plain_text import PlainOutput, PlainRecords, plain, plain_output
 from yolo_subbatch.run.progress import TerminalProgress
+from yolo_subbatch.run.signals import lasting_output
 
 TITLE, RED, BACK = "\x1b]0;title\x07", "\x1b[31m", "\u202etxt.exe"
 EVIL = f"a{TITLE}{RED}\x9b2J\r\x08{BACK}"
@@ -55,6 +57,14 @@ def test_control_characters_are_shown() -> None:
     assert plain(EVIL) == SEEN
     kept = "Zürich 東京 עברית\tx\n"
     assert plain(kept) == kept
+
+
+def test_the_script_alone_escapes_them_too() -> None:
+    """It has a function of its own, since it stands alone; it escapes what is not printable besides."""
+    for code in range(0x3000):
+        if plain(chr(code)) != chr(code):
+            assert script_plain(chr(code)).isprintable(), hex(code)
+    assert script_plain("Zürich 東京 עברית\n") == "Zürich 東京 עברית\n"
 
 
 def arguments() -> Iterator[list[str]]:
@@ -118,6 +128,14 @@ def test_print_is_guarded_while_a_command_runs_and_not_afterwards(capsys: pytest
         print(EVIL, end="", flush=True)
     print(RED, end="")
     assert capsys.readouterr().out == SEEN + RED
+
+
+def test_a_program_without_output_stays_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a window's program on Windows, in which Python has none."""
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    with plain_output(), lasting_output():
+        print(EVIL, flush=True)
 
 
 # --- the window -------------------------------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from typing import Any
 from ultralytics.utils import DEFAULT_CFG_DICT, RANK
 
 from yolo_subbatch import __version__
-from yolo_subbatch.engine import state, trainers, unpickling
+from yolo_subbatch.engine import state, trainers
 from yolo_subbatch.engine.base import TrainerBase
-from yolo_subbatch.engine.doors import check_checkpoint, is_own, note_written
+from yolo_subbatch.engine.checkpoint_parts import also
+from yolo_subbatch.engine.doors import check_checkpoint, is_as_written, note_written
 from yolo_subbatch.engine.update import forget_unscaled
 from yolo_subbatch.run.trust import guarded
 
@@ -121,8 +122,8 @@ class Checkpointer:
         A run that goes on may find the best weights of before in its folder, of whoever it is.
         """
         files = [file for file in (self.trainer.last, self.trainer.best) if file.is_file()]
-        own = all(is_own(file) for file in files)
-        with unpickling.also(self._kinds()), guarded(own):
+        own = all(is_as_written(file) for file in files)
+        with also(self._kinds()), guarded(own):
             yield
         if own:
             note_written(files)  # Ultralytics has left out of them what only training needs
@@ -130,7 +131,7 @@ class Checkpointer:
     def check(self) -> None:
         """Refuse to go on with a run whose checkpoints hold code: the best weights are validated at its end."""
         trainer = self.trainer
-        with unpickling.also(self._kinds()):
+        with also(self._kinds()):
             for file in (trainer.whole_best, trainer.best, trainer.last):
                 check_checkpoint(Path(file))
 

@@ -17,12 +17,14 @@ from yolo_subbatch.engine.describe_data import described
 from yolo_subbatch.engine.loader_processes import leave_alone
 from yolo_subbatch.engine.own_order import OwnOrder, order_of
 from yolo_subbatch.engine.pictures import taking_any_picture
+from yolo_subbatch.engine.reading import limit_pixels
 from yolo_subbatch.engine.windows import WindowLoader
 from yolo_subbatch.errors import DataError, SettingsError, TrustError
 
 
 def read_description(trainer: TrainerBase, theirs: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Read the data description; a Darknet ``.data`` file is written as a YAML into the run folder first."""
+    limit_pixels(trainer.args.max_pixels)
     if trainer.args.data:
         trainer.args.data = described(trainer.args, trainer.save_dir, trainer.flavour)
     try:

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from ultralytics.utils import RANK
 
-from yolo_subbatch.darknet.weights import write_atomically
+from yolo_subbatch.darknet.regular_files import write_atomically
 from yolo_subbatch.engine import host, unpickling
 from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.engine.trainers import host_class
@@ -260,11 +260,13 @@ def run_to_resume(place: Any) -> RunFolder:
     """Return the run that ``resume=`` names: by its folder, its weights folder or one of its checkpoints.
 
     Raises:
-        SettingsError: If it names none.
+        SettingsError: If it names none, or one of somebody else that would be written elsewhere.
     """
     if not isinstance(place, (str, Path)):
         raise SettingsError(f"resume={place}: does not say which run; give its folder")
-    return run_of(place)
+    run = run_of(place)
+    run.refuse_links(f"resume={place}")
+    return run
 
 
 def find_state(place: Any) -> Path:

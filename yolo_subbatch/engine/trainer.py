@@ -17,10 +17,11 @@ from yolo_subbatch.darknet.optimizer import darknet_sgd, set_rate
 from yolo_subbatch.darknet.parser import parse_cfg, write_cfg
 from yolo_subbatch.darknet.plan import Plan, plan_run
 from yolo_subbatch.darknet.random_sizes import exact_random_size, largest_random_size, random_size, step_of
+from yolo_subbatch.darknet.regular_files import write_atomically
 from yolo_subbatch.darknet.schedule import learning_rate
 from yolo_subbatch.darknet.sections import Cfg
 from yolo_subbatch.darknet.shapes import largest_stride
-from yolo_subbatch.darknet.weights import save_weights, write_atomically
+from yolo_subbatch.darknet.weights import save_weights
 from yolo_subbatch.engine import LOGGER, host
 from yolo_subbatch.engine.arguments import describe_batch
 from yolo_subbatch.engine.asking_again import with_args_file

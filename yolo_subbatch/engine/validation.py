@@ -13,7 +13,7 @@ from ultralytics.utils import LOCAL_RANK, RANK
 from ultralytics.utils.torch_utils import strip_optimizer
 
 from yolo_subbatch.darknet.cross_norm import plain_norm
-from yolo_subbatch.darknet.weights import write_atomically
+from yolo_subbatch.darknet.regular_files import write_atomically
 from yolo_subbatch.engine import LOGGER, host
 from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.engine.checkpoint import Checkpointer

@@ -44,7 +44,7 @@ def ended_like_an_interrupt() -> Iterator[None]:
         yield
     finally:
         for each, handler in before.items():
-            signal.signal(each, handler)
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)  # None: not one of Python's
 
 
 def note_hangup(number: int) -> None:
@@ -99,7 +99,8 @@ class Lasting:
 def lasting_output() -> Iterator[None]:
     """Keep a training from ending because nobody can read what it says any more."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = Lasting(sys.stdout), Lasting(sys.stderr)
+    if None not in before:  # as in a program without a terminal on Windows, where print() does nothing
+        sys.stdout, sys.stderr = map(Lasting, before)
     try:
         yield
     finally:

@@ -18,6 +18,9 @@ from typing import Any
 from yolo_subbatch.errors import SettingsError, TrustError
 from yolo_subbatch.run import host
 from yolo_subbatch.run.conversion import convert
+from yolo_subbatch.run.conversion import shown as shown_value
+from yolo_subbatch.run.plain_text import plain
+from yolo_subbatch.run.reading import MOST_DESCRIBED, read_small
 
 TRUST = "trust"  # the key
 LONGEST_SHOWN = 200  # letters of a file's code in a message
@@ -86,14 +89,7 @@ def is_guarded() -> bool:
 
 def shown(code: object) -> str:
     """Return the text of some code on one line of a message."""
-    line = " ".join(str(code).split())
-    line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
-    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}..."
-
-
-def refuse(where: object, found: str, advice: str = "") -> TrustError:
-    """Return the error for a file that holds code."""
-    return TrustError(where, found, advice)
+    return plain(shown_value(code, LONGEST_SHOWN))
 
 
 def download_fault(path: Path, document: Mapping[str, Any]) -> TrustError | None:
@@ -105,7 +101,7 @@ def download_fault(path: Path, document: Mapping[str, Any]) -> TrustError | None
     if not code or path.absolute().is_relative_to(host.folder().absolute()):
         return None
     what = "an address to fetch" if str(code).lower().startswith(("http:", "https:", "ftp:")) else "a script to run"
-    return refuse(path, f"its images are not there, and download: is {what} ({shown(code)})", "fetch them yourself")
+    return TrustError(path, f"its images are not there, and download: is {what} ({shown(code)})", "fetch them yourself")
 
 
 def is_plain_activation(text: object) -> bool:
@@ -129,8 +125,8 @@ def faults_of_description(path: Path) -> list[TrustError]:
     if current() is False:
         return []
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        document = yaml.safe_load(read_small(path, MOST_DESCRIBED).decode("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
         return []  # Ultralytics says what is wrong with it
     return description_faults(path, document) if isinstance(document, dict) else []
 
@@ -141,11 +137,17 @@ def description_faults(where: object, document: Mapping[str, Any]) -> list[Trust
     code = document.get("activation")
     if code and not is_plain_activation(code):
         advice = "give one of torch.nn, such as nn.SiLU() or nn.LeakyReLU(0.1)"
-        faults.append(refuse(where, f"activation: is code that would be evaluated ({shown(code)})", advice))
+        faults.append(TrustError(where, f"activation: is code that would be evaluated ({shown(code)})", advice))
+    for part, name in layer_names(document):
+        if not WORD.fullmatch(name):
+            faults.append(TrustError(where, f"{part}: {shown(name)} is no name of a layer", "correct it"))
+    return faults
+
+
+def layer_names(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the names of the layers in a model description, each with the part that it stands in."""
     for part in ("backbone", "head"):
         rows = document.get(part)
         for row in rows if isinstance(rows, list) else []:
-            name = row[2] if isinstance(row, list) and len(row) > 2 else None
-            if isinstance(name, str) and not WORD.fullmatch(name):
-                faults.append(refuse(where, f"{part}: {shown(name)} is no name of a layer", "correct it"))
-    return faults
+            if isinstance(row, list) and len(row) > 2 and isinstance(row[2], str):
+                yield part, row[2]
