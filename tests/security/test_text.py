@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +112,21 @@ def test_the_progress_of_a_run_shows_them(monkeypatch: pytest.MonkeyPatch) -> No
         text = stream.getvalue()
         assert text.count("\\x1b]0;title\\x07") >= 5
         assert not OBEYED.search(re.sub(r"\r\x1b\[2K|\x1b\[1A\x1b\[2K", "", text)), "its own commands alone are left"
+
+
+def test_the_live_lines_of_a_training_are_painted_over_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all that stands between it and a terminal in a command."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    with plain_output(), lasting_output():
+        progress = TerminalProgress(sys.stdout)
+        for step in (1, 2):
+            progress(Step(step=step, epoch=1, loss={EVIL: 1.0}, lr=0.1, gnorm=1.0))
+        progress.print("between")
+        print(EVIL)
+    assert "\r\x1b[2K\x1b[1A\x1b[2Kbetween" in terminal.getvalue()
+    assert "\\x1b[2K" not in terminal.getvalue()
+    assert terminal.getvalue().endswith(f"{SEEN}\n")
 
 
 def test_a_progress_bar_of_a_library_paints_and_its_text_does_not() -> None:

@@ -20,7 +20,7 @@ import psutil
 
 from yolo_subbatch.darknet.regular_files import drafts_of, write_atomically
 from yolo_subbatch.run.own import data_folder, is_own, marked, place_key
-from yolo_subbatch.run.reading import open_to_append, parse_json, read_small
+from yolo_subbatch.run.reading import MOST_RECORD, open_to_append, parse_json, read_small
 
 VERSIONS_OF = ("yolo-subbatch", "torch", "ultralytics", "numpy")
 #: What makes a child outlive its parent and the terminal; Windows has flags for it, and no sessions.
@@ -107,7 +107,7 @@ class RunProcess(RunFiles):
     def process_record(self) -> dict[str, Any]:
         """Return what ``run.json`` says; empty without one."""
         try:
-            document = parse_json(read_small(self.began))
+            document = parse_json(read_small(self.began, MOST_RECORD))
         except (OSError, ValueError):
             return {}
         return document if isinstance(document, dict) else {}

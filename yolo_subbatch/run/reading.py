@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import re
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from yolo_subbatch.darknet.regular_files import open_to_append as open_to_append
 from yolo_subbatch.darknet.regular_files import size_of
 
 MOST_BYTES = 1 << 24  # of a file that is read whole
+MOST_RECORD = 1 << 20  # of what the program notes for itself, which a window looks at again and again
 MOST_DESCRIBED = 1 << 26  # of a description, in which a million classes have names
 LONGEST_LINE = 1 << 22  # bytes of one event; ten thousand names of classes are a tenth of it
 DEEPEST = 100  # brackets around a value in JSON
-#: A string, ended or not, so that nothing is looked at twice; or a bracket.
-PIECE = re.compile(r'"(?:[^"\\]+|\\.)*(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
+STRING = re.compile(r'"[^"]*(?:"|\Z)')
+STEPS = [(each in b"[{") - (each in b"]}") for each in range(256)]
+NO_BRACKETS = bytes(each for each in range(256) if not STEPS[each])
 
 
 def read_small(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -51,11 +54,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def _depth(text: str) -> int:
-    """Return how deep the brackets of a JSON text are nested, as far as that matters."""
-    depth = deepest = 0
-    for found in PIECE.finditer(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
-        deepest = max(deepest, depth)
-        if deepest > DEEPEST:
-            break
-    return deepest
+    """Return how deep the brackets of a JSON text are nested, outside of its strings."""
+    escaped = text.replace("\\\\", "").replace('\\"', "")  # what is left of quotes begins or ends a string
+    brackets = STRING.sub("", escaped).encode("utf-8", "surrogatepass").translate(None, NO_BRACKETS)
+    return max(accumulate(map(STEPS.__getitem__, brackets)), default=0)
