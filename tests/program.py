@@ -3,8 +3,8 @@
 ``program()`` is what a test calls. Behind it stands one process per test process (this file, started as a script). It
 imports what the commands use, and forks one process for commands that silence Ultralytics and one for the others;
 these fork a child for each command. Such a child is a whole process with its own working
-directory, environment, files and exit status; only its imports were done before. Tests of the start itself, of
-signals and of kills start ``python -m yolo_subbatch``.
+directory, environment, files and exit status; only its imports were done before. Tests of the start itself, and
+of ends before the first update, start ``python -m yolo_subbatch``.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Launched:
         self._place = tempfile.TemporaryDirectory()
         self._ended = Path(self._place.name) / "ended"
         arguments = command[command.index("yolo_subbatch") + 1 :]
-        console = os.path.abspath(how["stdout"].name)
-        files = {"stdin": os.devnull, "stdout": console, "stderr": console, "ended": str(self._ended)}
+        self.console = os.path.abspath(how["stdout"].name)
+        files = {"stdin": os.devnull, "stdout": self.console, "stderr": self.console, "ended": str(self._ended)}
         folder = how.get("cwd") or os.getcwd()
         self.pid = int(_ask({"folder": folder, "arguments": arguments, "environment": dict(how["env"]), **files}))
 
@@ -78,8 +78,26 @@ class Launched:
         return self.returncode
 
     def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, number)
+
+    def communicate(self, timeout: float = LONGEST) -> tuple[str, str]:
+        """Wait for the end and return all that was said, and nothing more."""
+        self.wait(timeout)
+        return Path(self.console).read_text(errors="replace"), ""
+
+
+def background(folder: Path, *arguments: str) -> Launched:
+    """Start ``yolo-subbatch`` with arguments in a folder."""
+    with tempfile.NamedTemporaryFile(delete=False) as console:
+        atexit.register(os.unlink, console.name)
+        return Launched(
+            ["yolo_subbatch", *arguments], cwd=str(folder), env={**os.environ, "COLUMNS": "100"}, stdout=console,
+            start_new_session=True,
+        )  # fmt: skip
 
 
 @contextmanager
