@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         loss: torch.Tensor
         loss_items: Any
         loss_names: tuple[str, ...]
-        metrics: dict[str, Any]
+        metrics: dict[str, Any] | None
         model: Any
         optimizer: torch.optim.Optimizer
         resume: Any

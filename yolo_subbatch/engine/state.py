@@ -178,7 +178,7 @@ def restore(trainer: TrainerBase, state: Mapping[str, Any]) -> None:
     trainer.stopper.__dict__.update(state["stopper"])
     if state["metrics"]:
         trainer.metrics = state["metrics"] | {
-            key: value for key, value in trainer.metrics.items() if key not in state["metrics"]
+            key: value for key, value in (trainer.metrics or {}).items() if key not in state["metrics"]
         }
     trainer.loss_names = tuple(state["loss_names"]) or trainer.loss_names  # before the first update, none are known
     # Ultralytics looks at the last sub-batch's losses when it validates, and an epoch may be taken up at its end.
