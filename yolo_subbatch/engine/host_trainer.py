@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     class HostTrainer:
         """The attributes and methods of Ultralytics' ``BaseTrainer`` that this package uses."""
 
-        accelerator: Any
         amp: Any
         args: Any
         batch_size: int
