@@ -50,6 +50,7 @@ from yolo_subbatch.engine.update import MEAN_LOSSES, Updates
 from yolo_subbatch.engine.validation import Validates
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.find import is_checkpoint
+from yolo_subbatch.run.trust import guarded
 
 
 class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads, Seamed):
@@ -234,7 +235,8 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
     def around_get_model(self, theirs: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
         """Build the network; its first weights depend on the seed alone, in whichever process."""
         torch.manual_seed(self.args.seed)
-        return theirs(*args, **keywords)
+        with guarded(self.args.trust):  # YOLO.train asks for it before the training begins
+            return theirs(*args, **keywords)
 
     def around__build_train_pipeline(self, theirs: Callable[[], None]) -> None:
         """Build loaders and optimizer."""
