@@ -519,9 +519,13 @@ def test_compiled_networks_get_whole_sub_batches_only():
     assert (loader.images, loader.windows, len(loader)) == (8, 2, 2)
     assert [numbers(group) for group in sub_batches(loader)] == [drawn[0:4], drawn[4:8]]
     whole = loader_of(12, 4, 4, compiled=True)
-    assert [len(group) for group in sub_batches(whole)] == [4, 4, 4], "nothing is left out where there is no smaller one"
+    assert [len(group) for group in sub_batches(whole)] == [4, 4, 4], (
+        "nothing is left out where there is no smaller one"
+    )
     few = loader_of(3, 4, 4, compiled=True)
-    assert [len(group) for group in sub_batches(few)] == [3], "a data set smaller than a sub-batch is kept, as in Ultralytics"
+    assert [len(group) for group in sub_batches(few)] == [3], (
+        "a data set smaller than a sub-batch is kept, as in Ultralytics"
+    )
 
 
 @settings(max_examples=60, deadline=None)

@@ -76,6 +76,17 @@ def test_nothing_in_a_run_that_goes_on_runs(runs, tmp_path, monkeypatch, capsys)
         ("host", "backbone: torch_load is no layer but would be called",
          lambda run: changed(run, lambda kept: kept["yaml"]["backbone"].append([-1, 1, "torch_load", ["x.pt"]]))),
     ]  # fmt: skip
+    attacks += [
+        ("darknet", "its data set is an address that would be fetched (https://example.invalid/x.yaml)",
+         lambda run: changed(run, lambda kept: kept["args"].update(data="https://example.invalid/x.yaml"))),
+        ("host", "its host is none: 5", lambda run: changed(run, lambda kept: kept.update(host=5))),
+        ("host", "its images is none: None", lambda run: changed(run, lambda kept: kept.update(images=None))),
+        ("darknet", "the state of this run holds no cfg", lambda run: changed(run, lambda kept: kept.update(extra={}))),
+        ("darknet", "does not fit its network (Error(s) in loading state_dict",
+         lambda run: changed(run, lambda kept: kept.update(model={}))),
+        ("darknet", "does not fit its network (epoch 1000000001 of 3)",
+         lambda run: changed(run, lambda kept: kept.update(epoch=10**9))),
+    ]  # fmt: skip
     for number, (run, expected, attack) in enumerate(attacks):
         folder = shutil.copytree(runs / run, tmp_path / f"run{number}")
         attack(folder)

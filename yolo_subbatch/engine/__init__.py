@@ -45,6 +45,7 @@ def use_all_cores(device: torch.device) -> None:
         torch.set_num_threads(CPU_THREADS)
 
 
-# What else it would fetch, and how it reads pictures; after the check of the release.
+# What else it would fetch, how it reads pictures, and what it keeps beside them; after the check of the release.
 import_module("yolo_subbatch.engine.offline").replace_fetches()
 import_module("yolo_subbatch.engine.reading").read_with_care()
+import_module("yolo_subbatch.engine.beside_images").leave_others_alone()

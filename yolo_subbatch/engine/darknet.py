@@ -16,7 +16,7 @@ from yolo_subbatch.darknet.parser import read_cfg, write_cfg
 from yolo_subbatch.darknet.weights import save_weights
 from yolo_subbatch.engine.asking_again import keys_of
 from yolo_subbatch.engine.describe_data import host_data, missing_for
-from yolo_subbatch.engine.keys import prepare_keywords
+from yolo_subbatch.engine.keys import prepare_keywords, with_data
 from yolo_subbatch.engine.model import DarknetModel, darknet_task_map, image_size, load_darknet_weights
 from yolo_subbatch.engine.offline import offline
 from yolo_subbatch.engine.opening import names_left_alone, opened, rename, told
@@ -229,8 +229,8 @@ class Darknet(Model):
 
     @watched
     def val(self, *arguments: Any, **keywords: Any) -> Any:
-        """Measure the network, as ``YOLO.val``."""
-        return super().val(*arguments, **keywords)
+        """Measure the network, as ``YOLO.val``; where no data set is known, on the built-in one."""
+        return super().val(*arguments, **with_data(keywords, self.overrides))
 
     @watched
     def track(self, *arguments: Any, **keywords: Any) -> Any:

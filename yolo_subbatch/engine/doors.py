@@ -26,6 +26,7 @@ from ultralytics.utils.checks import check_file
 
 from yolo_subbatch.darknet.regular_files import open_regular
 from yolo_subbatch.engine import LOGGER, unpickling
+from yolo_subbatch.engine.claims import check_claims
 from yolo_subbatch.errors import TrustError
 from yolo_subbatch.run.trust import (
     TRUST,
@@ -67,7 +68,9 @@ def _torch_load(theirs: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
     if not is_guarded() or (isinstance(given["f"], (str, Path)) and is_as_written(Path(given["f"]))):
         return theirs(*args, **keywords)
     wanted = {key: given[key] for key in ("map_location", "mmap") if key in given}
-    return unpickling.load(given["f"], **wanted)
+    found = unpickling.load(given["f"], **wanted)
+    check_claims(found, given["f"])
+    return found
 
 
 def _parse_model(theirs: Callable[..., Any], d: Any, *args: Any, **keywords: Any) -> Any:
@@ -118,6 +121,13 @@ def _check_det_dataset(theirs: Callable[..., Any], dataset: Any, *args: Any, **k
         return theirs(dataset, **{**keywords, "autodownload": False})
     except FileNotFoundError as error:
         raise fault from error
+
+
+def _convert_ndjson(theirs: Callable[..., Any], data: Any, *args: Any, **keywords: Any) -> Any:
+    """Turn a list of images with their addresses into a data set, if the user gave the address of it himself."""
+    if is_guarded() and str(data).lower().endswith(".ndjson") and "://" not in str(data):
+        raise TrustError(data, "its images would be fetched from the addresses in it", "fetch them yourself")
+    return theirs(data, *args, **keywords)
 
 
 def _load_dataset_cache_file(theirs: Callable[..., Any], path: Any) -> Any:
@@ -172,12 +182,15 @@ WATCHED: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
     (tasks, "parse_model", _parse_model),
     (data_functions, "check_det_dataset", _check_det_dataset),
     (data_functions, "load_dataset_cache_file", _load_dataset_cache_file),
+    (data_functions, "convert_ndjson_to_yolo_if_needed", _convert_ndjson),
 )
 
 
-def _watch(owner: Any, name: str, ours: Callable[..., Any]) -> None:
+def watch(owner: Any, name: str, ours: Callable[..., Any]) -> None:
     """Put a function in the place of Ultralytics', in every module that has it."""
-    theirs = getattr(owner, name)
+    theirs = getattr(owner, name, None)
+    if theirs is None:  # older releases know no such files
+        return
 
     def watched(*args: Any, **keywords: Any) -> Any:
         return ours(theirs, *args, **keywords)
@@ -189,4 +202,4 @@ def _watch(owner: Any, name: str, ours: Callable[..., Any]) -> None:
 
 
 for _owner, _name, _ours in WATCHED:
-    _watch(_owner, _name, _ours)
+    watch(_owner, _name, _ours)

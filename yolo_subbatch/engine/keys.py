@@ -71,6 +71,23 @@ def prepare_keywords(keywords: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+def with_data(keywords: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete the keywords of ``Darknet.val`` with the built-in data set, if it is asked for or none is known.
+
+    Args:
+        keywords: As they were given.
+        own: What the model has been used with before.
+    """
+    if not is_built_in(keywords.get("data") or own.get("data")):
+        return keywords
+    from yolo_subbatch.shapes import shapes_data
+
+    made = {**keywords, "data": str(shapes_data())}
+    if not keywords.get("data"):
+        LOGGER.info(f"no data given: measuring on the built-in data set shapes ({made['data']})")
+    return made
+
+
 def canonical(given: dict[str, Any]) -> dict[str, Any]:
     """Give every setting its Darknet name; None is as good as not given, complete arguments are that already."""
     if given.get("complete"):

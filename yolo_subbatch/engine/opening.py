@@ -58,7 +58,7 @@ def told(what: Path | str, kind: str = "checkpoint") -> Iterator[None]:
     """Turn whatever loading ends in into one sentence.
 
     Raises:
-        WeightsError: If it ends in an error.
+        WeightsError: If it ends in an error, under the name that the user gave.
         TrustError: If the file holds code.
     """
     try:
@@ -68,6 +68,8 @@ def told(what: Path | str, kind: str = "checkpoint") -> Iterator[None]:
         if str(fault.where).endswith(".pt"):  # the name of it, not the one under which Ultralytics opens it
             raise TrustError(what, fault.found, fault.advice) from None
         raise
+    except WeightsError as fault:
+        raise WeightsError(f"{what}: {str(fault).partition(': ')[2]}") from None
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise WeightsError(f"{what}: not a {kind} that can be loaded ({reason}); give a .pt of a training") from error

@@ -24,11 +24,13 @@ from ultralytics.utils import RANK
 from yolo_subbatch.darknet.regular_files import write_atomically
 from yolo_subbatch.engine import host, unpickling
 from yolo_subbatch.engine.base import TrainerBase
+from yolo_subbatch.engine.claims import check_state
+from yolo_subbatch.engine.shortage import is_shortage
 from yolo_subbatch.engine.trainers import host_class
 from yolo_subbatch.errors import SettingsError, TrustError
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.resume import MAY_CHANGE, MAY_CHANGE_TOO, STATE, run_of
-from yolo_subbatch.run.trust import TRUST
+from yolo_subbatch.run.trust import TRUST, is_guarded, shown
 
 VERSION = 1
 PLAIN_PART = "/data.pkl"  # of the archive that torch writes: all but the tensors
@@ -121,6 +123,8 @@ def load(path: Path, peek: bool = False) -> dict[str, Any]:
         _check_sums(path, peek)
         state = unpickling.load(path, map_location="cpu", mmap=peek, data=True)
         version = state["version"]
+        if version == VERSION:
+            check_state(state)
     except TrustError as fault:
         raise SettingsError(
             f"{path}: no state to go on from, it {fault.found}; start a new run with weights="
@@ -156,8 +160,22 @@ def restore(trainer: TrainerBase, state: Mapping[str, Any]) -> None:
     """Put a training back to where its state was captured; everything of it exists already.
 
     Raises:
-        SettingsError: If the data set or the optimizer is not the one that the run was begun with.
+        SettingsError: If the data set or the optimizer is not the one that the run was begun with, or the state is not
+            one of this network.
     """
+    try:
+        _restore(trainer, state)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        if is_shortage(error):
+            raise
+        raise SettingsError(
+            f"{trainer.save_dir}: its {STATE} does not fit its network ({shown(error)}); start a new run with weights="
+        ) from error
+
+
+def _restore(trainer: TrainerBase, state: Mapping[str, Any]) -> None:
+    if state["epoch"] > trainer.epochs:
+        raise ValueError(f"epoch {state['epoch'] + 1} of {trainer.epochs}")
     check_images(state["images"], fingerprint(trainer.train_loader.dataset), str(trainer.args.data))
     check_groups(state["optimizer"]["param_groups"], trainer.optimizer)
     trainer.plain_model.load_state_dict(state["model"])
@@ -294,8 +312,12 @@ def merged(state: Mapping[str, Any], asked: Mapping[str, Any], folder: Path) -> 
 
     Raises:
         SettingsError: If something is asked for that would make it another training.
+        TrustError: If its data set is an address, which nobody gives now.
     """
     own = without_trust(state["args"])
+    if is_guarded() and "://" in str(own.get("data")):
+        found = f"its data set is an address that would be fetched ({shown(own['data'])})"
+        raise TrustError(f"resume={folder}", found, "start a new run with weights= and data=")
     changes = {key: value for key, value in asked.items() if value is not None and key not in NOT_ASKED}
     for key, value in changes.items():
         if key not in (*MAY_CHANGE, *MAY_CHANGE_TOO, TRUST) and plain(value) != own.get(key):

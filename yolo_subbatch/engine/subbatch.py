@@ -230,7 +230,8 @@ class SubbatchMixin(TrainerBase):
     def around_get_model(self, theirs: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
         """Build the network; its first weights depend on the seed alone, in whichever process."""
         torch.manual_seed(self.args.seed)
-        return theirs(*args, **keywords)
+        with guarded(self.args.trust):  # YOLO.train asks for it before the training begins
+            return theirs(*args, **keywords)
 
     def around__build_train_pipeline(self, theirs: Callable[[], None]) -> None:
         """Build loaders and optimizer."""

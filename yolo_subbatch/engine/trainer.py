@@ -79,7 +79,10 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def _own_source(self, given: dict[str, Any]) -> Cfg:
         """Return the cfg that the run was begun with, whatever became of its file."""
         assert self.resumed is not None
-        source = parse_cfg(self.resumed["extra"]["source"], str(given.get("model")))
+        text = self.resumed["extra"].get("source")
+        if not isinstance(text, str):
+            raise SettingsError("resume: the state of this run holds no cfg; start a new run with weights=")
+        source = parse_cfg(text, str(given.get("model")))
         return with_keys(source, {"subdivisions": given.get("subdivisions")})
 
     def multiply_batch(self, devices: int) -> None:
