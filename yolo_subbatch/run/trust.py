@@ -28,6 +28,7 @@ ACTIVATIONS = frozenset({
     "Softsign", "Tanh", "Tanhshrink", "Threshold",
 })  # fmt: skip
 PLACES = (["nn"], ["torch", "nn"])
+FETCHING = "TorchVision"  # a layer of Ultralytics that fetches a network, where its description wants trained weights
 WORD = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 _here: ContextVar[bool | None] = ContextVar("guarded", default=None)
@@ -148,4 +149,13 @@ def description_faults(where: object, document: Mapping[str, Any]) -> list[Trust
             name = row[2] if isinstance(row, list) and len(row) > 2 else None
             if isinstance(name, str) and not WORD.fullmatch(name):
                 faults.append(refuse(where, f"{part}: {shown(name)} is no name of a layer", "correct it"))
+            elif name == FETCHING and _is_fetched(row[3:]) and not host.find_model(Path(str(where)).name):
+                found = f"{part}: {FETCHING} fetches the weights of its network ({shown(row[3:])})"
+                faults.append(refuse(where, found, "give None for them"))
     return faults
+
+
+def _is_fetched(given: list[Any]) -> bool:
+    """Tell whether the third value of that layer, its weights, is anything but none; it is by default."""
+    values = given[0] if given and isinstance(given[0], list) else []
+    return len(values) < 3 or values[2] not in (None, "None")
