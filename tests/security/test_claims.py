@@ -13,6 +13,7 @@ from tests.engine.conftest import V8_YAML, cfg, data  # noqa: F401
 from yolo_subbatch import Darknet, SubbatchTrainer
 from yolo_subbatch.cli import main
 from yolo_subbatch.errors import TrustError, WeightsError
+from yolo_subbatch.run.trust import description_faults
 
 
 @pytest.fixture
@@ -79,6 +80,19 @@ def test_no_checkpoint_says_what_is_fetched(cfg, tmp_path, monkeypatch) -> None:
     assert not model.overrides["data"]
     with pytest.raises(Exception, match=r"built-in\.data"):
         model.val()
+
+
+def test_networks_that_a_layer_would_fetch(v8, data, tmp_path, capsys) -> None:  # noqa: F811
+    layer = [-1, 1, "TorchVision", [8, "resnet18", "DEFAULT", True, 2]]
+    own = torch.load(v8, weights_only=False)["model"].yaml
+    changed(v8, yaml={**own, "yaml_file": "x.yaml", "backbone": [layer, *own["backbone"][1:]]})
+    (tmp_path / "own.yaml").write_text(f"nc: 3\nbackbone:\n  - {layer}\nhead:\n  - [-1, 1, Classify, [nc]]\n")
+    keys = ["epochs=1", f"data={data.with_suffix('.yaml')}", f"project={tmp_path}"]
+    for model in (v8, tmp_path / "own.yaml"):
+        assert main(["train", f"model={model}", *keys]) == 2
+        assert "backbone: TorchVision fetches the weights of its network" in capsys.readouterr().err
+    assert not description_faults("x.yaml", {"backbone": [[-1, 1, "TorchVision", [8, "resnet18", "None"]]]})
+    assert not description_faults("yolo11-cls-resnet18.yaml", {"backbone": [layer]}), "which is named by its user"
 
 
 def test_addresses_in_a_list_of_images_are_not_fetched(v8, tmp_path, capsys) -> None:

@@ -31,6 +31,7 @@ ACTIVATIONS = frozenset({
     "Softsign", "Tanh", "Tanhshrink", "Threshold",
 })  # fmt: skip
 PLACES = (["nn"], ["torch", "nn"])
+FETCHING = "TorchVision"  # a layer of Ultralytics that fetches a network, where its description wants trained weights
 WORD = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 _here: ContextVar[bool | None] = ContextVar("guarded", default=None)
@@ -141,6 +142,10 @@ def description_faults(where: object, document: Mapping[str, Any]) -> list[Trust
     for part, name in layer_names(document):
         if not WORD.fullmatch(name):
             faults.append(TrustError(where, f"{part}: {shown(name)} is no name of a layer", "correct it"))
+    if not host.find_model(Path(str(where)).name):
+        for part, given in _fetching_layers(document):
+            found = f"{part}: {FETCHING} fetches the weights of its network ({shown(given)})"
+            faults.append(TrustError(where, found, "give None for them"))
     return faults
 
 
@@ -151,3 +156,18 @@ def layer_names(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for row in rows if isinstance(rows, list) else []:
             if isinstance(row, list) and len(row) > 2 and isinstance(row[2], str):
                 yield part, row[2]
+
+
+def _fetching_layers(document: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the layers that fetch the weights of their network, each with the part that it stands in."""
+    for part in ("backbone", "head"):
+        rows = document.get(part)
+        for row in rows if isinstance(rows, list) else []:
+            if isinstance(row, list) and row[2:3] == [FETCHING] and _is_fetched(row[3:]):
+                yield part, row[3:]
+
+
+def _is_fetched(given: list[Any]) -> bool:
+    """Tell whether the third value of that layer, its weights, is anything but none; it is by default."""
+    values = given[0] if given and isinstance(given[0], list) else []
+    return len(values) < 3 or values[2] not in (None, "None")
