@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import random
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
+from ultralytics.data.build import InfiniteDataLoader
 
 from tests.security.fault_runs import (
     ARGUMENTS,
@@ -98,6 +100,17 @@ def test_loaders_leave_signals_to_the_training() -> None:
     finally:
         signal.signal(signal.SIGCHLD, before)
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_loader_that_nobody_holds_any_more_leaves_no_process() -> None:
+    """Its queues are gone before it is: Ultralytics ends its processes, which torch would ask and wait for in vain."""
+    loader = leave_alone(InfiniteDataLoader(Numbers(), batch_size=2, num_workers=2))
+    next(iter(loader))
+    assert len(multiprocessing.active_children()) >= 2
+    loader.itself = loader
+    del loader
+    gc.collect()
+    assert wait_until(lambda: not multiprocessing.active_children())
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 systemd, schedulers and a terminal that is closed signal every process. A loader that obeyed would take away the images
 of the update that the training is still to complete; it ends with the training, and by itself where that is gone.
+Who owns a loader ends its processes by SIGTERM too: here, another signal takes its place.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 _STARTED: list[Any] = []  # the processes of loaders
 LEFT_ALONE = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
+THE_END = getattr(signal, "SIGUSR2", None)  # Windows ends a process without a signal
 
 
 class LeftAlone:
@@ -32,10 +35,15 @@ class LeftAlone:
         """Leave signals alone; torch has set handlers of its own by now."""
         for each in LEFT_ALONE:
             signal.signal(each, signal.SIG_IGN)
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, LEFT_ALONE)
+        if THE_END is not None:
+            signal.signal(THE_END, _leave)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [*LEFT_ALONE, THE_END])
         if self.theirs is not None:
             self.theirs(number)
+
+
+def _leave(*_: Any) -> None:
+    os._exit(0)  # as torch's own handler of SIGTERM
 
 
 @atexit.register  # before Python asks its children to end by a signal that these leave alone, and waits for them
@@ -64,10 +72,10 @@ def _is_alive(process: Any) -> bool:
 @contextmanager
 def held_back() -> Iterator[None]:
     """Hold signals back while processes are started: until they leave them alone, they inherit that."""
-    if not hasattr(signal, "pthread_sigmask"):
+    if THE_END is None:
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_ALONE)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [*LEFT_ALONE, THE_END])
     try:
         yield
     finally:
@@ -83,6 +91,9 @@ def leave_alone(loader: Any) -> Any:
     def begun() -> Any:
         with held_back():
             iterator = begin()
+        if THE_END is not None:
+            for each in getattr(iterator, "_workers", ()):
+                each.terminate = partial(os.kill, each.pid, THE_END)
         _STARTED[:] = [*filter(_is_alive, _STARTED), *getattr(iterator, "_workers", ())]
         return iterator
 
