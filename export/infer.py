@@ -1333,11 +1333,24 @@ def picture_fault(path: str, most: int = MOST_PIXELS) -> str | None:
             size = os.fstat(file.fileno()).st_size
             if size > MOST_BYTES:
                 return f"has {size} bytes, more than a picture can have ({MOST_BYTES})"
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+            with _viewed(file, size) as view:
                 pixels = pixels_of(view)
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
     return f"has {pixels} pixels, more than max_pixels={most}" if pixels is not None and pixels > most else None
+
+
+@contextlib.contextmanager
+def _viewed(file: BinaryIO, size: int) -> Iterator[memoryview]:
+    """Yield the bytes of a file; some file systems of networks map none into memory, there they are read."""
+    try:
+        data: Any = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):
+        with memoryview(file.read(size)) as view:
+            yield view
+        return
+    with data, memoryview(data) as view:
+        yield view
 
 
 def open_regular(path: str | Path) -> BinaryIO:

@@ -30,7 +30,6 @@ class FailureCard(QFrame):
         for label in (self.message, self.advice):
             label.setWordWrap(True)
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.message.setTextFormat(Qt.TextFormat.PlainText)
         self.finer = QPushButton()
         self.again = QPushButton(self.tr("Use these settings again"))
         self.resume = QPushButton(self.tr("Resume"))

@@ -26,7 +26,7 @@ from .section import Message, Section
 
 DEFAULTS = defaults(TrainSettings)
 DECLARED = {each.name: each for each in dataclasses.fields(TrainSettings)}
-NOT_HERE = {"resume", "run_dir", "trust"}  # of the command line alone
+NOT_HERE = {"resume", "run_dir", "trust", "max_pixels"}  # of the command line alone
 STEPS = {"batch": by_doubling, "subdivisions": by_doubling, "imgsz": by_stride}
 WIDEST_LABEL = 96  # wider ones are wrapped
 

@@ -113,7 +113,6 @@ class _StatusLine(QWidget):
         row.setSpacing(6)
         for label in (self.glyph, self.label):
             label.setFont(small(label.font()))
-            label.setTextFormat(Qt.TextFormat.PlainText)
         self.glyph.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.glyph.setFixedWidth(self.glyph.fontMetrics().horizontalAdvance(GLYPHS["ok"]) + 2)
         self.label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)

@@ -1,14 +1,18 @@
 """Run the program in processes of its own that need not import torch and Ultralytics again.
 
-``program()`` is what a test calls. Behind it stands one process per test process (this file, started as a script): it
-imports what the commands use, and forks a child for each command. Such a child is a whole process with its own working
-directory, environment, files and exit status; only its imports were done before. Tests of the start itself, of
-signals and of kills start ``python -m yolo_subbatch``.
+``program()`` is what a test calls. Behind it stands one process per test process (this file, started as a script). It
+imports what the commands use, and forks one process for commands that silence Ultralytics and one for the others;
+these fork a child for each command. Such a child is a whole process with its own working
+directory, environment, files and exit status; only its imports were done before. Tests of the start itself, and
+of ends before the first update, start ``python -m yolo_subbatch``.
 """
 
 from __future__ import annotations
 
 import atexit
+import gc
+import importlib
+import inspect
 import json
 import os
 import signal
@@ -20,12 +24,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from unittest import mock
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 300  # seconds of one command
 QUIET = ("train", "detector", "demo", "export")  # commands that silence Ultralytics before it is imported
+#: What torch and Ultralytics import in a training. Ultralytics itself reads the environment when it is imported.
+SLOW_TO_IMPORT = ("torch", "torch._inductor", "torch.utils.serialization", "torchvision", "polars", "matplotlib.pyplot")
 
 
 def program(
@@ -52,8 +58,8 @@ class Launched:
         self._place = tempfile.TemporaryDirectory()
         self._ended = Path(self._place.name) / "ended"
         arguments = command[command.index("yolo_subbatch") + 1 :]
-        console = os.path.abspath(how["stdout"].name)
-        files = {"stdin": os.devnull, "stdout": console, "stderr": console, "ended": str(self._ended)}
+        self.console = os.path.abspath(how["stdout"].name)
+        files = {"stdin": os.devnull, "stdout": self.console, "stderr": self.console, "ended": str(self._ended)}
         folder = how.get("cwd") or os.getcwd()
         self.pid = int(_ask({"folder": folder, "arguments": arguments, "environment": dict(how["env"]), **files}))
 
@@ -72,8 +78,26 @@ class Launched:
         return self.returncode
 
     def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, number)
+
+    def communicate(self, timeout: float = LONGEST) -> tuple[str, str]:
+        """Wait for the end and return all that was said, and nothing more."""
+        self.wait(timeout)
+        return Path(self.console).read_text(errors="replace"), ""
+
+
+def background(folder: Path, *arguments: str) -> Launched:
+    """Start ``yolo-subbatch`` with arguments in a folder."""
+    with tempfile.NamedTemporaryFile(delete=False) as console:
+        atexit.register(os.unlink, console.name)
+        return Launched(
+            ["yolo_subbatch", *arguments], cwd=str(folder), env={**os.environ, "COLUMNS": "100"}, stdout=console,
+            start_new_session=True,
+        )  # fmt: skip
 
 
 @contextmanager
@@ -85,13 +109,13 @@ def launched() -> Iterator[None]:
         is_ours = "yolo_subbatch" in command and how.get("start_new_session")
         return Launched(command, **how) if is_ours else real(command, **how)
 
-    _server(quiet=True)
+    _server()
     with mock.patch("subprocess.Popen", begin):
         yield
 
 
 def _ask(request: dict[str, Any]) -> str:
-    server = _server(quiet=request["arguments"][0] in QUIET)
+    server = _server()
     assert server.stdin is not None
     assert server.stdout is not None
     server.stdin.write(json.dumps(request) + "\n")
@@ -100,28 +124,55 @@ def _ask(request: dict[str, Any]) -> str:
 
 
 @cache
-def _server(quiet: bool) -> subprocess.Popen[str]:
+def _server() -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     server = subprocess.Popen(
-        [sys.executable, __file__, *["quiet"] * quiet],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )
     atexit.register(server.kill)
     return server
 
 
 def serve() -> None:
+    """Pass each line of standard input on to a process that has imported Ultralytics as this command does."""
+    for name in SLOW_TO_IMPORT:
+        importlib.import_module(name)
+    helpers: dict[bool, tuple[IO[str], IO[str]]] = {}
+    ends: list[int] = []  # of pipes
+    for line in iter(sys.stdin.readline, ""):
+        quiet = json.loads(line)["arguments"][0] in QUIET
+        if quiet not in helpers:
+            (questions, ask), (answers, tell) = os.pipe(), os.pipe()
+            ends += [ask, answers]
+            if os.fork() == 0:
+                os.dup2(questions, 0)
+                os.dup2(tell, 1)
+                for each in (questions, tell, *ends):
+                    os.close(each)  # else the other helper would not see the end of this process
+                answer(quiet)
+                return
+            os.close(questions)
+            os.close(tell)
+            helpers[quiet] = os.fdopen(ask, "w"), os.fdopen(answers)
+        asked, answered = helpers[quiet]
+        print(line, end="", file=asked, flush=True)
+        print(answered.readline(), end="", flush=True)
+
+
+def answer(quiet: bool) -> None:
     """Fork a child for each line of standard input, and write its exit status when it has ended."""
     from yolo_subbatch.training import prepare_host
 
-    prepare_host(quiet="quiet" in sys.argv)
+    prepare_host(quiet)
     import yolo_subbatch.engine.convert
     import yolo_subbatch.engine.detector
-    import yolo_subbatch.engine.train  # noqa: F401
+    import yolo_subbatch.engine.train
+    import yolo_subbatch.engine.trainer
+    import yolo_subbatch.run.progress  # noqa: F401
 
+    inspect.getmodule(inspect.currentframe())  # looks at every module once, as Ultralytics has it done
+    gc.collect()
+    gc.freeze()  # what was imported need not be looked through in every child
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
         child = os.fork()

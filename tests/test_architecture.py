@@ -29,6 +29,7 @@ ALLOWED = {
         "darknet.report",
         "darknet.textfile",
         "darknet.pictures",
+        "darknet.regular_files",
         "darknet.weights_header",
         "darknet.weights_kinds",
     },
@@ -47,7 +48,7 @@ FORBIDDEN = {
 }
 WITHOUT_TORCH = (
     "sections", "parser", "schedule", "datafile", "shapes", "plan", "report", "textfile", "pictures", "label_faults",
-    "weights_header", "weights_kinds", "explicit",
+    "weights_header", "weights_kinds", "explicit", "regular_files",
 )  # fmt: skip
 
 

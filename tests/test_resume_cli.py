@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.engine.conftest import cfg_text
-from tests.program import program
+from tests.program import Launched, background, program
 from yolo_subbatch import cli
 from yolo_subbatch.run.events import RunFinished, RunStarted, Step, Val, read_events
 from yolo_subbatch.run.folder import RunFolder
@@ -44,7 +44,7 @@ def command(place: Path, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def kill_when(process: subprocess.Popen[str], condition: Any) -> None:
+def kill_when(process: subprocess.Popen[str] | Launched, condition: Any) -> None:
     """End a process as a cut of the power would."""
     deadline = time.monotonic() + WAIT
     try:
@@ -87,16 +87,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("work")
     write_shapes(folder / "shapes", Numbers(10, 4, 64, 7))
     (folder / "tiny.cfg").write_text(cfg_text(bn=True))
-    whole = start(folder, *ARGUMENTS, "name=whole")
+    whole = background(folder, "train", *ARGUMENTS, "name=whole")
     runs = folder / "runs"
     try:
         kill_when(start(folder, *ARGUMENTS, "name=killed"), lambda: (runs / "killed" / "run.json").exists())
         shutil.copytree(runs / "killed", runs / "early")
-        again = start(folder, "resume=runs/killed")
+        again = background(folder, "train", "resume=runs/killed")
         kill_when(again, lambda: any(step.step >= 14 for step in events(runs / "killed", Step)))
         shutil.copytree(runs / "killed", runs / "kept")
-        output, errors = whole.communicate(timeout=WAIT)
-        assert whole.returncode == 0, output + errors
+        output, _ = whole.communicate(timeout=WAIT)
+        assert whole.returncode == 0, output
         yield folder
     finally:
         whole.kill()

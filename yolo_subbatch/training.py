@@ -167,10 +167,14 @@ def _new_folder(settings: TrainSettings) -> RunFolder:
 
 def _in_folder(folder: RunFolder, work: Callable[[], int], keep: bool) -> int:
     """Run a training; one that never began leaves no trace, unless a launcher owns the folder (``keep``)."""
+    with held(folder.path, f"run_dir={folder.path}"):  # who finds it held leaves no word in it
+        return _in_held_folder(folder, work, keep)
+
+
+def _in_held_folder(folder: RunFolder, work: Callable[[], int], keep: bool) -> int:
     try:
-        with held(folder.path, f"run_dir={folder.path}"):
-            folder.write_process()
-            return work()
+        folder.write_process()
+        return work()
     except BaseException as error:
         found = explained(error, folder.path)
         shown = error if found is None else found

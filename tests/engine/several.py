@@ -1,4 +1,4 @@
-"""What the processes of ``test_processes.py`` run: ``python -m tests.engine.several PLAN``, alone or under torchrun.
+"""What the processes of ``test_processes.py`` run: ``python -m tests.engine.several PLAN`` under torchrun, or forked.
 
 A plan is a list of trainings, each through the command line's own entry, one after the other: torch and Ultralytics
 are imported once. Every process leaves what it saw in ``notes/NAME.RANK.json`` and its weights in ``.npy``.
@@ -28,6 +28,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils import LOCAL_RANK
 
+from tests.engine.forked import Spare
 from yolo_subbatch import cli
 from yolo_subbatch.engine import processes
 from yolo_subbatch.engine.darknet import Darknet
@@ -211,13 +212,16 @@ FAULTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
 
 
 @contextmanager
-def fault(kind: str | None) -> Iterator[None]:
+def fault(kind: str | None, spare: Spare | None) -> Iterator[None]:
     """Change a training."""
     with ExitStack() as stack:
-        if kind == "spread":
+        if kind in {"spread", "spread by forks"}:
             kinds = Darknet.task_map.fget(None)
             kinds["detect"]["trainer"] = Spread
             stack.enter_context(mock.patch.object(Darknet, "task_map", kinds))
+            if kind == "spread by forks":
+                assert spare is not None
+                stack.enter_context(mock.patch("subprocess.Popen", spare.begin))
         elif kind is not None:
             stack.enter_context(instead(*FAULTS[kind]))
         yield
@@ -226,16 +230,16 @@ def fault(kind: str | None) -> Iterator[None]:
 # --- what is done -----------------------------------------------------------------------------------------------------
 
 
-def train(name: str, arguments: list[str], kind: str | None, environment: dict[str, str]) -> None:
+def train(plan: dict[str, Any], spare: Spare | None) -> None:
     """Do one training."""
     notes, out, err = Notes(), Terminal(), StringIO()
     with (
-        mock.patch.dict(os.environ, environment), watched(notes), fault(kind),
+        mock.patch.dict(os.environ, plan.get("environment", {})), watched(notes), fault(plan.get("fault"), spare),
         redirect_stdout(out), redirect_stderr(err),
     ):  # fmt: skip
-        status = cli.main(["train", *arguments])
+        status = cli.main(["train", *plan["arguments"]])
     said = {"status": status, "out": out.getvalue(), "err": err.getvalue()}
-    leave(name, {**said, "calls": notes.calls, "told": notes.told, "facts": notes.facts}, notes.weights)
+    leave(plan["name"], {**said, "calls": notes.calls, "told": notes.told, "facts": notes.facts}, notes.weights)
 
 
 def leave(name: str, document: Any, numbers: np.ndarray) -> None:
@@ -265,7 +269,8 @@ def sum_gradients(name: str) -> None:
     processes.leave()
 
 
-def main(plan: str) -> None:
+def main(plan: str, spare: Spare | None = None) -> None:
+    """Do what a plan says; ``spare`` stands in where Ultralytics' launcher shall not start torchrun itself."""
     gc.freeze()  # Ultralytics collects garbage in every epoch
     for each in json.loads(Path(plan).read_text()):
         if RANK == 0 and "ended" in each:  # this process goes on, but not with this run
@@ -278,7 +283,7 @@ def main(plan: str) -> None:
             os.environ["WORLD_SIZE"] = str(each["processes"])
         with apart(each["name"]):
             if "arguments" in each:
-                train(each["name"], each["arguments"], each.get("fault"), each.get("environment", {}))
+                train(each, spare)
             else:
                 sum_gradients(each["name"])
 

@@ -327,9 +327,9 @@ def test_a_picture_of_boxes_without_end_is_drawn(tmp_path):
     validator.names = {0: "a"}
     boxes = torch.tensor([[math.nan] * 4, [-1e30, -1e30, 1e30, 1e30], [-math.inf, 0, math.inf, 9], [5, 5, 20, 30]])
     pred = {"bboxes": boxes, "conf": torch.ones(4), "cls": torch.zeros(4)}
+    before = set(threading.enumerate())
     validator.plot_predictions({"img": torch.zeros(1, 3, 64, 64), "im_file": ["x.jpg"]}, [pred], 0)
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread():
-            thread.join(30)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
     assert (tmp_path / "val_batch0_pred.jpg").is_file()
     assert pred["bboxes"] is boxes, "what is counted stays as it is"

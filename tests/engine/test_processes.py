@@ -1,7 +1,8 @@
 """Several processes make the updates of one: torchrun on one machine and on two, and Ultralytics' own launcher.
 
-Real processes on gloo. Starting one costs seconds, so each session of them does many trainings (see ``several.py``),
-and every test looks at what these have left.
+Real processes on gloo. Starting one costs seconds, so torchrun starts one session of them and Ultralytics' launcher
+one; the others are forked (see ``forked.py``). Each session does many trainings (see ``several.py``), and every test
+looks at what these have left.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,8 +24,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch.distributed as dist
 
 from tests.engine.conftest import V8_YAML, cfg_text
+from tests.engine.forked import ranks
 from yolo_subbatch.run.events import Checkpoint, Event, Log, RunFinished, RunStarted, Step, Val, Warned, read_events
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.shapes import Numbers, write_shapes
@@ -54,10 +60,9 @@ def training(name: str, processes: int, arguments: list[str], *changes: str, **d
 
 WITH_TWO = [
     {"name": "unit", "processes": TWO},
-    training("two", TWO, TINY, "val=True"),
     training("two-parts", TWO, TINY, "subdivisions=3"),
     training("two-seven", TWO, TINY, "data=seven/shapes.data", "max_batches=6", "subdivisions=auto"),
-    training("two-other", TWO, TINY, fault="other weights"),
+    training("two-other", TWO, TINY, "max_batches=6", fault="other weights"),
     training("two-nan", TWO, TINY, "max_batches=6", fault="nan"),
     training("two-fitness", TWO, TINY, "val=True", "max_batches=6", fault="fitness"),
     training("stopped", TWO, TINY, "batch=3", "learning_rate=0.005", "batch_per_gpu=True", fault="stop"),
@@ -67,16 +72,20 @@ WITH_TWO = [
     training("v8-two", TWO, V8, "batch=3", "lr0=0.001", "batch_per_gpu=True"),
     training("v8-two-parts", TWO, V8, "subdivisions=3"),
     training("v8-two-background", TWO, V8, "data=background/shapes.yaml"),
+]
+BY_TORCHRUN = [
+    training("two", TWO, TINY, "val=True"),
     training("interrupted", TWO, TINY, fault="wait"),
 ]
 WITH_THREE = [
     training("three", THREE, TINY, "val=True"),
     training("three-seven", THREE, TINY, "data=seven/shapes.data", "max_batches=6"),
-    training("three-short", THREE, TINY, fault="short"),
-    training("three-time", THREE, TINY, "subdivisions=2", "time=1"),
+    training("three-short", THREE, TINY, "max_batches=6", fault="short"),
+    training("three-time", THREE, TINY, "max_batches=6", "subdivisions=2", "time=1"),
 ]
 WITH_ONE = [
     training("one", ONE, TINY, "val=True"),
+    training("one-six", ONE, TINY, "max_batches=6"),
     training("one-seven", ONE, TINY, "data=seven/shapes.data", "max_batches=6"),
     training("one-nan", ONE, TINY, "max_batches=6", fault="nan"),
     training("one-fitness", ONE, TINY, "val=True", "max_batches=6", fault="fitness"),
@@ -89,11 +98,11 @@ WITH_ONE = [
         environment={"BREAK_AT": "7"},
     ),
     {"ended": "runs/launched"},
-    {"name": "launched-again", "arguments": ["resume=runs/launched"], "fault": "spread"},
+    {"name": "launched-again", "arguments": ["resume=runs/launched"], "fault": "spread by forks"},
 ]  # fmt: skip
 BEGUN = {
     each["name"]
-    for each in [*WITH_ONE, *WITH_TWO, *WITH_THREE]
+    for each in [*WITH_ONE, *WITH_TWO, *WITH_THREE, *BY_TORCHRUN]
     if any(pair.startswith("name=") for pair in each.get("arguments", ()))
 } - {"refused"} | {"alone"}  # fmt: skip
 
@@ -136,7 +145,7 @@ class Place:
         (path / "tiny8.yaml").write_text(V8_YAML)
         self.own = {each.name for each in path.iterdir()}
 
-    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *command: str, **pipes: Any) -> subprocess.Popen[str]:
         settings = {
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), "OMP_NUM_THREADS": "1",
             "TMPDIR": str(self.path / "tmp"), "YOLO_CONFIG_DIR": str(self.path / "config"), "YOLO_VERBOSE": "false",
@@ -144,15 +153,15 @@ class Place:
         }  # fmt: skip
         with (self.path / "notes" / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", *command], cwd=self.path, env={**os.environ, **settings}, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True,
+                [sys.executable, "-m", *command], cwd=self.path, env={**os.environ, **settings}, text=True,
+                start_new_session=True, **{"stdout": log, "stderr": log, **pipes},
             )  # fmt: skip
 
-    def session(self, name: str, plan: list[dict[str, Any]], *torchrun: str) -> subprocess.Popen[bytes]:
+    def plan(self, name: str, plan: list[dict[str, Any]]) -> str:
+        """Write a plan and return its place."""
         file = self.path / "notes" / f"{name}.plan"
         file.write_text(json.dumps(plan))
-        before = ["torch.distributed.run", *torchrun, "-m"] if torchrun else []
-        return self.start(name, *before, "tests.engine.several", str(file))
+        return str(file)
 
     def log(self, name: str) -> str:
         return (self.path / "notes" / f"{name}.log").read_text(errors="replace")
@@ -175,7 +184,7 @@ class Place:
         return np.frombuffer((self.folder(name).weights / "last.weights").read_bytes()[20:], np.float32)
 
 
-def finish(process: subprocess.Popen[bytes], wait: float = LONGEST) -> int:
+def finish(process: subprocess.Popen[str], wait: float = LONGEST) -> int:
     """Wait for the end of a session; what hangs is ended."""
     try:
         return process.wait(wait)
@@ -190,37 +199,78 @@ def place(tmp_path_factory) -> Place:
     return Place(tmp_path_factory.mktemp("several"))
 
 
-@pytest.fixture(scope="module")
-def several(place) -> Place:
-    """Trainings of three processes, two on one machine and one on another, and of the first two of them.
+class Forks:
+    """Sessions of processes that are forked, one session after the other."""
 
-    The last one is interrupted, as from the keyboard of the first machine.
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        #: Where processes meet, as torchrun's agent has it.
+        self.store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        self.process = place.start("forks", "tests.engine.forked", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def begin(self, name: str, plan: list[dict[str, Any]], *environments: dict[str, str]) -> None:
+        meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self.store.port)}
+        notes = self.place.path / "notes"
+        request = {
+            "plan": self.place.plan(name, plan), "log": str(notes / f"{name}.log"),
+            "environments": [{**meet, **each} for each in environments],
+        }  # fmt: skip
+        assert self.process.stdin is not None
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+
+    def end(self) -> list[int]:
+        """Wait for the end of the session that was begun and return the exit statuses."""
+        assert self.process.stdout is not None
+        late = threading.Timer(LONGEST, os.killpg, (self.process.pid, signal.SIGTERM))
+        late.start()
+        try:
+            return json.loads(self.process.stdout.readline() or "[]")
+        finally:
+            late.cancel()
+
+
+@pytest.fixture(scope="module")
+def forks(place) -> Iterator[Forks]:
+    found = Forks(place)
+    yield found
+    found.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def several(place, forks) -> Place:
+    """Trainings of three processes, as on two machines, and of the first two of them.
+
+    Those that torchrun starts are as on one machine; the last one is interrupted, as from its keyboard.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        where = "--nnodes=2", "--master_addr=127.0.0.1", f"--master_port={free.getsockname()[1]}"
-    plan = [*WITH_THREE, *WITH_TWO]
-    machines = [
-        place.session(f"machine{rank}", plan, *where, f"--node_rank={rank}", f"--nproc_per_node={2 - rank}")
-        for rank in range(2)
-    ]
+    machine = place.start(
+        "torchrun", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}", "-m",
+        "tests.engine.several", place.plan("torchrun", BY_TORCHRUN),
+    )  # fmt: skip
+    forks.begin("forked", [*WITH_THREE, *WITH_TWO], *ranks(2, 1))
     try:
-        if updates(place.folder("interrupted"), 3, machines[0]):
-            machines[0].send_signal(signal.SIGINT)
+        if updates(place.folder("interrupted"), 3, machine):
+            machine.send_signal(signal.SIGINT)
     finally:
-        for each in machines:
-            finish(each)
+        finish(machine)
+    assert forks.end() == [0, 0, 0], place.log("forked")
     return place
 
 
 @pytest.fixture(scope="module")
-def one(several) -> Place:
+def one(several, forks) -> Place:
     """Trainings of one process, among them two that others have begun, and two that start others."""
-    assert finish(several.session("alone", WITH_ONE)) == 0, several.log("alone")
+    forks.begin("alone", WITH_ONE, {})
+    assert forks.end() == [0], several.log("alone")
     return several
 
 
-def updates(folder: RunFolder, wanted: int, process: subprocess.Popen[bytes]) -> bool:
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def updates(folder: RunFolder, wanted: int, process: subprocess.Popen[str]) -> bool:
     """Wait until a run has made its first updates, or until its process has ended."""
     deadline = time.monotonic() + LONGEST
     while process.poll() is None and time.monotonic() < deadline:
@@ -285,10 +335,10 @@ def test_two_processes_equal_one(one, name):
     assert np.abs(one.last_weights(name) - one.last_weights("one")).max() < CLOSE
 
 
-@pytest.mark.parametrize("name", ["three", "three-time"])
-def test_three_processes_equal_one(one, name):
-    assert_same(one.seen(name, THREE), one.seen("one", ONE))
-    assert np.abs(one.last_weights(name) - one.last_weights("one")).max() < CLOSE
+@pytest.mark.parametrize(("name", "reference"), [("three", "one"), ("three-time", "one-six")])
+def test_three_processes_equal_one(one, name, reference):
+    assert_same(one.seen(name, THREE), one.seen(reference, ONE))
+    assert np.abs(one.last_weights(name) - one.last_weights(reference)).max() < CLOSE
 
 
 def test_processes_without_an_image_join_the_update(one):
@@ -315,7 +365,7 @@ def test_the_best_weights_are_there_for_the_last_validation(one):
 
 
 def test_all_begin_with_the_weights_of_the_first(one):
-    assert_same(one.seen("two-other", TWO), one.seen("one", ONE))
+    assert_same(one.seen("two-other", TWO), one.seen("one-six", ONE))
 
 
 def test_a_model_of_ultralytics_with_exact_norm(one):
@@ -341,10 +391,18 @@ def test_gradients_are_reduced_once_per_update(several, name):
         assert not notes["facts"]["wrapped"], "Ultralytics' wrapper would reduce in every pass, unseen here"
 
 
-@pytest.mark.parametrize("name", ["three", "three-seven", "three-time"])
+@pytest.mark.parametrize("name", ["three", "three-seven"])
 def test_gradients_of_three_are_reduced_once_per_update(several, name):
     for notes in several.seen(name, THREE).notes:
         assert in_loop(notes["calls"]) == [["all_reduce"]] * notes["facts"]["update_index"]
+
+
+def test_with_a_time_ultralytics_looks_at_the_clock_once_an_update_besides(several):
+    for notes in several.seen("three-time", THREE).notes:
+        begin, end = (notes["calls"].index(name) for name in ("on_train_epoch_start", "on_train_epoch_end"))
+        epoch = [call for call in notes["calls"][begin:end] if not call.startswith("on_")]
+        updates = notes["calls"][begin:end].count("on_optimizer_step")
+        assert Counter(epoch) == {"all_reduce": updates, "broadcast_object_list": updates}
 
 
 def test_all_gradients_are_summed_in_one_exchange(several):
@@ -458,11 +516,11 @@ def test_an_interrupted_run_goes_on(one):
 
 def test_memory_that_is_short_in_one_process_cuts_the_window_in_all(one):
     seen = one.seen("three-short", THREE)
-    assert_same(seen, one.seen("one", ONE))
+    assert_same(seen, one.seen("one-six", ONE))
     assert seen.codes == ["oom_retry"]
     assert [notes["facts"]["subdivisions"] for notes in seen.notes] == [2, 2, 2]
     for notes in seen.notes:
-        assert [len(each) for each in in_loop(notes["calls"])] == [1, 1, 2, *[1] * 9]
+        assert [len(each) for each in in_loop(notes["calls"])] == [1, 1, 2, 1, 1, 1]
 
 
 def test_an_image_that_is_no_number_leaves_out_the_update_in_all(one):

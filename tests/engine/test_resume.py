@@ -33,7 +33,7 @@ from ultralytics.utils.callbacks import get_default_callbacks
 
 from tests.engine.conftest import V8_YAML
 from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer, subbatch
-from yolo_subbatch.engine import keeping, state
+from yolo_subbatch.engine import checkpoint, state
 from yolo_subbatch.engine.train import trainer_class
 from yolo_subbatch.errors import MachineError, SettingsError, TrainingError
 from yolo_subbatch.run.events import Checkpoint, RunFinished, RunStarted, Step, Val, read_events
@@ -304,7 +304,7 @@ RUNS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "epochs kept": (
         {"bn": True, "save_iterations": 0, "subdivisions": 4, "norm": "cross"},
-        ("step 2", "on_train_epoch_end 1", "on_train_batch_start 13", "saved_best 1"),
+        ("step 2", "on_train_epoch_end 1", "on_train_batch_start 7", "saved_best 1"),
     ),
     "ends in an epoch": (
         {"epochs": None, "max_batches": 5, "save_iterations": 2}, ("step 4", "step 5", "on_model_save 2"),
@@ -349,7 +349,7 @@ def test_what_computes_it_may_change(cfg, data, tmp_path):
     changes = {"subdivisions": 4, "workers": 2, "save_iterations": 1, "cache": "ram", "device": "cpu", "verbose": False}
     again = resume(whole.moments["step 5"], Watch(step_3=end), **changes)
     assert again.trainer.train_loader.num_workers == 2
-    assert again.trainer.batch_size == 1
+    assert again.trainer.train_loader.size == 1
     last = resume(again.folder, workers=0)
     assert last.trainer.resumed["iteration"] == 6
     assert last.trainer.args.subdivisions == 4, "what was changed stays"
@@ -372,8 +372,8 @@ def test_early_stopping_counts_on(cfg, data, tmp_path):
 
 def test_a_state_may_be_older_than_the_epoch(cfg_bn, data, tmp_path, monkeypatch):
     """Where keeping it takes long beside an epoch, it is not kept after each: several epochs are done again."""
-    monkeypatch.setattr(keeping, "SHORT", -1.0)
-    monkeypatch.setattr(keeping, "WORTH", 1e9)
+    monkeypatch.setattr(checkpoint, "SHORT", -1.0)
+    monkeypatch.setattr(checkpoint, "WORTH", 1e9)
     watch = Watch(tmp_path, "on_train_epoch_start 3", "step 11", "on_fit_epoch_end 3")
     whole = train(
         cfg_bn,

@@ -6,7 +6,6 @@ import csv
 import gc
 import math
 import re
-from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from ultralytics.utils.torch_utils import ModelEMA
 
 from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer
 from yolo_subbatch.darknet.network import Network
-from yolo_subbatch.engine import giving_up, state, update
+from yolo_subbatch.engine import base, state, update
 from yolo_subbatch.engine.model import DarknetModel
-from yolo_subbatch.engine.shortage import Backward, Snapshot, finer, is_shortage, once, versions
+from yolo_subbatch.engine.shortage import Snapshot, finer, is_shortage, versions
 from yolo_subbatch.errors import SettingsError, TrainingError
 from yolo_subbatch.run.events import RunFinished, Step, Val, Warned, read_events
 from yolo_subbatch.run.values import memory_bytes
@@ -93,70 +92,6 @@ def test_finer_at_least_halves_a_sub_batch_where_it_can(batch, processes, steps)
 class Owner:
     def work(self, *args, **keywords):
         return "class", args, keywords
-
-
-def test_once_stands_in_for_one_call():
-    owner, seen = Owner(), []
-
-    def stand_in(original, *args, **keywords):
-        seen.append("work" in vars(owner))
-        return original(*args, **keywords), "stood in"
-
-    once(owner, "work", stand_in)
-    assert owner.work(1, key=2) == (("class", (1,), {"key": 2}), "stood in")
-    assert seen == [False], "the method was back before the stand-in ran"
-    assert owner.work() == ("class", (), {})
-    assert not vars(owner)
-
-
-def test_once_gives_back_what_the_owner_had_itself():
-    owner = Owner()
-    owner.work = own = lambda: "its own"
-    once(owner, "work", lambda original: (original(), owner.work is own))
-    assert owner.work() == ("its own", True)
-    assert owner.work is own
-
-
-def test_once_is_over_after_an_error_and_a_copy_never_meets_it():
-    owner = Owner()
-
-    def fails(original):
-        assert "work" not in vars(deepcopy(owner))
-        raise RuntimeError("out of memory")
-
-    once(owner, "work", fails)
-    with pytest.raises(RuntimeError):
-        owner.work()
-    assert owner.work()[0] == "class"
-
-
-def test_once_forgets_a_stand_in_whose_call_never_came():
-    """A loop that gives up in the middle leaves some; the next one must not run them all."""
-    for own in (False, True):
-        owner, ran = Owner(), []
-        if own:
-            owner.work = lambda: "its own"
-        for number in range(3):
-            once(owner, "work", lambda original, number=number, ran=ran: ran.append(number) or original())
-        assert owner.work() == ("its own" if own else ("class", (), {}))
-        assert ran == [2]
-        assert ("work" in vars(owner)) is own
-
-
-def test_once_stands_in_for_a_modules_forward():
-    module = nn.Linear(2, 2)
-    once(module, "forward", lambda original, x: original(x) + 100)
-    x = torch.zeros(1, 2)
-    assert (module(x) > 50).all()
-    assert (module(x) < 50).all()
-    assert "forward" not in vars(module)
-    assert (deepcopy(module)(x) < 50).all()
-
-
-def test_backward_runs_what_it_was_given():
-    done = []
-    Backward(lambda: done.append(1)).backward()
-    assert done == [1]
 
 
 def test_a_snapshot_puts_every_buffer_back():
@@ -426,7 +361,7 @@ def test_a_shortage_costs_nothing_but_time(cfgs, data, tmp_path, monkeypatch, un
     trap = Trap(index, part, ERRORS[number % len(ERRORS)])
     found = train(cfgs("plain"), data, tmp_path, place, trap, monkeypatch, subdivisions=2)
     check(found, wanted)
-    assert (wanted.args.subdivisions, found.args.subdivisions, found.batch_size) == (2, 4, 1)
+    assert (wanted.args.subdivisions, found.args.subdivisions, found.train_loader.size) == (2, 4, 1)
     (warning,) = events(found, Warned)
     assert warning.code == "oom_retry"
     words = r"batch 4 stays, subdivisions=4 from now on \(1 images at a time\); iteration (\d) is done again \[.+\]$"
@@ -503,7 +438,7 @@ def test_loading_processes_load_the_window_again(cfgs, data, tmp_path, monkeypat
 def test_other_optimizers_lose_nothing_either(cfgs, data, tmp_path, monkeypatch, undisturbed, optimizer, place):
     """They divide by what may be tiny, so the window is cut as before."""
     given = {"subdivisions": 2, "optimizer": optimizer, "epochs": 1}
-    monkeypatch.setattr(giving_up, "finer", lambda batch, parts, processes: parts)
+    monkeypatch.setattr(base, "finer", lambda batch, parts, processes: parts)
     found = train(cfgs("plain"), data, tmp_path, place, Trap(1), monkeypatch, **given)
     assert distance(found, undisturbed(**given)) == 0
 
@@ -550,7 +485,7 @@ def test_smaller_groups_of_normalisation_are_told(cfgs, data, tmp_path, monkeypa
 def test_a_failed_attempt_leaves_no_trace(cfgs, data, tmp_path, monkeypatch, undisturbed, place, index, part, bn):
     """Cut as before, the window gives the same bits, running statistics and averages included."""
     wanted = undisturbed("bn", subdivisions=2, bn=bn)
-    monkeypatch.setattr(giving_up, "finer", lambda batch, parts, processes: parts)
+    monkeypatch.setattr(base, "finer", lambda batch, parts, processes: parts)
     found = train(cfgs("bn"), data, tmp_path, place, Trap(index, part), monkeypatch, subdivisions=2, bn=bn)
     check(found, wanted, exact=True)
     assert len(events(found, Warned)) == 1
@@ -605,7 +540,7 @@ def test_nor_does_one_of_exact_norm(tiny26, data, tmp_path, monkeypatch, undistu
     """With two passes, mosaics that draw from other images, and those closed in the second epoch."""
     wanted = undisturbed_26
     assert wanted.exact.two_pass
-    monkeypatch.setattr(giving_up, "finer", lambda batch, parts, processes: parts)
+    monkeypatch.setattr(base, "finer", lambda batch, parts, processes: parts)
     found = train_26(tiny26, data, tmp_path, place, Trap(index), monkeypatch)
     assert distance(found, wanted) == 0
     assert [told(step) for step in events(found, Step)] == [told(step) for step in events(wanted, Step)]
@@ -720,8 +655,8 @@ class Unsummed:
         return self.loss.sum()
 
 
-def in_the_loop(trap, patch, trainer):
-    """Between the calls that are looked after, Ultralytics' loop sums up the loss."""
+def in_the_sum(trap, patch, trainer):
+    """Between the forward and the backward pass, the loss is summed up."""
     original = DarknetModel.loss
 
     def loss(self, *rest):
@@ -732,9 +667,9 @@ def in_the_loop(trap, patch, trainer):
 
 
 @pytest.mark.parametrize(("index", "part"), [(0, 0), (1, 1), (2, 0)])
-def test_a_shortage_where_only_ultralytics_looks(cfgs, data, tmp_path, monkeypatch, undisturbed, index, part):
-    """It halves the batch, builds its loaders anew and begins the epoch again."""
-    found = train(cfgs("plain"), data, tmp_path, in_the_loop, Trap(index, part), monkeypatch, subdivisions=2)
+def test_a_shortage_between_forward_and_backward(cfgs, data, tmp_path, monkeypatch, undisturbed, index, part):
+    """Ultralytics would halve the batch, build its loaders anew and begin the epoch again."""
+    found = train(cfgs("plain"), data, tmp_path, in_the_sum, Trap(index, part), monkeypatch, subdivisions=2)
     check(found, undisturbed(subdivisions=2))
     assert (found.args.subdivisions, found.skipped) == (4, 0)
 
@@ -771,7 +706,7 @@ def fitted(cfg, data, folder, budget, **keywords):
     model, chosen = Darknet(cfg), []
 
     def stop(trainer):
-        chosen.append((trainer.args.subdivisions, trainer.batch_size, trainer.test_loader.batch_size))
+        chosen.append((trainer.args.subdivisions, trainer.train_loader.size, trainer.test_loader.batch_size))
         for name, each in trainer.plain_model.named_buffers():
             if "running" not in name and "tracked" not in name:
                 continue
@@ -849,10 +784,10 @@ def test_a_shortage_with_a_scaler(cfgs, data, tmp_path, monkeypatch, undisturbed
 class Overflowing(Scaled):
     """A gradient that half precision cannot hold, until the scale is an eighth."""
 
-    def loss_weight(self):
+    def loss_weight(self, part):
         if self.update_index == 3 and self.scaler.get_scale() > 128:
             return math.inf
-        return super().loss_weight()
+        return super().loss_weight(part)
 
 
 def test_a_gradient_that_overflows_is_computed_again(cfgs, data, tmp_path, undisturbed):
@@ -867,7 +802,8 @@ class FiniteGradient(Scaled):
 
     def around_optimizer_step(self, theirs):
         if self.update_index == 3:
-            self.loss_items = {name: value * math.nan for name, value in self.loss_items.items()}
+            sums = self.sub_batches.sums
+            sums.losses = {name: value * math.nan for name, value in sums.losses.items()}
         super().around_optimizer_step(theirs)
 
 
@@ -875,9 +811,9 @@ def test_an_update_that_is_left_out_moves_nothing(cfgs, data, tmp_path):
     moved = []
 
     class Watched(FiniteGradient):
-        def update(self, *gathered):
+        def around_optimizer_step(self, theirs):
             before = [each.detach().clone() for each in self.plain_model.parameters()]
-            super().update(*gathered)
+            super().around_optimizer_step(theirs)
             moved.append(any(not torch.equal(a, b) for a, b in zip(before, self.plain_model.parameters(), strict=True)))
 
     found = train(cfgs("plain"), data, tmp_path, trainer=Watched, subdivisions=2)

@@ -373,6 +373,13 @@ def loader_of(images=10, batch=4, size=2, workers=0, seed=3, compiled=False, **p
     return WindowLoader(stock, EpochOrder(images, seed), batch, size, whole_only=compiled, **places)
 
 
+def sub_batches(loader):
+    """Give the sub-batches of every window, as a training computes them."""
+    for window in loader:
+        for _, group in window.parts():
+            yield group
+
+
 def numbers(group):
     return [item[0] for item in group]
 
@@ -383,7 +390,7 @@ def test_the_sub_batches_of_some_epochs(workers):
     for epoch in range(3):
         drawn = order(epoch)
         found, parts = [], []
-        for group in loader:
+        for group in sub_batches(loader):
             found.append(numbers(group))
             parts.append((loader.epoch, loader.window, loader.part.index, loader.part.first, loader.part.last))
         assert found == [drawn[0:2], drawn[2:4], drawn[4:6], drawn[6:8], drawn[8:10]]
@@ -401,7 +408,7 @@ def test_the_sub_batches_of_some_epochs(workers):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_is_drawn_for_an_image_is_the_same_however_it_is_loaded(workers):
     def drawn(loader):
-        return [sorted(item for group in loader for item in group) for _ in range(2)]
+        return [sorted(item for group in sub_batches(loader) for item in group) for _ in range(2)]
 
     whole = loader_of(size=4)
     wanted = drawn(whole)
@@ -417,14 +424,15 @@ def test_what_is_drawn_for_an_image_is_the_same_however_it_is_loaded(workers):
 def test_a_window_comes_again_in_smaller_sub_batches(workers):
     loader, drawn = loader_of(workers=workers, size=4), EpochOrder(10, 3)(0)
     given_out = []
-    for group in loader:
-        given_out.append(group)
-        if len(given_out) == 2:  # the second window
-            loader.size = 2
-            loader.go_to(0, 1)
-        elif len(given_out) == 3:  # in the middle of it
-            loader.size = 1
-            loader.go_to(0, 1)
+    for window in loader:
+        parts = window.parts()
+        given_out.append(next(parts)[1])
+        if window.number == 1:
+            for loader.size in (2, 1):  # in the middle of it, the second time
+                window.cut_again()
+                parts = window.parts()
+                given_out.append(next(parts)[1])
+        given_out += [group for _, group in parts]
     sizes = [len(group) for group in given_out]
     assert sizes == [4, 4, 2, 1, 1, 1, 1, 1, 1]
     assert numbers(given_out[1]) == drawn[4:8]
@@ -433,7 +441,7 @@ def test_a_window_comes_again_in_smaller_sub_batches(workers):
     assert given_out[2] == again[:2]
     assert [item[0] for group in given_out[7:] for item in group] == drawn[8:]
     assert (loader.epoch, loader.window) == (1, 0)
-    assert [number for group in loader for number in numbers(group)] == EpochOrder(10, 3)(1)
+    assert [number for group in sub_batches(loader) for number in numbers(group)] == EpochOrder(10, 3)(1)
     loader.close()
 
 
@@ -442,32 +450,32 @@ def test_it_can_be_sent_anywhere(workers):
     loader, order = loader_of(workers=workers), EpochOrder(10, 3)
     for epoch, window in [(2, 1), (0, 2), (0, 0), (1, 0), (5, 2), (5, 2)]:
         loader.go_to(epoch, window)
-        assert [number for group in loader for number in numbers(group)] == order(epoch)[4 * window :]
+        assert [number for group in sub_batches(loader) for number in numbers(group)] == order(epoch)[4 * window :]
         assert (loader.epoch, loader.window) == (epoch + 1, 0)
     loader.go_to(4, loader.windows)
     assert list(loader) == [], "an epoch that is over"
-    assert numbers(next(iter(loader))) == order(5)[:2]
+    assert numbers(next(sub_batches(loader))) == order(5)[:2]
     loader.close()
 
 
 def test_it_can_be_left_and_entered_again():
     """As by a loop that ends in the middle of an epoch and begins another one."""
     loader, drawn = loader_of(), EpochOrder(10, 3)(0)
-    entered = iter(loader)
+    entered = sub_batches(loader)
     assert [numbers(next(entered)) for _ in range(3)] == [drawn[0:2], drawn[2:4], drawn[4:6]]
     loader.go_to(0, 1)
-    assert [numbers(group) for group in loader] == [drawn[4:6], drawn[6:8], drawn[8:10]]
+    assert [numbers(group) for group in sub_batches(loader)] == [drawn[4:6], drawn[6:8], drawn[8:10]]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_loading_goes_on_across_epochs(workers):
     loader, order = loader_of(workers=workers), EpochOrder(10, 3)
-    list(loader)
+    list(sub_batches(loader))
     reading = loader.iterator
-    assert [number for group in loader for number in numbers(group)] == order(1)
+    assert [number for group in sub_batches(loader) for number in numbers(group)] == order(1)
     assert loader.iterator is reading, "the processes read ahead and are not started again"
     loader.reset()  # as when Ultralytics closes the mosaic
-    assert [number for group in loader for number in numbers(group)] == order(2)
+    assert [number for group in sub_batches(loader) for number in numbers(group)] == order(2)
     assert loader.iterator is not reading
     loader.close()
 
@@ -479,42 +487,50 @@ def test_going_where_it_is_costs_nothing():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_window_that_is_gone_through_twice_is_loaded_whole(workers):
+def test_a_window_may_be_gone_through_twice(workers):
+    """Its images are loaded once, each sub-batch when it is asked for, and kept as long as the window."""
     loader, drawn = loader_of(workers=workers), EpochOrder(10, 3)(0)
-    loader.whole_window = True
-    seen = []
-    for group in loader:
-        held = [numbers(each) for each in loader.held]
-        seen.append((numbers(group), held))
-        assert loader.held[loader.part.index] is group
-        if len(seen) == 2:
-            loader.size = 1
-            loader.go_to(0, 0)
-    singles = [[number] for number in drawn]
-    assert [group for group, _ in seen] == [drawn[0:2], drawn[2:4], *singles]
-    assert seen[0][1] == seen[1][1] == [drawn[0:2], drawn[2:4]]
-    assert [held for _, held in seen[2:]] == [singles[0:4]] * 4 + [singles[4:8]] * 4 + [singles[8:10]] * 2
+    for window in loader:
+        assert window.loaded == []
+        first = [group for _, group in window.parts()]
+        assert [group for _, group in window.parts()] == first
+        assert [number for group in first for number in numbers(group)] == drawn[window.number * 4 :][:4]
     loader.close()
 
 
-def test_without_it_nothing_is_held():
-    loader = loader_of()
-    assert [loader.held for _ in loader] == [[]] * 5
+def test_a_window_that_nobody_has_looked_at_disturbs_no_other():
+    loader, drawn = loader_of(), EpochOrder(10, 3)(0)
+    found = [[numbers(group) for _, group in window.parts()] for window in loader if window.number != 1]
+    assert found == [[drawn[0:2], drawn[2:4]], [drawn[8:10]]]
+
+
+def test_a_window_shows_its_first_sub_batch_and_stands_for_all_before():
+    """As Ultralytics asks for the images of a batch where a network is compiled."""
+    window = next(iter(loader_of()))
+    assert window["img"] is window
+    window.update(img="the images", cls="the classes")
+    assert (window["img"], window.get("cls")) == ("the images", "the classes")
+    with pytest.raises(KeyError):
+        window["masks"]
 
 
 def test_compiled_networks_get_whole_sub_batches_only():
     loader, drawn = loader_of(11, 4, 4, compiled=True), EpochOrder(11, 3)(0)
     assert (loader.images, loader.windows, len(loader)) == (8, 2, 2)
-    assert [numbers(group) for group in loader] == [drawn[0:4], drawn[4:8]]
+    assert [numbers(group) for group in sub_batches(loader)] == [drawn[0:4], drawn[4:8]]
     whole = loader_of(12, 4, 4, compiled=True)
-    assert [len(group) for group in whole] == [4, 4, 4], "nothing is left out where there is no smaller one"
+    assert [len(group) for group in sub_batches(whole)] == [4, 4, 4], (
+        "nothing is left out where there is no smaller one"
+    )
     few = loader_of(3, 4, 4, compiled=True)
-    assert [len(group) for group in few] == [3], "a data set smaller than a sub-batch is kept, as in Ultralytics"
+    assert [len(group) for group in sub_batches(few)] == [3], (
+        "a data set smaller than a sub-batch is kept, as in Ultralytics"
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 30), st.integers(1, 12), st.data(), st.booleans())
-def test_the_length_is_the_number_of_sub_batches(images, batch, data, compiled):
+def test_the_length_is_the_number_of_updates(images, batch, data, compiled):
     size = data.draw(st.sampled_from([each for each in range(1, batch + 1) if batch % each == 0]))
     loader = loader_of(images, batch, size, compiled=compiled)
     for _ in range(2):
@@ -529,7 +545,7 @@ def test_the_processes_share_each_window(images, processes, parts, share):
     loaders = [loader_of(images, batch, size, processes=processes, rank=rank) for rank in range(processes)]
     windows = [{} for _ in loaders]
     for loader, found in zip(loaders, windows, strict=True):
-        for group in loader:
+        for group in sub_batches(loader):
             taken = found.setdefault(loader.window, [])
             taken += numbers(group) if loader.part.images else []
     drawn = EpochOrder(images, 3)(0)
@@ -546,26 +562,31 @@ def test_the_processes_share_each_window(images, processes, parts, share):
 )
 def test_whatever_is_sent_back_every_window_is_completed_once(images, disturbances):
     """Runs in which windows are given up at random: at each place, the sub-batches get another size."""
-    loader, waiting, windows, open_window, passed = loader_of(images, 12, 12), list(disturbances), [], [], 0
-    loader.whole_window = bool(len(disturbances) % 2)
+    loader, waiting, windows, passed = loader_of(images, 12, 12), list(disturbances), [], 0
     for epoch in range(2):
         assert loader.epoch == epoch
-        for group in loader:
-            passed += 1
-            open_window += group
-            if waiting and passed >= waiting[0][0]:
-                _, loader.size, restart = waiting.pop(0)
-                passed = 0
-                back = not restart or not windows or windows[-1][0] != epoch
-                window = loader.window if back else 0
-                windows = windows if back else [each for each in windows if each[0] != epoch]
-                open_window = []
-                loader.go_to(epoch, window)
-            elif loader.part.last:
-                windows.append((epoch, sorted(open_window)))
-                open_window = []
+        for window in loader:
+            complete = False
+            while not complete:
+                complete, found = True, []
+                for _, group in window.parts():
+                    found += group
+                    passed += 1
+                    if waiting and passed >= waiting[0][0]:
+                        _, loader.size, far = waiting.pop(0)
+                        passed = 0
+                        if far:
+                            loader.go_to(epoch, 0)
+                        else:
+                            complete = False
+                            window.cut_again()
+                        break
+            if loader.sent_back:
+                windows = [each for each in windows if each[0] != epoch]
+            else:
+                windows.append((epoch, sorted(found)))
     steady = loader_of(images, 12, 12)
-    assert windows == [(epoch, sorted(group)) for epoch in range(2) for group in steady]
+    assert windows == [(epoch, sorted(group)) for epoch in range(2) for group in sub_batches(steady)]
 
 
 def test_pictures_of_the_built_in_data_set_are_what_they_seem(pictures):

@@ -23,7 +23,7 @@ from yolo_subbatch.run.ready import check_ready
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.values import make, parse_pairs
 
-NOT_SHOWN = {"trust", "resume", "run_dir"}
+NOT_SHOWN = {"trust", "max_pixels", "resume", "run_dir"}
 EVERYTHING: dict[str, Any] = {
     "cfg": "a b/中文.cfg", "model": "runs/x/best.pt", "weights": "darknet53.conv.74", "flavour": "alexeyab",
     "data": "mask.data", "imgsz": (416, 608), "letterbox": "darknet", "missing_labels": "skip", "batch": 48, "subdivisions": "auto",

@@ -13,7 +13,7 @@ from yolo_subbatch import Darknet, cli
 from yolo_subbatch.darknet import load_weights, read_cfg
 from yolo_subbatch.darknet.datafile import check_labels, read_data, read_image_list, read_names
 from yolo_subbatch.darknet.network import Network
-from yolo_subbatch.darknet.textfile import has_content
+from yolo_subbatch.darknet.regular_files import has_content
 from yolo_subbatch.errors import DataError, YoloSubbatchError
 from yolo_subbatch.run import data as run_data
 from yolo_subbatch.run.find import find_cfg, find_checkpoint, find_data, holds_checkpoint

@@ -135,6 +135,9 @@ def test_what_the_machine_does_is_told_with_file_cause_and_advice(tmp_path: Path
         PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "image.jpg")),
     ]  # fmt: skip
     assert [explained(each, run.path) for each in others] == [None] * len(others)
+    (run.path / ".writable").symlink_to(tmp_path / "mine")
+    assert explained(RuntimeError("shape mismatch"), run.path) is None
+    assert not (tmp_path / "mine").exists(), "what a folder holds does not say where is tried to write"
     shutil.rmtree(run.path)
     assert "is gone" in str(explained(RuntimeError("shape mismatch"), run.path))
     assert not run.path.exists()
@@ -149,13 +152,14 @@ def test_what_killed_processes_leave_is_cleaned_when_the_run_starts_again(tmp_pa
     """Of processes that are gone; a run that had come to its end keeps no state that nobody can use."""
     run = RunFolder.create(tmp_path, "run")
     run.write_settings(TrainSettings(cfg="tiny.cfg"))
-    gone, living = run.path / f"run.json.part{GONE_PID}", run.path / f"run.json.part{os.getppid()}"
-    for each in (gone, living, run.path / "run.json.partly"):
+    gone, living = (run.path / f".run.json.{number}.0123abcd" for number in (GONE_PID, os.getppid()))
+    others = [run.path / name for name in (f"run.json.part{GONE_PID}", f".run.json.{GONE_PID}", ".run.json.x.0123abcd")]
+    for each in (gone, living, *others):
         each.write_text("half")
     run.write_process()
     assert not gone.exists()
     assert living.exists(), "somebody writes it"
-    assert (run.path / "run.json.partly").exists(), "no half of ours"
+    assert all(each.exists() for each in others), "no drafts of ours"
     gone.write_text("half")
     run.weights.mkdir()
     half = run.weights / ".state.pt.abcdefgh"

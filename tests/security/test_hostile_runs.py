@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from tests.security import hostile_runs as hostile
+from yolo_subbatch.engine.state import find_state
 from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.args_file import expanded
 from yolo_subbatch.run.event_values import LARGEST, LAST_MOMENT
 from yolo_subbatch.run.events import EventTail, EventWriter, Log, Step, last_event, parse_event
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.listing import best_map50, list_runs, summarise
 from yolo_subbatch.run.reading import LONGEST_LINE, parse_json
+from yolo_subbatch.run.resume import check_resume
 from yolo_subbatch.run.settings import TrainSettings
 
 WAIT = 120  # seconds
@@ -106,6 +109,28 @@ def test_nothing_is_written_through_a_link_or_into_a_pipe(tmp_path: Path) -> Non
     assert (tmp_path / "mine").read_text() == "kept\n"
 
 
+def test_a_run_of_somebody_else_is_not_written_elsewhere(tmp_path: Path) -> None:
+    """Ultralytics writes its files in place; a link in one's own run is one's own wish."""
+    (tmp_path / "mine").mkdir()
+    run = RunFolder(hostile.make_run(tmp_path / "one", hostile.start()))
+    run.weights.mkdir(exist_ok=True)
+    (run.weights / "state.pt").touch()
+    for link in (run.weights / "last.pt", run.path / "args.yaml", run.path / "control"):
+        link.symlink_to(tmp_path / "mine")
+        for refused in (lambda: check_resume(TrainSettings(resume=str(run.path))), lambda: find_state(run.path)):
+            with pytest.raises(SettingsError, match=rf"^resume=.*{link.name} is a link to .*; put the file"):
+                refused()
+        link.unlink()
+    (run.weights / "last.pt").symlink_to(tmp_path / "mine")
+    run.write_process()
+    assert check_resume(TrainSettings(resume=str(run.path)))[0] == run
+    fresh = RunFolder.create(tmp_path, "fresh")
+    fresh.write_settings(TrainSettings())
+    (fresh.path / "args.yaml").symlink_to(tmp_path / "mine")
+    with pytest.raises(SettingsError, match=r"^run_dir=.*args\.yaml is a link"):
+        RunFolder.prepared(fresh.path)
+
+
 def test_numbers_are_cut_to_what_can_be_drawn() -> None:
     found = parse_event(hostile.step(3, loss={"total": 1e308, "box": float("-inf")}, lr=10**400).encode())
     assert isinstance(found, Step)
@@ -151,3 +176,10 @@ def test_brackets_in_a_text_do_not_count() -> None:
         assert not isinstance(caught.value, RecursionError)
     with pytest.raises(SettingsError, match="not valid JSON"):
         TrainSettings.from_json("[" * hostile.DEEP)
+
+
+def test_settings_that_are_given_as_a_file_are_read_with_bounds(tmp_path: Path) -> None:
+    for name, text in (("settings.json", "[" * hostile.DEEP), ("args.yaml", "[" * 10_000)):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(SettingsError, match=rf"^cfg=.*{name}: not "):
+            expanded({"cfg": str(tmp_path / name)})

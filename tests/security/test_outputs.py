@@ -20,11 +20,13 @@ from tests.engine.conftest import cfg_text
 from yolo_subbatch.cli import main
 from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.parser import read_cfg
-from yolo_subbatch.darknet.weights import save_weights, write_atomically
+from yolo_subbatch.darknet.regular_files import write_atomically
+from yolo_subbatch.darknet.weights import save_weights
 from yolo_subbatch.errors import MachineError, YoloSubbatchError
 from yolo_subbatch.export.command import export_model
-from yolo_subbatch.export.infer import InferError, InferSettings, check_settings
+from yolo_subbatch.export.infer import InferError, InferSettings, check_settings, output_fault
 from yolo_subbatch.export.triton import check_triton
+from yolo_subbatch.run import outputs
 from yolo_subbatch.run.backup import Backup
 from yolo_subbatch.run.commands import (
     AnchorsSettings,
@@ -264,6 +266,26 @@ def _is_refused(check: Callable[[], object]) -> bool:
     return False
 
 
+def test_the_script_alone_knows_its_results_as_every_command_does(place: Path) -> None:
+    """It has copies of its own, since it stands alone."""
+    box = {"image": "a.jpg", "width": 3, "height": 4, "detections": []}
+    speed = {"provider": "cpu", "batch": 1, "imgsz": [64, 64]}
+    documents = (
+        [],
+        [box],
+        speed,
+        {},
+        [1],
+        {"provider": "cpu"},
+        [{"image": "a.jpg", "label": 1}],
+        [{**box, "width": "x"}],
+    )
+    for document in documents:
+        write_json("a.json", document)
+        settings = InferSettings(model="net.onnx", source="IMAGES", json="a.json")
+        assert (output_fault("a.json", settings) is None) == is_ours(Path("a.json"), "json"), document
+
+
 def test_what_is_put_in_the_way_meanwhile_stays(place: Path) -> None:
     """A pipe or a device that comes between the check and the end of the work."""
     os.mkfifo("pipe.json")
@@ -278,7 +300,20 @@ def test_what_is_put_in_the_way_meanwhile_stays(place: Path) -> None:
     assert Path("real.json").read_bytes() == b"[]"
     with pytest.raises(MachineError, match=r"json=none/a\.json: cannot be written \(No such file or directory\)"):
         write_json("none/a.json", [], "json")
-    assert not list(place.glob("*.part*"))
+    assert not list(place.glob(".*"))
+
+
+def test_what_lies_beside_a_result_stays(place: Path) -> None:
+    """Parts of a divided file have a number too, and a link may wait under a name that could be a draft's."""
+    Path("a.json").write_text("[]")
+    Path("a.json").chmod(0o600)
+    parts = [Path(f"a.json.part{number}") for number in (1, 99_999_999, os.getpid())]
+    for part in parts:
+        part.write_text("mine")
+    write_json("a.json", [1], "json")
+    write_json("n" * 250 + ".json", [], "json")
+    assert [part.read_text() for part in parts] == ["mine"] * 3
+    assert stat.S_IMODE(os.stat("a.json").st_mode) == 0o600, "who may read it stays as it was"
 
 
 def test_weights_in_a_backup_folder_are_replaced_and_nothing_else_is(place: Path) -> None:
@@ -331,3 +366,20 @@ def test_a_network_that_is_loaded_is_not_exported_over_its_own_file(place: Path)
     model: Any = object()
     with pytest.raises(YoloSubbatchError, match=r"net\.onnx: this is the file that is read"):
         export_model(model, ExportSettings(), Path("net.onnx"), print)
+
+
+def test_many_frames_of_before_are_looked_at_once_each(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A video has thousands, and what is read is the same for all of them."""
+    asked: list[Path] = []
+    seen: Callable[[Path], object] = outputs.identity
+    monkeypatch.setattr(outputs, "identity", lambda file: asked.append(file) or seen(file))
+    for number in range(200):
+        Path(f"out_{number:08d}.jpg").touch()
+    check_video(PredictSettings(**NET, source="IMAGE"), "", {**VIDEO, "-prefix": "out"})
+    assert len(asked) < 3 * 200
+
+
+def test_a_list_that_a_yaml_names_is_read(place: Path) -> None:
+    Path("lists.yaml").write_text("path: .\ntrain: shapes/train.txt\nval: shapes/val.txt\nnames: [a, b, c]\n")
+    with pytest.raises(YoloSubbatchError, match=r"read as val of data=lists\.yaml"):
+        check_val(ValSettings(**NET, data="lists.yaml", json="shapes/val.txt", overwrite=True))

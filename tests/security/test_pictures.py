@@ -79,6 +79,32 @@ def test_the_limit_is_the_users(
         infer.read_image("shapes/images/val/00000.jpg", most=4095)
 
 
+def test_the_limit_of_a_training_is_the_users_too(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was left out once is not left out for good: Ultralytics keeps what it has read of labels in a file."""
+    monkeypatch.setenv(reading.LIMIT, "")
+    arguments = ["train", "cfg=tiny.cfg", "data=shapes/shapes.data", "max_batches=1", "workers=0", "device=cpu"]
+    assert cli.main([*arguments, "max_pixels=4095"]) == 2
+    assert "none of its images can be read" in capsys.readouterr().err
+    assert cli.main([*arguments, "max_pixels=0"]) == 2
+    assert cli.main([*arguments, "max_pixels=4096"]) == 0
+
+
+def test_pictures_are_read_where_none_can_be_mapped_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on some file systems of networks."""
+
+    def none(*_: object, **__: object) -> None:
+        raise OSError(19, "No such device")
+
+    monkeypatch.setattr(infer.mmap, "mmap", none)
+    (tmp_path / "x.png").write_bytes(claimed(60, 70))
+    assert infer.picture_fault(str(tmp_path / "x.png"), 4200) is None
+    assert infer.picture_fault(str(tmp_path / "x.png"), 4199) == "has 4200 pixels, more than max_pixels=4199"
+
+
 def test_sizes_are_told_by_the_beginning_of_a_file(tmp_path: Path) -> None:
     image = np.random.default_rng(1).integers(0, 255, (37, 53, 3)).astype(np.uint8)
     for ending in ("jpg", "png", "bmp", "webp", "tif", "ppm", "pgm", "jp2", "ras", "hdr", "gif", "avif"):

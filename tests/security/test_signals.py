@@ -206,7 +206,8 @@ def test_every_signal_at_any_moment_is_survived(place: Path, number: int, group:
         status = end_somewhere(process, run, number, group, chance)
         said = (place / "console.txt").read_text()
         assert status in {0, 130, -number}, said
-        assert "Traceback" not in said, said
+        # Loaders whose training was killed may say in Python's way that it is gone.
+        assert "Traceback" not in said or (number == signal.SIGKILL and workers), said
         assert wait_until(lambda process=process: not group_of(process)), "loaders look every five seconds"  # type: ignore[misc]
         if RunFolder(run).status() != "completed":
             assert not go_on(place, run)
@@ -230,7 +231,8 @@ def test_a_terminal_that_is_really_closed(place: Path) -> None:
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(place)
-        command = [sys.executable, "-m", "yolo_subbatch", "train", *ARGUMENTS, "workers=2", "name=closed"]
+        longer = ["epochs=100" if each.startswith("epochs=") else each for each in ARGUMENTS]
+        command = [sys.executable, "-m", "yolo_subbatch", "train", *longer, "workers=2", "name=closed"]
         os.execve(sys.executable, command, {**ENVIRONMENT, "PYTHONPATH": str(ROOT)})
     run = place / "runs" / "closed"
     while steps(run) < 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from pytestqt.qtbot import QtBot
 from tests.engine.conftest import cfg_text
 from tests.security import hostile_runs as hostile
 from yolo_subbatch import cli
+from yolo_subbatch.export.infer import plain as script_plain
 from yolo_subbatch.gui import messages
 from yolo_subbatch.gui.app import Program
 from yolo_subbatch.gui.console import plain as console_line
@@ -28,6 +30,7 @@ from yolo_subbatch.run.events import Log, RunFinished, RunStarted, Step, Warned
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.plain_text import PlainOutput, PlainRecords, plain, plain_output
 from yolo_subbatch.run.progress import TerminalProgress
+from yolo_subbatch.run.signals import lasting_output
 
 TITLE, RED, BACK = "\x1b]0;title\x07", "\x1b[31m", "\u202etxt.exe"
 EVIL = f"a{TITLE}{RED}\x9b2J\r\x08{BACK}"
@@ -55,6 +58,14 @@ def test_control_characters_are_shown() -> None:
     assert plain(EVIL) == SEEN
     kept = "Zürich 東京 עברית\tx\n"
     assert plain(kept) == kept
+
+
+def test_the_script_alone_escapes_them_too() -> None:
+    """It has a function of its own, since it stands alone; it escapes what is not printable besides."""
+    for code in range(0x3000):
+        if plain(chr(code)) != chr(code):
+            assert script_plain(chr(code)).isprintable(), hex(code)
+    assert script_plain("Zürich 東京 עברית\n") == "Zürich 東京 עברית\n"
 
 
 def arguments() -> Iterator[list[str]]:
@@ -103,6 +114,21 @@ def test_the_progress_of_a_run_shows_them(monkeypatch: pytest.MonkeyPatch) -> No
         assert not OBEYED.search(re.sub(r"\r\x1b\[2K|\x1b\[1A\x1b\[2K", "", text)), "its own commands alone are left"
 
 
+def test_the_live_lines_of_a_training_are_painted_over_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all that stands between it and a terminal in a command."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    with plain_output(), lasting_output():
+        progress = TerminalProgress(sys.stdout)
+        for step in (1, 2):
+            progress(Step(step=step, epoch=1, loss={EVIL: 1.0}, lr=0.1, gnorm=1.0))
+        progress.print("between")
+        print(EVIL)
+    assert "\r\x1b[2K\x1b[1A\x1b[2Kbetween" in terminal.getvalue()
+    assert "\\x1b[2K" not in terminal.getvalue()
+    assert terminal.getvalue().endswith(f"{SEEN}\n")
+
+
 def test_a_progress_bar_of_a_library_paints_and_its_text_does_not() -> None:
     for stream, begin in ((io.StringIO(), ""), (Terminal(), "\r\x1b[K")):
         guarded = PlainOutput(stream)  # type: ignore[arg-type]
@@ -118,6 +144,14 @@ def test_print_is_guarded_while_a_command_runs_and_not_afterwards(capsys: pytest
         print(EVIL, end="", flush=True)
     print(RED, end="")
     assert capsys.readouterr().out == SEEN + RED
+
+
+def test_a_program_without_output_stays_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a window's program on Windows, in which Python has none."""
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    with plain_output(), lasting_output():
+        print(EVIL, flush=True)
 
 
 # --- the window -------------------------------------------------------------------------------------------------------

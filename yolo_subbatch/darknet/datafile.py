@@ -12,6 +12,7 @@ from pathlib import Path
 
 from yolo_subbatch.darknet.label_faults import label_fault, summary
 from yolo_subbatch.darknet.textfile import (
+    LONGEST_SHOWN,
     bare,
     find_file,
     find_folder,
@@ -140,7 +141,7 @@ def _existing(
     if is_folder(find_folder(value, file.parent, Path())):
         entry = "class name" if key == "names" else "image path"
         raise DataError(f"{file}:{line}: {key}={value}: this is a folder; give a text file with one {entry} a line")
-    value = shorten(value)
+    value = shorten(value, LONGEST_SHOWN)
     tried = " and ".join(dict.fromkeys(map(str, (file.parent / value, Path(value)))))
     raise DataError(f"{file}:{line}: {key}={value}: no such file (tried {tried}); correct the path")
 

@@ -10,8 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from yolo_subbatch.darknet.section_checks import shorten
-from yolo_subbatch.darknet.textfile import columns_of, number_of
+from yolo_subbatch.darknet.textfile import columns_of, number_of, shorten
 
 TOLERANCE = 1e-3  # labels written with few digits may pass 1 by a little
 A_LITTLE = 2.0  # where all values are above this, they are in another unit

@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import math
 import re
-import stat
 import types
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -21,12 +20,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from yolo_subbatch.darknet.explicit import ALWAYS_WRITTEN, explicit
 from yolo_subbatch.darknet.limits import FILES, NUMBER, WHOLE
+from yolo_subbatch.darknet.regular_files import open_regular, size_of
 from yolo_subbatch.darknet.section_checks import (
     Block,
     Report,
     check_net,
     check_section,
-    shorten,
     with_whole_anchors,
 )
 from yolo_subbatch.darknet.sections import (
@@ -41,7 +40,7 @@ from yolo_subbatch.darknet.sections import (
     Section,
     keys_of,
 )
-from yolo_subbatch.darknet.textfile import BLANKS, decoded, has_content, lines_of, refuse_wide
+from yolo_subbatch.darknet.textfile import BLANKS, decoded, lines_of, refuse_wide, shorten
 from yolo_subbatch.errors import CfgError
 
 LARGEST_FILE = 16 * 2**20  # bytes; the longest published cfg has 30 thousand
@@ -66,10 +65,9 @@ def read_cfg(path: str | Path) -> Cfg:
     try:
         if file.is_dir():
             raise CfgError(f"{file}: this is a folder; give the .cfg file inside it")
-        if not stat.S_ISREG(file.stat().st_mode):
-            raise CfgError(f"{file}: not a regular file but a pipe or a device; give the file of a cfg")
-        large = file.stat().st_size > LARGEST_FILE
-        data = b"\0" if large else file.read_bytes() if has_content(file) else b""
+        with open_regular(file) as stream:
+            size = size_of(stream)
+            data = b"\0" if size > LARGEST_FILE else stream.read(size)
     except (OSError, ValueError) as error:  # ValueError: no possible name of a file
         reason = getattr(error, "strerror", error)
         raise CfgError(f"{shorten(str(file), 300)}: cannot be read ({reason}); check the path of the cfg") from error

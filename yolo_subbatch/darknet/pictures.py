@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from yolo_subbatch.darknet.textfile import has_content
+from yolo_subbatch.darknet.regular_files import has_content
 from yolo_subbatch.errors import DataError
 
 HEAD = 16  # bytes that tell

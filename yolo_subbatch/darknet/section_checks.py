@@ -21,6 +21,7 @@ from yolo_subbatch.darknet.sections import (
     Section,
     Yolo,
 )
+from yolo_subbatch.darknet.textfile import shorten
 from yolo_subbatch.errors import CfgError
 
 MOST_FAULTS = 20  # that are told of one text
@@ -170,9 +171,3 @@ def check_net(net: Net, report: Report) -> None:
         raise report.error(net.line, "policy=steps without steps", "give steps= and scales=")
     if net.policy not in POLICIES:
         report.warn(net.line, f"unknown policy {shorten(net.policy)}; the rate is constant, as in Darknet")
-
-
-def shorten(text: str, limit: int = 60) -> str:
-    """Return ``text`` fit for a one-line message: printable, at most ``limit`` characters."""
-    shown = "".join(each if each.isprintable() else "?" for each in text)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from yolo_subbatch.darknet.regular_files import open_regular, size_of
 from yolo_subbatch.errors import DataError, YoloSubbatchError
 
 BLANKS = " \t\r\n"
@@ -58,19 +58,6 @@ def in_utf8(path: object) -> bool:
     return True
 
 
-def has_content(file: str | Path) -> bool:
-    """Tell whether a name is that of a regular file with something in it, which alone is safe to open.
-
-    A pipe waits for somebody, a device may have no end, and of what the system makes up, which may wait or have no end
-    too, it says that it is empty.
-    """
-    try:
-        state = os.stat(file)
-    except (OSError, ValueError):
-        return False
-    return stat.S_ISREG(state.st_mode) and state.st_size > 0
-
-
 def read_text(file: Path, what: str, paths: bool = False, kind: type[YoloSubbatchError] = DataError) -> str:
     """Read a text file.
 
@@ -106,7 +93,7 @@ def read_lines(file: Path, what: str) -> Iterator[str]:
     """
     with _opened(file, what, DataError) as (stream, size):
         rest, first = b"", True
-        while data := stream.read(LONGEST_LINE):
+        while size and (data := stream.read(LONGEST_LINE)):
             data += stream.read(1) if data.endswith(b"\r") else b""  # a line feed behind it ends no other line
             if first:
                 refuse_wide(data, file, DataError)
@@ -134,24 +121,18 @@ def _opened(file: Path, what: str, kind: type[YoloSubbatchError]) -> Iterator[tu
     if is_folder(file):
         raise kind(f"{file}: this is a folder; give the file of {what}")
     try:
-        number = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open_regular(file) as stream:
+            yield stream, size_of(stream)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise kind(f"{shorten(file)}: cannot be read ({reason}); check the path of {what}") from error
-    with os.fdopen(number, "rb") as stream:
-        state = os.fstat(number)
-        if not stat.S_ISREG(state.st_mode):
-            raise kind(f"{file}: not a regular file but a pipe or a device; give the file of {what}")
-        try:
-            yield stream, state.st_size  # 0 of what the system makes up, which is then not read at all
-        except OSError as error:
-            raise kind(f"{file}: cannot be read ({error.strerror}); check the path of {what}") from error
+        place = shorten(str(file), LONGEST_SHOWN)
+        raise kind(f"{place}: cannot be read ({reason}); check the path of {what}") from error
 
 
-def shorten(file: Path | str) -> str:
-    """Return the path of a file for a message, cut off where nobody would read on."""
-    text = str(file)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+def shorten(text: str, limit: int = 60) -> str:
+    """Return ``text`` fit for a one-line message: printable, at most ``limit`` characters."""
+    shown = "".join(each if each.isprintable() else "?" for each in text)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def decoded(data: bytes, paths: bool = False) -> str:

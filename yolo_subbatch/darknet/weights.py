@@ -8,12 +8,7 @@ Source: darknet ``load_weights_upto``, ``save_weights_upto``, ``load_convolution
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,9 +19,9 @@ from torch import Tensor, nn
 from yolo_subbatch.darknet.layers import ConnectedLayer, ConvolutionalLayer
 from yolo_subbatch.darknet.layers_alexeyab import WeightedAdd
 from yolo_subbatch.darknet.network import Network
-from yolo_subbatch.darknet.section_checks import shorten
+from yolo_subbatch.darknet.regular_files import open_regular, size_of, write_atomically
 from yolo_subbatch.darknet.sections import Convolutional
-from yolo_subbatch.darknet.textfile import has_content
+from yolo_subbatch.darknet.textfile import shorten
 from yolo_subbatch.darknet.weights_header import LONGEST_HEADER, WRITTEN, read_header, written_header
 from yolo_subbatch.darknet.weights_header import Header as Header
 from yolo_subbatch.darknet.weights_kinds import explain_size
@@ -173,35 +168,6 @@ def save_weights(network: Network, file: WeightsFile, seen: int = 0, stop: int |
         raise WeightsError(f"{file}: cannot be written ({error.strerror}); check the folder") from error
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is either the old or the new one, whole, whatever happens.
-
-    Raises:
-        OSError: If it cannot be written, or a device, a pipe or a folder is in its place: that would be gone.
-    """
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "no regular file is in its place", str(path))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    """Return the process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _read(file: WeightsFile, most: int) -> tuple[str, bytes, int]:
     """Return a file's name, its content and its size; of a path no more than the network can use and one byte."""
     if not isinstance(file, (str, Path)):
@@ -211,14 +177,9 @@ def _read(file: WeightsFile, most: int) -> tuple[str, bytes, int]:
     try:
         if path.is_dir():
             raise WeightsError(f"{path}: this is a folder; give the .weights file inside it")
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise WeightsError(f"{path}: not a regular file but a pipe or a device; give a Darknet .weights file")
-        if not has_content(path):
-            return str(path), b"", 0
-        with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            data = stream.read(min(most + 1, size or most + 1))
-            return str(path), data, max(len(data), size)
+        with open_regular(path) as stream:
+            size = size_of(stream)
+            return str(path), stream.read(min(most + 1, size)), size
     except (OSError, ValueError) as error:  # ValueError: no possible name of a file
         place = f"{shorten(str(path), 300)}: cannot be read ({getattr(error, 'strerror', error)})"
         raise WeightsError(f"{place}; check the path of the weights") from error

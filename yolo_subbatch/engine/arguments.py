@@ -27,6 +27,7 @@ SUBBATCH_DEFAULTS: dict[str, Any] = {
     "save_iterations": 1000,  # keep the exact state every so many iterations, besides after each epoch; 0: not
     "max_skipped": 10,  # updates in a row that are not finite numbers before the run ends; 0: never
     "missing_labels": None,  # what an image without a label file is: error, skip or background
+    "max_pixels": None,  # of an image; None: 2**28, or what was said before in this process
     "trust": False,  # code that stands in files may run
     "bf16_on_cpu": False,  # what amp=bf16 becomes on a CPU
     "complete": False,  # these are all arguments of a run, none is to be filled in again
@@ -90,6 +91,8 @@ def check_arguments(args: Any) -> None:
     if args.bn not in NORMS:
         raise SettingsError(f"bn={args.bn}: unknown; use one of {', '.join(NORMS)}")
     check_missing_labels(args.missing_labels)
+    if args.max_pixels is not None and (not isinstance(args.max_pixels, int) or args.max_pixels < 1):
+        raise SettingsError(f"max_pixels={args.max_pixels}: give a whole number from 1")
     for key in ("save_iterations", "max_skipped"):
         value = getattr(args, key)
         if not isinstance(value, int) or value < 0:

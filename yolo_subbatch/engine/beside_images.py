@@ -18,9 +18,9 @@ from numpy.lib import format as array_format
 from ultralytics.data import utils as data_functions
 from ultralytics.data.base import BaseDataset
 
+from yolo_subbatch.darknet.regular_files import open_regular
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.doors import watch
-from yolo_subbatch.run.reading import open_regular
 
 
 def is_decoded(file: Path, channels: int) -> bool:

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import torch
@@ -20,9 +20,6 @@ from ultralytics import __version__ as ultralytics_version
 from yolo_subbatch.engine.processes import launched
 from yolo_subbatch.run.events import Checkpoint, Event, EventWriter, Image, Log, RunFinished, RunStarted, Step, Val
 from yolo_subbatch.run.folder import RunFolder
-
-if TYPE_CHECKING:
-    from yolo_subbatch.engine.subbatch import SubbatchMixin
 
 METRICS = {
     "map50": "metrics/mAP50(B)",
@@ -52,7 +49,7 @@ class RunRecorder:
         self.last_update = time.monotonic()
         self.best: float | None = None  # mAP50-95
 
-    def register(self, trainer: SubbatchMixin) -> None:
+    def register(self, trainer: Any) -> None:
         """Attach to a trainer."""
         trainer.recorder = self
         self.listeners: list[Callable[[Event], None]] = list(trainer.callbacks.get("on_event", []))

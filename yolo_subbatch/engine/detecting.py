@@ -22,7 +22,7 @@ from ultralytics.utils.torch_utils import select_device
 from yolo_subbatch.darknet.augment import Fit, letterboxed
 from yolo_subbatch.darknet.boxes import GREEDY_BETA, box_metric
 from yolo_subbatch.darknet.channels import network_planes
-from yolo_subbatch.darknet.section_checks import shorten
+from yolo_subbatch.darknet.textfile import shorten
 from yolo_subbatch.engine import use_all_cores
 from yolo_subbatch.engine.channels import brought_to, read_image
 from yolo_subbatch.engine.evaluate import open_model

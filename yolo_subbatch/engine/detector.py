@@ -7,7 +7,6 @@ Source: darknet ``test_detector``, ``validate_detector``, ``validate_detector_re
 from __future__ import annotations
 
 import io
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -246,9 +245,6 @@ def run_valid(settings: ValSettings, out: str | None = None) -> list[Path]:
     form, folder = without_comment(options.get("eval", "voc")), results_folder(data)
     class_names(data, detector.classes)
     write = writer_of(form, len(names), data)
-    place = (folder / (out or "")).parent
-    if out and os.path.dirname(out) and not place.is_dir():  # said before a folder is made for nothing
-        raise SettingsError(f"-out {out}: the folder {place} does not exist; make it first, or give a plain name")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

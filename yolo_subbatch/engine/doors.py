@@ -24,6 +24,7 @@ from ultralytics.nn import tasks
 from ultralytics.utils import YAML, patches
 from ultralytics.utils.checks import check_file
 
+from yolo_subbatch.darknet.regular_files import open_regular
 from yolo_subbatch.engine import LOGGER, unpickling
 from yolo_subbatch.engine.claims import check_claims
 from yolo_subbatch.errors import TrustError
@@ -34,11 +35,10 @@ from yolo_subbatch.run.trust import (
     guarded,
     is_guarded,
     is_trusted,
-    refuse,
+    layers_of,
     shown,
 )
 
-ARCHIVE = b"PK\x03\x04"
 OPENED_BY_TORCH = ("f", "map_location", "pickle_module", "weights_only", "mmap")
 
 
@@ -46,7 +46,7 @@ OPENED_BY_TORCH = ("f", "map_location", "pickle_module", "weights_only", "mmap")
 _written: dict[Path, tuple[int, ...]] = {}
 
 
-def _mark(file: Path) -> tuple[int, ...]:
+def _version_of(file: Path) -> tuple[int, ...]:
     """Return what changes when a file is written again."""
     about = file.stat()
     return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
@@ -54,18 +54,18 @@ def _mark(file: Path) -> tuple[int, ...]:
 
 def note_written(files: Iterable[Path]) -> None:
     """Remember that this process has just written some checkpoints, which may hold what a user has put into them."""
-    _written.update({file.absolute(): _mark(file) for file in files if file.is_file()})
+    _written.update({file.absolute(): _version_of(file) for file in files if file.is_file()})
 
 
-def is_own(file: Path) -> bool:
+def is_as_written(file: Path) -> bool:
     """Tell whether a checkpoint is as this process has written it."""
-    return file.is_file() and _written.get(file.absolute()) == _mark(file)
+    return file.is_file() and _written.get(file.absolute()) == _version_of(file)
 
 
 def _torch_load(theirs: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
     """Open a checkpoint."""
     given = dict(zip(OPENED_BY_TORCH, args, strict=False)) | keywords
-    if not is_guarded() or (isinstance(given["f"], (str, Path)) and is_own(Path(given["f"]))):
+    if not is_guarded() or (isinstance(given["f"], (str, Path)) and is_as_written(Path(given["f"]))):
         return theirs(*args, **keywords)
     wanted = {key: given[key] for key in ("map_location", "mmap") if key in given}
     found = unpickling.load(given["f"], **wanted)
@@ -89,12 +89,10 @@ def check_description(found: Mapping[str, Any]) -> None:
     where = found.get("yaml_file") or "model"
     for fault in description_faults(where, found):
         raise fault
-    for part in ("backbone", "head"):
-        for row in found.get(part) or ():
-            name = str(row[2])
-            kind = _layer(name)
-            if kind is not None and not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-                raise refuse(where, f"{part}: {shown(name)} is no layer but would be called", "correct it")
+    for part, name, _ in layers_of(found):
+        kind = _layer(name)
+        if kind is not None and not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+            raise TrustError(where, f"{part}: {shown(name)} is no layer but would be called", "correct it")
 
 
 def _layer(name: str) -> Any:
@@ -128,7 +126,7 @@ def _check_det_dataset(theirs: Callable[..., Any], dataset: Any, *args: Any, **k
 def _convert_ndjson(theirs: Callable[..., Any], data: Any, *args: Any, **keywords: Any) -> Any:
     """Turn a list of images with their addresses into a data set, if the user gave the address of it himself."""
     if is_guarded() and str(data).lower().endswith(".ndjson") and "://" not in str(data):
-        raise refuse(data, "its images would be fetched from the addresses in it", "fetch them yourself")
+        raise TrustError(data, "its images would be fetched from the addresses in it", "fetch them yourself")
     return theirs(data, *args, **keywords)
 
 
@@ -136,7 +134,7 @@ def _load_dataset_cache_file(theirs: Callable[..., Any], path: Any) -> Any:
     """Read a cache of labels; one that holds more is made anew."""
     if not is_guarded():
         return theirs(path)
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         try:
             version = array_format.read_magic(file)
             read = array_format.read_array_header_1_0 if version == (1, 0) else array_format.read_array_header_2_0
@@ -153,21 +151,17 @@ def _load_dataset_cache_file(theirs: Callable[..., Any], path: Any) -> Any:
     return cache
 
 
-def holds_archive(file: Path) -> bool:
-    """Tell whether a checkpoint is of the kind whose numbers can be left in the file."""
-    with file.open("rb") as opened:
-        return opened.read(4) == ARCHIVE
-
-
 def check_checkpoint(file: Path) -> None:
     """Refuse a checkpoint that holds code, without reading its numbers; a damaged one is for who opens it to tell.
 
     Raises:
         TrustError: If it does, and the user does not trust it.
     """
-    if is_guarded() and file.is_file() and not is_own(file):
+    if is_guarded() and file.is_file() and not is_as_written(file):
         with suppress(RuntimeError, EOFError, pickle.UnpicklingError, OSError):
-            unpickling.load(file, map_location="cpu", mmap=holds_archive(file))
+            with open_regular(file) as opened:
+                archive = unpickling.is_archive(opened)
+            unpickling.load(file, map_location="cpu", mmap=archive)
 
 
 def while_made(init: Callable[..., None]) -> Callable[..., None]:

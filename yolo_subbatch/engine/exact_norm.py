@@ -98,6 +98,11 @@ class ExactNorm:
         """Leave all passes alone until the next :meth:`begin`."""
         self._open = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a window is open."""
+        return self._open
+
     @contextmanager
     def measuring(self) -> Iterator[None]:
         """Collect sums from the passes inside, without gradients; each sub-batch of the window once.

@@ -5,26 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import torch
 from torch.nn import functional as F
-from ultralytics.utils.torch_utils import autocast
 
 from yolo_subbatch.engine.arguments import numbers_of_parts
+from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.engine.shortage import Snapshot, is_shortage, reason_of
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.values import memory_bytes
-
-if TYPE_CHECKING:
-    from yolo_subbatch.engine.subbatch import SubbatchMixin
 
 LESS = "give a larger memory=, a smaller imgsz or a smaller network"
 SHARE = 0.9  # of the free memory, where no budget is given: fragments and other programs need some
 
 
-def fewest_subdivisions(trainer: SubbatchMixin) -> int:
+def fewest_subdivisions(trainer: TrainerBase) -> int:
     """Return the smallest number of subdivisions that fits.
 
     On the CPU, memory is reckoned from what one image leaves for the backward pass. On a GPU, a sub-batch is really
@@ -59,7 +56,7 @@ def fewest_subdivisions(trainer: SubbatchMixin) -> int:
     )
 
 
-def _free_bytes(trainer: SubbatchMixin) -> float:
+def _free_bytes(trainer: TrainerBase) -> float:
     """Return what the training may still take: of the budget, or of what is free."""
     cuda = trainer.device.type == "cuda"
     budget = memory_bytes(trainer.args.memory) if trainer.args.memory else math.inf
@@ -70,21 +67,21 @@ def _free_bytes(trainer: SubbatchMixin) -> float:
     return min(budget - psutil.Process().memory_info().rss, psutil.virtual_memory().available * SHARE)
 
 
-def _constant_bytes(trainer: SubbatchMixin) -> int:
+def _constant_bytes(trainer: TrainerBase) -> int:
     """Return what is needed whatever the sub-batch: gradients, their sum with the decay, the optimizer's memory."""
     return 2 * _weight_bytes(trainer) + _optimizer_bytes(trainer)
 
 
-def _optimizer_bytes(trainer: SubbatchMixin) -> int:
+def _optimizer_bytes(trainer: TrainerBase) -> int:
     """Return what the optimizer will keep: one number a weight, Adam and its kin two."""
     return (2 if "Adam" in type(trainer.optimizer).__name__ else 1) * _weight_bytes(trainer)
 
 
-def _weight_bytes(trainer: SubbatchMixin) -> int:
+def _weight_bytes(trainer: TrainerBase) -> int:
     return sum(each.numel() * each.element_size() for each in trainer.plain_model.parameters())
 
 
-def _image_bytes(trainer: SubbatchMixin) -> tuple[int, int]:
+def _image_bytes(trainer: TrainerBase) -> tuple[int, int]:
     """Return the bytes that one image leaves for the backward pass, and the largest map among them."""
     model = trainer.plain_model
     own = {each.untyped_storage().data_ptr() for each in [*model.parameters(), *model.buffers()]}
@@ -103,11 +100,11 @@ def _image_bytes(trainer: SubbatchMixin) -> tuple[int, int]:
     return found
 
 
-def _loss(trainer: SubbatchMixin, images: int) -> torch.Tensor:
+def _loss(trainer: TrainerBase, images: int) -> torch.Tensor:
     """Return the loss of some training images at the largest size that the run will have."""
     loader = trainer.train_loader
     batch = loader.collate_fn([loader.dataset[place % len(loader.dataset)] for place in range(images)])
-    with autocast(trainer.precision, device=trainer.device.type):
+    with trainer.precise():
         batch = trainer.preprocess_batch(batch)
         width, height = trainer.largest_size()
         if tuple(batch["img"].shape[2:]) != (height, width):
@@ -117,7 +114,7 @@ def _loss(trainer: SubbatchMixin, images: int) -> torch.Tensor:
         return total
 
 
-def _fits(trainer: SubbatchMixin, images: int, free: float) -> bool:
+def _fits(trainer: TrainerBase, images: int, free: float) -> bool:
     """Compute a sub-batch beside what the optimizer will take, and tell whether it went."""
     try:
         beside = torch.empty(_optimizer_bytes(trainer), dtype=torch.uint8, device=trainer.device)

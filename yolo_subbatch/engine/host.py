@@ -92,25 +92,12 @@ def fraction_of(fraction: Any, split: str) -> float | int:
     return float(fraction) if split == "train" else 1.0
 
 
-class HiddenWarmup:
-    """Keeps the loop of releases before 8.4.103 from a warm-up of its own, which would count sub-batches.
-
-    Later ones ask a method of the trainer how long it is. These read ``warmup_epochs`` when the loaders are built, and
-    nowhere else: it is zero from then on until the epochs begin.
-    """
-
-    def __init__(self) -> None:
-        self.epochs: float | None = None
-
-    def hide(self, args: Any) -> None:
-        """Have no warm-up, where it is not asked for."""
-        if self.epochs is None and not hasattr(BaseTrainer, "_get_warmup_iterations"):
-            self.epochs, args.warmup_epochs = args.warmup_epochs, 0.0
-
-    def show(self, args: Any) -> None:
-        """Put back what was hidden."""
-        if self.epochs is not None:
-            self.epochs, args.warmup_epochs = None, self.epochs
+def warmup_of_loop(trainer: Any) -> int:
+    """Return the passes of the loop's warm-up in releases before 8.4.103; later ones ask a method of the trainer."""
+    epochs = trainer.args.warmup_epochs
+    if hasattr(BaseTrainer, "_get_warmup_iterations") or epochs <= 0:
+        return 0
+    return max(round(epochs * len(trainer.train_loader)), 100)
 
 
 @contextmanager

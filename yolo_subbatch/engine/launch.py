@@ -6,24 +6,22 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ultralytics.utils.dist import ddp_cleanup, generate_ddp_command
 from ultralytics.utils.torch_utils import unset_deterministic
 
+from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.errors import TrainingError
 from yolo_subbatch.run.events import Event, EventTail, RunFinished, last_event
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.process import module_command
 
-if TYPE_CHECKING:
-    from yolo_subbatch.engine.subbatch import SubbatchMixin
-
 POLL = 0.2  # seconds between two looks at the events
 GRACE = 60.0  # seconds that processes get to end after they were asked to; torchrun gives its own 30
 
 
-def run_processes(trainer: SubbatchMixin) -> None:
+def run_processes(trainer: TrainerBase) -> None:
     """Train in one process a device and wait for the end.
 
     They run in a session of their own: an interrupt from the keyboard reaches this process alone, which asks for a stop

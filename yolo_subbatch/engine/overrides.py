@@ -1,9 +1,9 @@
 """What a user's own trainer class may replace: its methods are called with the meaning that Ultralytics gives them.
 
-Ultralytics' loop knows passes; an update takes several of them here. So for some methods the loop must meet something
-of ours first. That never stands in a class, where a user's method could hide it or be hidden by it, but on the
-trainer itself: a :class:`Seam` for each method ``around_NAME`` of the mixin. It calls the user's method, or
-Ultralytics' where the user has none, as often and with the meaning that the table says.
+For some methods, Ultralytics' loop must meet something of ours first. That never stands in a class, where a user's
+method could hide it or be hidden by it, but on the trainer itself: a :class:`Seam` for each method ``around_NAME`` of
+the mixin. It calls the user's method, or Ultralytics' where the user has none, as often and with the meaning that the
+table says.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yolo_subbatch.errors import SettingsError
 
@@ -50,9 +50,7 @@ METHODS: dict[str, Rule] = {
     "_setup_scheduler": Rule(
         "once, and in every epoch with `time=`", "of a Darknet network: refused, `[net]` has the rate"
     ),
-    "_get_warmup_iterations": Rule(
-        "with the updates of an epoch", "its answer counts updates; of a Darknet network: refused"
-    ),
+    "_get_warmup_iterations": Rule("as by Ultralytics", "a pass is an update; of a Darknet network: refused"),
     "setup_model": Rule("once"),
     "get_model": Rule("once", "the random numbers before it depend on `seed` alone"),
     "set_model_attributes": AS_IS,
@@ -78,7 +76,7 @@ METHODS: dict[str, Rule] = {
     "save_model": AS_IS,
     "save_metrics": AS_IS,
     "read_results_csv": BY_ITS_OWN,
-    "plot_training_samples": Rule("for three sub-batches"),
+    "plot_training_samples": Rule("as by Ultralytics", "with the first sub-batch of an update"),
     "plot_training_labels": AS_IS,
     "plot_metrics": AS_IS,
     "on_plot": AS_IS,
@@ -147,12 +145,14 @@ class Seamed:
                 trainer.__dict__[name.removeprefix(PREFIX)] = Seam(trainer, name.removeprefix(PREFIX))
         return trainer
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        seam = self.__dict__.get(name)
-        if isinstance(seam, Seam):
-            seam.replace(value)
-        else:
-            super().__setattr__(name, value)
+    if not TYPE_CHECKING:  # else any attribute would be one to a checker of types
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            seam = self.__dict__.get(name)
+            if isinstance(seam, Seam):
+                seam.replace(value)
+            else:
+                super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
         seam = self.__dict__.get(name)

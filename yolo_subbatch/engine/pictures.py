@@ -25,7 +25,7 @@ from ultralytics.models.rtdetr.val import RTDETRDataset
 from yolo_subbatch.darknet.datafile import label_path, read_image_list
 from yolo_subbatch.darknet.pictures import refuse_pictures
 from yolo_subbatch.engine import host
-from yolo_subbatch.engine.reading import fault_of, imread
+from yolo_subbatch.engine.reading import fault_of, imread, max_pixels
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.data import pictures_in
 
@@ -77,8 +77,8 @@ class AnyPicture(YOLODataset):
         return (_verified if self.takes_all() else _verified_strictly), arguments
 
     def get_cache_hash(self) -> str:
-        """Return what tells a label cache of other files, or one that leaves out images."""
-        return str(super().get_cache_hash()) + MARK + (" of a list" if self.takes_all() else "")
+        """Return what tells a label cache of other files, or one that leaves out other images."""
+        return f"{super().get_cache_hash()}{MARK}{' of a list' if self.takes_all() else ''}, {max_pixels()}"
 
     def get_labels(self) -> list[dict[str, Any]]:
         """Read the labels.

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from yolo_subbatch.engine.sub_batches import Sums
 from yolo_subbatch.errors import YoloSubbatchError
 
+AGREED = 5  # images, shortage, stop, stop by a callback, loss
+MOST_LOSSES = 16  # whose sums processes exchange: each must know the length before it has seen a loss
 WAIT = timedelta(hours=3)  # as Ultralytics: the others wait while one validates or reads its labels
 
 
@@ -32,7 +36,7 @@ def join_on_cpu() -> None:
         dist.init_process_group("gloo", timeout=WAIT)
 
 
-def exchange(parameters: list[Tensor], extras: Tensor) -> Tensor:
+def exchange(parameters: Sequence[Tensor], extras: Tensor) -> Tensor:
     """Sum all gradients, and some numbers, over all processes in a single all-reduce.
 
     Args:
@@ -57,6 +61,48 @@ def exchange(parameters: list[Tensor], extras: Tensor) -> Tensor:
             if parameter.grad is not None:
                 parameter.grad.copy_(total.view(parameter.shape))
     return found
+
+
+class Exchanged(NamedTuple):
+    """What the processes of a run tell one another at every update, beside the gradients.
+
+    ``short``: memory is short in one of them; ``stop``: someone asked for the end; ``stop_by_callback``: a callback
+    did; ``totals``: the sums of ``exact_norm``.
+    """
+
+    short: bool
+    stop: bool
+    stop_by_callback: bool
+    totals: Tensor
+
+
+def exchange_window(
+    model: torch.nn.Module, sums: Sums, short: bool, stop: bool, stop_by_callback: bool, names: list[str],
+    totals: Tensor,
+) -> Exchanged:  # fmt: skip
+    """Add up gradients, losses and images of a window over all processes, in a single exchange.
+
+    Args:
+        model: Holds the gradients; they are the sums afterwards.
+        sums: Of this process; they are those of all afterwards.
+        short: Memory is short here.
+        stop: Someone asks this process to end.
+        stop_by_callback: A callback does.
+        names: Of the losses, where this process has seen none.
+        totals: Sums of ``exact_norm``, ``(k,)``.
+    """
+    names = list(sums.losses) or names
+    extras = torch.zeros(AGREED + MOST_LOSSES, device=totals.device)
+    extras[0], extras[1], extras[2], extras[3] = sums.images, float(short), float(stop), float(stop_by_callback)
+    extras[4] = sums.total
+    for place, value in enumerate(sums.losses.values()):
+        extras[AGREED + place] = value
+    trained = [each for each in model.parameters() if each.requires_grad]
+    found = exchange(trained, torch.cat((extras, totals)))
+    images, any_short, any_stop, any_callback = found[: AGREED - 1].tolist()
+    sums.images, sums.total = round(images), found[4]
+    sums.losses = {name: found[AGREED + place] for place, name in enumerate(names)}
+    return Exchanged(any_short > 0, any_stop > 0, any_callback > 0, found[AGREED + MOST_LOSSES :])
 
 
 def sum_over(values: Tensor) -> Tensor:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import torch
 
 from yolo_subbatch.engine.arguments import numbers_of_parts
@@ -18,7 +14,6 @@ SIGNS = (
     "could not create a memory",
 )  # fmt: skip
 NO_SIGN = "could not create a primitive descriptor"  # of oneDNN, which has no such computation on this processor
-ABSENT = object()
 
 
 def is_shortage(error: BaseException) -> bool:
@@ -47,64 +42,6 @@ def finer(batch: int, subdivisions: int, processes: int = 1) -> int:
 def reason_of(error: BaseException) -> str:
     """Return what an error says, in one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-class StandIn:
-    """Takes one call of a method, and is out of the way before it answers it."""
-
-    def __init__(self, owner: Any, name: str, stand_in: Callable[..., Any]) -> None:
-        before = owner.__dict__.get(name, ABSENT)
-        waiting = isinstance(before, StandIn)  # its call never came: what it stood for counts
-        self.original: Callable[..., Any] = before.original if waiting else getattr(owner, name)
-        self.own: Any = before.own if waiting else before
-        self.owner, self.name, self.answer = owner, name, stand_in
-        owner.__dict__[name] = self
-
-    def __call__(self, *args: Any, **keywords: Any) -> Any:
-        """Put the method back in its place, then answer."""
-        self.withdraw()
-        return self.answer(self.original, *args, **keywords)
-
-    def withdraw(self) -> None:
-        """Put the method back in its place."""
-        if self.owner.__dict__.get(self.name) is not self:
-            return
-        if self.own is ABSENT:
-            del self.owner.__dict__[self.name]
-        else:
-            self.owner.__dict__[self.name] = self.own
-
-
-def once(owner: Any, name: str, stand_in: Callable[..., Any]) -> None:
-    """Have the next call of ``owner.name`` go to ``stand_in``, which gets the method that it stands for first.
-
-    The method is back in its place before the stand-in runs: a copy of the owner, or an error, never meets it.
-    """
-    StandIn(owner, name, stand_in)
-
-
-def withdraw(owner: Any, name: str) -> None:
-    """Take back a stand-in whose call never came."""
-    waiting = getattr(owner, "__dict__", {}).get(name)
-    if isinstance(waiting, StandIn):
-        waiting.withdraw()
-
-
-@contextmanager
-def standing_in(owner: Any, name: str, stand_in: Callable[..., Any]) -> Iterator[None]:
-    """Have the next call of ``owner.name`` go to ``stand_in`` if it comes before the end of the block."""
-    once(owner, name, stand_in)
-    try:
-        yield
-    finally:
-        withdraw(owner, name)
-
-
-class Backward:
-    """Stands for a loss whose ``backward()`` may run out of memory."""
-
-    def __init__(self, run: Callable[[], Any]) -> None:
-        self.backward = run
 
 
 class Snapshot:

@@ -16,23 +16,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from ultralytics.utils import RANK
 
-from yolo_subbatch.darknet.weights import write_atomically
+from yolo_subbatch.darknet.regular_files import write_atomically
 from yolo_subbatch.engine import host, unpickling
+from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.engine.claims import check_state
 from yolo_subbatch.engine.shortage import is_shortage
 from yolo_subbatch.engine.trainers import host_class
 from yolo_subbatch.errors import SettingsError, TrustError
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.resume import MAY_CHANGE, MAY_CHANGE_TOO, STATE, run_of
-from yolo_subbatch.run.trust import TRUST, is_guarded, refuse, shown
-
-if TYPE_CHECKING:
-    from yolo_subbatch.engine.subbatch import SubbatchMixin
+from yolo_subbatch.run.trust import TRUST, is_guarded, shown
 
 VERSION = 1
 PLAIN_PART = "/data.pkl"  # of the archive that torch writes: all but the tensors
@@ -46,10 +44,10 @@ NOT_ASKED = frozenset({
 })  # fmt: skip
 
 
-def capture(trainer: SubbatchMixin) -> dict[str, Any]:
+def capture(trainer: TrainerBase) -> dict[str, Any]:
     """Return everything that the next update of a training depends on."""
     model, criterion = trainer.plain_model, getattr(trainer.plain_model, "criterion", None)
-    recorder = trainer.recorder
+    recorder, progress = trainer.recorder, trainer.progress
     return {
         "version": VERSION,
         # Memory may have been short: with batch normalisation, other sub-batches would be another training.
@@ -58,13 +56,13 @@ def capture(trainer: SubbatchMixin) -> dict[str, Any]:
         "yaml": plain(getattr(model, "yaml", {})),
         "images": fingerprint(trainer.train_loader.dataset),
         "processes": trainer.processes,
-        "iteration": trainer.update_index,
-        "seen": trainer.seen,
+        "iteration": progress.iteration,
+        "seen": progress.seen,
         "epoch": trainer.epoch,
-        "window": trainer.windows_done,
-        "skipped": trainer.skipped,
-        "in_a_row": trainer.in_a_row,
-        "losses": trainer.epoch_losses.state() if trainer.windows_done else {},
+        "window": progress.window,
+        "skipped": progress.skipped,
+        "in_a_row": progress.in_a_row,
+        "losses": progress.losses.state() if progress.window else {},
         "loss_names": list(trainer.loss_names),
         "model": model.state_dict(),
         "ema": trainer.ema.ema.state_dict() if trainer.ema else None,
@@ -158,7 +156,7 @@ def _check_sums(path: Path, peek: bool) -> None:
                 raise ValueError("it is damaged: its checksums do not fit what it holds") from error
 
 
-def restore(trainer: SubbatchMixin, state: Mapping[str, Any]) -> None:
+def restore(trainer: TrainerBase, state: Mapping[str, Any]) -> None:
     """Put a training back to where its state was captured; everything of it exists already.
 
     Raises:
@@ -175,7 +173,7 @@ def restore(trainer: SubbatchMixin, state: Mapping[str, Any]) -> None:
         ) from error
 
 
-def _restore(trainer: SubbatchMixin, state: Mapping[str, Any]) -> None:
+def _restore(trainer: TrainerBase, state: Mapping[str, Any]) -> None:
     if state["epoch"] > trainer.epochs:
         raise ValueError(f"epoch {state['epoch'] + 1} of {trainer.epochs}")
     check_images(state["images"], fingerprint(trainer.train_loader.dataset), str(trainer.args.data))
@@ -190,15 +188,17 @@ def _restore(trainer: SubbatchMixin, state: Mapping[str, Any]) -> None:
         trainer.ema.ema.load_state_dict(state["ema"])
         trainer.ema.updates = state["ema_updates"]
     _restore_criterion(trainer.plain_model, state["criterion_updates"])
-    trainer.update_index, trainer.seen = state["iteration"], state["seen"]
-    trainer.skipped, trainer.in_a_row = state["skipped"], state["in_a_row"]
-    trainer.windows_done = state["window"]
+    progress = trainer.progress
+    progress.iteration, progress.seen, progress.window = state["iteration"], state["seen"], state["window"]
+    progress.skipped, progress.in_a_row = state["skipped"], state["in_a_row"]
+    progress.losses.load(state["losses"])
     trainer.best_fitness, trainer.fitness = state["best_fitness"], state["fitness"]
     trainer.stopper.__dict__.update(state["stopper"])
     if state["metrics"]:
-        trainer.metrics = state["metrics"]
-    trainer.epoch_losses.load(state["losses"])
-    trainer.loss_names = tuple(state["loss_names"])
+        trainer.metrics = state["metrics"] | {
+            key: value for key, value in (trainer.metrics or {}).items() if key not in state["metrics"]
+        }
+    trainer.loss_names = tuple(state["loss_names"]) or trainer.loss_names  # before the first update, none are known
     # Ultralytics looks at the last sub-batch's losses when it validates, and an epoch may be taken up at its end.
     trainer.loss = torch.zeros((), device=trainer.device)
     trainer.loss_items = host.zeros(trainer.loss_names, trainer.device)
@@ -278,11 +278,13 @@ def run_to_resume(place: Any) -> RunFolder:
     """Return the run that ``resume=`` names: by its folder, its weights folder or one of its checkpoints.
 
     Raises:
-        SettingsError: If it names none.
+        SettingsError: If it names none, or one of somebody else that would be written elsewhere.
     """
     if not isinstance(place, (str, Path)):
         raise SettingsError(f"resume={place}: does not say which run; give its folder")
-    return run_of(place)
+    run = run_of(place)
+    run.refuse_links(f"resume={place}")
+    return run
 
 
 def find_state(place: Any) -> Path:
@@ -315,7 +317,7 @@ def merged(state: Mapping[str, Any], asked: Mapping[str, Any], folder: Path) -> 
     own = without_trust(state["args"])
     if is_guarded() and "://" in str(own.get("data")):
         found = f"its data set is an address that would be fetched ({shown(own['data'])})"
-        raise refuse(f"resume={folder}", found, "start a new run with weights= and data=")
+        raise TrustError(f"resume={folder}", found, "start a new run with weights= and data=")
     changes = {key: value for key, value in asked.items() if value is not None and key not in NOT_ASKED}
     for key, value in changes.items():
         if key not in (*MAY_CHANGE, *MAY_CHANGE_TOO, TRUST) and plain(value) != own.get(key):

@@ -1,122 +1,131 @@
-"""The step of an update: who clips, who changes the weights, and what is done around a user's own one."""
+"""From the gradient of a window to new weights, whatever happens on the way."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from ultralytics.utils import RANK
 
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.arguments import SUBBATCH_DEFAULTS
-from yolo_subbatch.engine.overrides import is_known
-from yolo_subbatch.engine.shortage import standing_in
-
-if TYPE_CHECKING:
-    from yolo_subbatch.engine.update import Updates
-
-    Base: Any = Updates
-else:
-    Base = object
+from yolo_subbatch.engine.base import TrainerBase
+from yolo_subbatch.engine.checkpoint import Checkpointer
+from yolo_subbatch.engine.shortage import is_shortage, reason_of, versions
+from yolo_subbatch.engine.sub_batches import SubBatches
+from yolo_subbatch.engine.update import Outcome, Update, forget_unscaled
+from yolo_subbatch.errors import TrainingError
 
 
-class Steps(Base):
-    """The part of the trainer that steps once per update."""
+class Stepping:
+    """Makes the updates of a training: again where memory was short or half precision overflowed.
 
-    args: Any
-    model: Any
-    whole_step: Callable[[], Any]  # the trainer's own optimizer_step
-    update_index: int
-    grad_norm: float
-    clipped: bool
+    Args:
+        trainer: Whose weights are changed, by its own step.
+        checkpointer: Knows the state to go back to.
+    """
 
-    def reset_steps(self) -> None:
-        """Begin before the first update."""
-        self.norm = torch.zeros(())  # of the gradient that is about to be clipped
-        self.counted = self.clip_reached = self.step_told = False
+    def __init__(self, trainer: TrainerBase, checkpointer: Checkpointer) -> None:
+        self.trainer, self.checkpointer = trainer, checkpointer
+        self.step_told = False
 
-    def _step(self) -> None:
-        """Have the trainer's ``optimizer_step`` change the weights, with the meaning that Ultralytics gives it."""
-        scaler, scaled = self.scaler, []
-        self.counted = self.clip_reached = False
-        with ExitStack() as stack:
-            if scaler.is_enabled():
-                # The gradient is unscaled already; whoever unscales it, as Ultralytics does first, would be refused.
-                stack.enter_context(standing_in(scaler, "unscale_", lambda original, optimizer: None))
-                stack.enter_context(standing_in(scaler, "update", lambda original, *new: scaled.append(original(*new))))
-            stack.enter_context(standing_in(self.optimizer, "zero_grad", self._zero))
-            self.whole_step()
-        if scaler.is_enabled() and not scaled:
-            scaler.update()
-        self.count_update()
-        self.in_a_row = 0
-        self._tell_of_step()
+    def finish_window(self, sub_batches: SubBatches, step: Callable[[], Any]) -> None:
+        """Make the update of a window whose gradient is complete, or leave it out.
 
-    def optimizer_step(self) -> None:
-        """Clip the gradient of the update, change the weights, and move their average: once per update."""
-        kinds = type(self).__mro__
-        behind = next(each for each in kinds[kinds.index(Steps) + 1 :] if "optimizer_step" in vars(each))
-        if not is_known(behind):  # a user's class that stands behind the mixin
-            super().optimizer_step()
-            return
-        self.clip()
-        self.scaler.step(self.optimizer)
-        self.count_update()  # from here on, the window cannot simply be done again
-        self.scaler.update()
-        self.optimizer.zero_grad()
-        if self.ema:
-            self.ema.update(self.model)
+        Args:
+            sub_batches: Have computed it, and do so again where that is needed.
+            step: Changes the weights and counts the update.
+        """
+        while not self._made(sub_batches, step):
+            sub_batches.compute()
 
-    def count_update(self) -> None:
-        """Count the update that was just made, once."""
-        if not self.counted:
-            self.update_index += 1
-        self.counted = True
+    def _made(self, sub_batches: SubBatches, step: Callable[[], Any]) -> bool:
+        """Make the update; return False where the window has to be computed again.
 
-    def clip(self) -> None:
-        """Bring the gradient down to ``max_norm``."""
-        self.clip_reached = True
-        most, size = self.args.max_norm, self.grad_norm
-        if not 0 < most < math.inf:
-            return
-        if self.own_method("optimizer_step") is not None:  # which may have changed it
-            self.norm = total_norm(self.model, float(self.args.norm_type))
-            size = float(self.norm)
-        self.clipped = most < size
-        if self.clipped:
-            scale_gradients(self.model, torch.clamp(most / (self.norm + 1e-6), max=1.0))
+        Where memory runs out in the middle of it, the run goes back to its last state and comes here again.
+        """
+        trainer = self.trainer
+        at, before = trainer.progress.iteration, versions(trainer.optimizer)
+        try:
+            outcome = self._update(sub_batches, step)
+        except (RuntimeError, MemoryError) as error:
+            if not is_shortage(error):
+                raise
+            reason = reason_of(error)
+            whole = trainer.progress.iteration == at and versions(trainer.optimizer) == before
+            if trainer.processes > 1 or not (whole or self.checkpointer.can_go_back()):
+                raise TrainingError(
+                    f"iteration {at + 1}: memory ran out in the middle of an update ({reason}); free some, and "
+                    "go on with resume= from the state that was kept last"
+                ) from error
+        else:
+            if outcome is Outcome.OVERFLOWED:
+                sub_batches.put_back()
+                forget_unscaled(trainer.scaler, trainer.scaler.get_backoff_factor())
+            return outcome is not Outcome.OVERFLOWED
+        if whole:
+            sub_batches.compute_finer(reason)
+            return False
+        sub_batches.close()  # first: Ultralytics still shows of the window what there was
+        sub_batches.put_back()
+        self.checkpointer.go_back()
+        trainer.cut_finer(reason)
+        for window in trainer.train_loader.again(trainer.progress.window):  # Ultralytics' loop counts this pass once
+            sub_batches.take(window)
+            self.finish_window(sub_batches, step)
+            if trainer.stopping:
+                break
+        return True
 
-    def _tell_of_step(self) -> None:
+    def _update(self, sub_batches: SubBatches, step: Callable[[], Any]) -> Outcome:
+        """Make the update, or leave it out, and count it; after an overflow, nothing has happened yet."""
+        trainer, args = self.trainer, self.trainer.args
+        trainer.set_rates(trainer.progress.iteration)
+        trainer.run_callbacks("optimizer_step")
+        trainer.last_update = update = Update(
+            trainer.model, trainer.optimizer, trainer.scaler, args.max_norm, float(args.norm_type)
+        )
+        mean = args.grad_reduction == "mean" or trainer.mean_loss
+        outcome = update.finish(sub_batches.sums, mean, step, lambda: trainer.run_callbacks("on_before_zero_grad"))
+        if outcome is Outcome.STEPPED:
+            self._tell_whose_step(update)
+        if outcome is not Outcome.OVERFLOWED:
+            self._close_window(sub_batches, update, outcome)
+        return outcome
+
+    def _close_window(self, sub_batches: SubBatches, update: Update, outcome: Outcome) -> None:
+        """Count the update, or that it was left out, and keep the state if it is time."""
+        trainer, progress = self.trainer, self.trainer.progress
+        if outcome is Outcome.SKIPPED:
+            trainer.run_callbacks("on_before_zero_grad")
+            progress.left_out()
+            sub_batches.snapshot.put_back()
+            forget_unscaled(trainer.scaler, 1.0)
+            trainer.loss = torch.zeros_like(trainer.loss)  # else Ultralytics would go back to its last checkpoint
+            what, code = update.not_finite()
+            trainer.warn(code, f"iteration {progress.iteration}: the {what} is not a finite number; no update was made")
+        trainer.optimizer.zero_grad()
+        progress.close_window(update.losses, update.images)
+        trainer.run_callbacks("on_optimizer_step")
+        sub_batches.close()
+        trainer.stopping = trainer.stopping and not trainer.is_over()
+        most = trainer.args.max_skipped
+        if most and progress.in_a_row >= most:
+            raise TrainingError(
+                f"iteration {progress.iteration}: {progress.in_a_row} updates in a row had no finite loss or gradient; "
+                "lower the learning rate, lengthen burn_in, or look for damaged labels (max_skipped=0 never stops)"
+            )
+        if self.checkpointer.is_time():
+            trainer.save_state()
+
+    def _tell_whose_step(self, update: Update) -> None:
         """Say once, after the first update, whose clipping it is."""
-        if self.step_told:
-            return
-        self.step_told = True
-        own, most = self.own_method("optimizer_step"), self.args.max_norm
-        if own is not None and not self.clip_reached and RANK in {-1, 0}:
+        own, most = self.trainer.own_method("optimizer_step"), self.trainer.args.max_norm
+        if not self.step_told and own is not None and not update.clip_reached and RANK in {-1, 0}:
             say = LOGGER.info if most == SUBBATCH_DEFAULTS["max_norm"] else LOGGER.warning
             say(
                 f"{own} does not call super().optimizer_step(): gradients are clipped as it does, and "
                 f"max_norm={most:g} has no effect"
             )
-
-    def _zero(self, original: Any, *args: Any, **keywords: Any) -> Any:
-        """Fire the event that Ultralytics declares, before the gradients go."""
-        self.run_callbacks("on_before_zero_grad")
-        return original(*args, **keywords)
-
-
-def total_norm(model: torch.nn.Module, norm_type: float) -> torch.Tensor:
-    """Return the norm of all gradients together, a tensor of no dimension, as torch's clipping computes it."""
-    gradients = [each.grad for each in model.parameters() if each.grad is not None]
-    if not gradients:
-        return torch.zeros(())
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, norm_type)), norm_type)
-
-
-def scale_gradients(model: torch.nn.Module, factor: Any) -> None:
-    """Multiply every gradient in place."""
-    gradients = [each.grad for each in model.parameters() if each.grad is not None]
-    torch._foreach_mul_(gradients, factor)
+        self.step_told = True

@@ -1,62 +1,66 @@
 """One weight update per batch, computed in sub-batches, for any Ultralytics trainer.
 
-Ultralytics' loop calls ``optimizer_step()`` after every forward and backward pass; the mixin counts images there and
-lets the trainer's ``optimizer_step`` happen once the batch is complete. What Ultralytics does per pass and ought to
-happen per update (warm-up, clipping, the moving average, random sizes) happens per update.
+Ultralytics' loop is to believe that it trains whole batches on a very large GPU: its loader gives it a window, the
+images of one update, in every pass, and its network is wrapped so that it computes the window in sub-batches. What the
+loop does in every pass (warm-up, the step, the progress bar, callbacks) then happens once an update by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
+from copy import copy, deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn import BatchNorm2d, Module
 from ultralytics.cfg import cfg2dict
-from ultralytics.models.yolo.detect import DetectionTrainer
-from ultralytics.nn.tasks import ClassificationModel
+from ultralytics.nn.tasks import ClassificationModel, RTDETRDetectionModel
 from ultralytics.utils import DEFAULT_CFG, LOCAL_RANK, RANK
-from ultralytics.utils.torch_utils import unwrap_model
 
 from yolo_subbatch.darknet.cross_norm import gather_over_batch
-from yolo_subbatch.engine import LOGGER, host, processes, state, use_all_cores
-from yolo_subbatch.engine.adding_up import AddsUp
+from yolo_subbatch.engine import LOGGER, host, launch, loading, processes, resuming, state, use_all_cores
 from yolo_subbatch.engine.arguments import (
     AUTO,
     SUBBATCH_DEFAULTS,
     check_arguments,
     describe_batch,
-    describe_clip,
     sub_batch_size,
 )
+from yolo_subbatch.engine.asking_again import rewrite_arguments
+from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.engine.callbacks import RunRecorder
+from yolo_subbatch.engine.checkpoint import Checkpointer, host_arguments
+from yolo_subbatch.engine.describing import described
 from yolo_subbatch.engine.doors import while_made
 from yolo_subbatch.engine.exact_norm import ExactNorm
 from yolo_subbatch.engine.fitting import fewest_subdivisions
-from yolo_subbatch.engine.hosting import Hosts
-from yolo_subbatch.engine.keeping import KeepsState
-from yolo_subbatch.engine.loading import Loads
+from yolo_subbatch.engine.host_trainer import DetectionTrainer
 from yolo_subbatch.engine.making import made_for
 from yolo_subbatch.engine.making import subbatch as subbatch
+from yolo_subbatch.engine.offline import own_calls
 from yolo_subbatch.engine.opening import under_plain_name
-from yolo_subbatch.engine.overrides import READ_CHECKPOINTS, Seamed
-from yolo_subbatch.engine.sharing import Shares
+from yolo_subbatch.engine.overrides import READ_CHECKPOINTS, is_known
+from yolo_subbatch.engine.stepping import Stepping
+from yolo_subbatch.engine.sub_batches import SubBatches, Sums
 from yolo_subbatch.engine.taken_names import refuse_replaced, setting_own
 from yolo_subbatch.engine.tasks import check_task, other_trainer
-from yolo_subbatch.engine.update import MEAN_LOSSES, Updates
-from yolo_subbatch.engine.validation import Validates
-from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.engine.validation import Validation
+from yolo_subbatch.engine.windows import Part, Window, WindowLoader, seed_all
+from yolo_subbatch.errors import SettingsError, TrainingError
+from yolo_subbatch.run.faults import explained
 from yolo_subbatch.run.find import is_checkpoint
 from yolo_subbatch.run.trust import guarded
 
+#: Networks whose loss is a mean over the images that it is given; all others return a sum.
+MEAN_LOSSES = (ClassificationModel, RTDETRDetectionModel)
 
-class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads, Seamed):
+
+class SubbatchMixin(TrainerBase):
     """Put this before a trainer class: ``class T(SubbatchMixin, SegmentationTrainer)``, or call :func:`subbatch`.
 
-    ``args.batch`` keeps the number of images of one update; the loader gives ``batch / subdivisions`` images at a time.
+    ``args.batch`` keeps the number of images of one update, and a pass of Ultralytics' loop is an update.
 
     Attributes for callbacks: ``update_index`` (updates done), ``sub_index`` (sub-batches of the open update),
     ``window_images`` (images of the open update), ``seen`` (images trained on), ``update_images``, ``update_losses``
@@ -66,13 +70,11 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
     Callback events besides Ultralytics': ``on_sub_batch_end`` and ``on_optimizer_step``; ``optimizer_step`` and
     ``on_before_zero_grad``, which Ultralytics declares but does not fire, are fired.
 
-    Ultralytics' attributes mean what they do there: ``batch_size`` images are a pass, ``accumulate`` passes an update.
     A user's own methods are called as Ultralytics calls them (see :mod:`yolo_subbatch.engine.overrides`).
     """
 
     own_defaults = SUBBATCH_DEFAULTS
     additive_loss = False  # the loss is a sum over images already
-    requests_are_new = False  # a request to stop in the folder of a run that goes on is of now, not of before
 
     @while_made
     def __init__(
@@ -86,9 +88,9 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
         if self.resumed is None:
             check_task(type(self), cfg, given)
         with setting_own(self):
-            self.reset_counts()
-            self.reset_host()
-            self.mean_loss = self.finishing = False
+            self.begin_anew()
+            self.checkpointer, self.validation = Checkpointer(self), Validation(self)
+            self.stepping = Stepping(self, self.checkpointer)
         super().__init__({**self.own_defaults, **cfg2dict(cfg)}, given, _callbacks)
         self.rewrite_arguments()
         use_all_cores(self.device)
@@ -97,7 +99,8 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
             self.world_size = self.processes
         self._complete_arguments(given)
         check_arguments(self.args)
-        self.batch_size = sub_batch_size(self.args, max(1, self.world_size))  # what the loader gives
+        sub_batch_size(self.args, max(1, self.world_size))
+        self.batch_size = self.args.batch  # a window is a batch to Ultralytics
         # With nominal batch = batch, Ultralytics neither rescales the decay nor misjudges the number of updates.
         self.args.nbs = self.args.batch
         self.asked = deepcopy(vars(self.args))
@@ -105,7 +108,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
             self.args.resume = str(self.save_dir)  # for the processes that this one may start
         if RANK in {-1, 0} and not self.ddp:
             RunRecorder().register(self)
-        self.own_values.update(recorder=self.recorder, epoch_losses=self.epoch_losses)
+        self.own_values.update(recorder=self.recorder)
 
     def _complete_arguments(self, given: dict[str, Any]) -> None:
         """Fill in, once, what follows from the devices."""
@@ -126,15 +129,30 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
         self.args.batch *= devices
         self.args.lr0 *= devices
 
-    @property
-    def plain_model(self) -> Any:
-        """The model without the wrapper of compilation."""
-        return unwrap_model(self.model)
+    def begin(self, overrides: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the arguments to begin with: those given, or those of the run that is taken up again."""
+        given, self.resumed = resuming.begin(type(self), overrides, self.trains_darknet())
+        return given
 
-    @property
-    def precision(self) -> Any:
-        """What Ultralytics' loop gives to ``autocast``."""
-        return torch.bfloat16 if self.args.amp == "bf16" else self.amp
+    def rewrite_arguments(self) -> None:
+        """Write the run's ``args.yaml`` so that it can be given with ``cfg=``, here and in stock Ultralytics."""
+        if RANK in {-1, 0}:
+            rewrite_arguments(Path(self.save_dir), self.own_defaults, self.derived_arguments())
+
+    def derived_arguments(self) -> dict[str, Any]:
+        """Return what follows from the network and is told in ``args.yaml`` all the same."""
+        return {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the copy of a model have no trainer, which holds loaders and open files."""
+        return type(None), ()
+
+    if not TYPE_CHECKING:  # else any attribute would be one to a checker of types
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "train_loader" and not isinstance(value, WindowLoader):
+                value = loading.taken(self, value)
+            super().__setattr__(name, value)
 
     # --- preparing --------------------------------------------------------------------------------------------------
 
@@ -148,22 +166,25 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
         finally:
             self.world_size = shared
         self.mean_loss = isinstance(self.plain_model, MEAN_LOSSES)
+        if self.validation.measures_nothing:
+            self.metrics = {}  # no columns among the figures
         if self.processes > 1:
-            self._agree()
+            self._agree_on_weights()
         if self.args.subdivisions == AUTO:
             self._fit_memory()
         if self.args.exact_norm and not self.additive_loss and not isinstance(self.plain_model, ClassificationModel):
             self.exact = ExactNorm(self.plain_model)
-            self.train_loader.whole_window = self.exact.two_pass
         if self.args.bn == "cross":
             gather_over_batch(self.plain_model)
         if self.resumed is not None:
-            self.check_checkpoints()
+            self.checkpointer.check()
             state.restore(self, self.resumed)
             self.start_epoch = self.resumed["epoch"]
             self.scheduler.last_epoch = self.start_epoch - 1
+            self.taken_up = self.start_epoch if self.progress.window else None
             for key in ("model", "ema", "optimizer"):
                 del self.resumed[key]  # they have their place now
+        self.model = self.sub_batches = SubBatches(self.model, self, self.exact)
         self.epoch = self.start_epoch
         self.is_set_up()
         if RANK in {-1, 0}:
@@ -180,43 +201,17 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
         if self.processes > 1:
             parts = processes.largest(parts, self.device)
         self.args.subdivisions = parts
-        self.batch_size = self.train_loader.size = self.args.batch // parts
+        self.train_loader.size = self.args.batch // parts
         self.train_loader.go_to(0, 0)
         self.test_loader = self.get_dataloader(
             self.data[self.args.split], batch_size=2 * self.batch_size, rank=LOCAL_RANK, mode="val"
         )
         self.validator.dataloader = self.test_loader
 
-    def largest_size(self) -> tuple[int, int]:
-        """Return width and height of the largest input that the run may draw."""
-        most = self.args.imgsz
-        if self.args.multi_scale:
-            most = int(most * (1 + self.args.multi_scale) + self.stride) - 1
-        return (most // self.stride * self.stride,) * 2
-
     def start_line(self) -> str:
         """Say what will happen."""
         batch, updates = describe_batch(self.args, self.world_size), f"{self.updates_per_epoch} updates per epoch"
-        return "; ".join([batch, updates, self.describe_step(), *self.describe_norm(), *self.describe_order()])
-
-    def describe_step(self) -> str:
-        """Say at which norm gradients are clipped, or whose step that is."""
-        own = self.own_method("optimizer_step")
-        return describe_clip(self.args) if own is None else f"{own} once per update"
-
-    def describe_norm(self) -> list[str]:
-        """Say what depends on the sub-batches, or is kept from it."""
-        each = self.batch_size // self.processes
-        said = []
-        if self.normalises():
-            ways = {
-                "sub-batch": f"per sub-batch of {each} images" if each > 1 else "per image",
-                "cross": "over the sub-batches so far of each batch", "frozen": "frozen",
-            }  # fmt: skip
-            said.append(f"batch normalisation {ways[self.args.bn]}")
-        if self.exact is not None:
-            said.append(f"exact_norm in {'two passes' if self.exact.two_pass else 'one pass'}")
-        return said
+        return "; ".join([batch, updates, *described(self)])
 
     def around_setup_model(self, theirs: Callable[[], Any]) -> Any:
         """Set the model up; channels-last memory is faster on the CPU too."""
@@ -240,26 +235,13 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
 
     def around__build_train_pipeline(self, theirs: Callable[[], None]) -> None:
         """Build loaders and optimizer."""
-        if hasattr(self, "updates_per_epoch"):  # Ultralytics met a shortage of memory where it is not looked for here
-            self.shortage = "in Ultralytics' loop"
-            self.args.batch, self.stepped = self.args.nbs, self.begun
-            self.give_up_window(finer_parts=True)
-            self.warmup.hide(self.args)
-            return
         try:
             theirs()
         except ValueError as error:
             if "final batch=1" not in str(error):
                 raise
             raise SettingsError(f"subdivisions={self.args.subdivisions}: {error}") from error
-        self.warmup.hide(self.args)
         self.updates_per_epoch = self.train_loader.windows
-
-    def around_build_optimizer(self, theirs: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
-        """Build the optimizer with the decay as it was given; the loader's size must not scale it."""
-        if "decay" in keywords:
-            keywords["decay"] = self.args.weight_decay
-        return theirs(*args, **keywords)
 
     def around_check_resume(self, theirs: Callable[[Any], None], overrides: Any) -> None:
         """Leave nothing to Ultralytics, which would go on from half-precision averages of the weights.
@@ -267,7 +249,7 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
         Raises:
             SettingsError: If a user's class went past our ``__init__``, or reads checkpoints itself.
         """
-        if "epoch_losses" not in vars(self):
+        if "progress" not in vars(self):
             own = self.own_method("__init__") or type(self).__name__
             raise SettingsError(
                 f"{own}: passes the sub-batches by; have it call super().__init__(cfg, overrides, _callbacks)"
@@ -287,12 +269,101 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
         if self.resumed is None:
             theirs(checkpoint)
 
+    def around_get_dataset(self, theirs: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Read the data description; a Darknet ``.data`` file is written as a YAML into the run folder first."""
+        return loading.read_description(self, theirs)
+
+    def around_build_dataset(self, theirs: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
+        """Build the data set as for whole batches."""
+        return loading.build_dataset(self, theirs, *args, **keywords)
+
+    def around_get_dataloader(
+        self, theirs: Callable[..., Any], dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"
+    ) -> Any:
+        """Return the loader of one split; that of the training gives windows."""
+        if mode == "train":
+            return loading.training_loader(self, theirs, dataset_path, rank)
+        return loading.measuring_loader(self, theirs, dataset_path, batch_size, rank, mode)
+
+    def _agree_on_weights(self) -> None:
+        """Give all processes the same weights and the same precision."""
+        processes.same_everywhere(self.plain_model)
+        self.ema.ema.load_state_dict(self.plain_model.state_dict())
+        amp = processes.told_by_first(self.amp)
+        if amp != self.amp:  # only the first one tries whether half precision works
+            self.amp = amp
+            self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp and self.args.amp != "bf16")
+
+    def around__setup_scheduler(self, theirs: Callable[[], None]) -> None:
+        """Plan the rates; with ``time=`` every process would reckon with epochs of its own."""
+        if self.processes > 1 and self.args.time:
+            self.args.epochs = processes.told_by_first(self.epochs)
+            self.epochs = self.args.epochs
+        theirs()
+
     # --- the loop ---------------------------------------------------------------------------------------------------
 
+    def around_train(self, theirs: Callable[[], Any]) -> Any:
+        """Train, and leave the reason where that fails; what is opened on the way is watched."""
+        if self.ddp:
+            return theirs()
+        try:
+            with guarded(self.args.trust):
+                result = theirs()
+            if not self.in_hosts_loop:
+                raise TrainingError(self._passed_by())
+            return result
+        except BaseException as error:
+            found = explained(error, Path(self.save_dir))
+            shown = error if found is None else found
+            reason = processes.first_failure(shown)
+            if self.recorder is not None:
+                self.recorder.fail(self.progress.iteration, shown, reason)
+            if found is not None:
+                raise found from error
+            raise
+        finally:
+            processes.leave()
+
+    def _passed_by(self) -> str:
+        """Say that Ultralytics' loop was not run, and what to do."""
+        own = self.own_method("_do_train") or self.own_method("train") or type(self).__name__
+        return (
+            f"{own}: a loop of its own, which cannot be cut into sub-batches; have it call super()._do_train() and use "
+            "callbacks, or train without sub-batches"
+        )
+
+    def train(self) -> Any:
+        """Train; on several devices by starting a process for each, whose events are read as they come."""
+        return launch.run_processes(self) if self.ddp else super().train()
+
+    def _do_train(self) -> None:
+        """Run the loop; one process of torchrun's has others to join, be they none."""
+        self.in_hosts_loop = True
+        if RANK != -1 and self.world_size == 1:
+            self._setup_ddp()
+        super()._do_train()
+
+    def _setup_ddp(self) -> None:
+        """Join the other processes, on the CPU too."""
+        if self.device.type == "cpu":
+            processes.join_on_cpu()
+        else:
+            super()._setup_ddp()
+
+    def check_pass(self) -> None:
+        """Make sure that it is Ultralytics' loop which computes a window.
+
+        Raises:
+            TrainingError: If a loop of the user's does.
+        """
+        if not self.in_hosts_loop:
+            raise TrainingError(self._passed_by())
+
     def around__get_warmup_iterations(self, theirs: Callable[[int], int], batches: int) -> int:
-        """Turn off the loop's warm-up, which counts sub-batches: ``set_rates`` counts updates."""
-        self.warmup_of = theirs
-        return 0
+        """Note how long the loop's warm-up is."""
+        self.warmup_updates = theirs(batches)
+        return self.warmup_updates
 
     def around__model_train(self, theirs: Callable[[], None]) -> None:
         """Set the network to training; with ``bn=frozen`` its statistics stay as they are."""
@@ -301,33 +372,188 @@ class SubbatchMixin(Shares, KeepsState, AddsUp, Validates, Updates, Hosts, Loads
             for layer in self.plain_model.modules():
                 if isinstance(layer, BatchNorm2d):
                     layer.eval()
-        if self.windows_done:  # an epoch is taken up: the scheduler has just set the rates of its beginning
-            self.set_rates(self.update_index - 1)
+        if self.progress.window:  # an epoch is taken up: the scheduler has just set the rates of its beginning
+            self.set_rates(self.progress.iteration - 1)
 
     def around_preprocess_batch(self, theirs: Callable[[Any], Any], batch: dict[str, Any]) -> dict[str, Any]:
-        """Move a sub-batch to the device."""
-        if self.args.bf16_on_cpu:
-            # Ultralytics calls this inside its own autocast context, which puts both back when the pass is done.
-            torch.set_autocast_dtype("cpu", torch.bfloat16)
-            torch.set_autocast_enabled("cpu", True)
+        """Move a sub-batch to the device; a window stays where it is until its sub-batches come."""
+        if isinstance(batch, Window):
+            return batch
         batch = theirs(batch)
         self.input_shape = list(batch["img"].shape[:1:-1])
         if getattr(self.args, "channels_last", False) is not False and self.device.type == "cpu":
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch
 
-    def set_rates(self, update_index: int) -> None:
-        """Set learning rate and momentum of one update, counted from 0: Ultralytics' warm-up, by updates."""
-        warmup = self.warmup_updates()
-        if not warmup or update_index > warmup:
+    def seed_sub_batch(self, index: int) -> None:
+        """Seed by iteration, so that nothing depends on what came before.
+
+        All sub-batches draw the same input size (``multi_scale``); what layers draw differs from one to the next.
+        """
+        seed_all(self.args.seed, self.progress.iteration, 0, 0)
+        numbers = (self.args.seed, self.progress.iteration, 1 + index, max(0, RANK))
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1)
+
+    def loss_weight(self, part: Part) -> float:
+        """Return the factor on a sub-batch's loss that makes plain sums right.
+
+        A loss that is a mean over the images counts as often as there are images; a borrowed image does not count.
+        """
+        return float(part.images) if self.mean_loss else float(part.images > 0)
+
+    def sub_batch_is_done(self) -> None:
+        """Tell callbacks."""
+        self.run_callbacks("on_sub_batch_end")
+
+    def around_optimizer_step(self, theirs: Callable[[], Any]) -> None:
+        """Update the weights with the gradient of the window, by the trainer's own step.
+
+        Raises:
+            TrainingError: If it is called outside of a pass of Ultralytics' loop.
+        """
+        if self.sub_batches is None or self.sub_batches.window is None:
+            raise TrainingError(self._passed_by())
+        self.stepping.finish_window(self.sub_batches, lambda: self.step(theirs))
+        self.stop_later = bool(self.stop_later or self.stop)  # with time=, the loop is about to write over it
+        self.tloss = self._means()
+
+    def step(self, theirs: Callable[[], Any]) -> None:
+        """Have the trainer's ``optimizer_step`` change the weights, and count the update."""
+        at = self.progress.iteration
+        theirs()
+        if self.progress.iteration == at:
+            self.progress.made()
+
+    def optimizer_step(self) -> None:
+        """Clip the gradient of the update, change the weights, and move their average: once per update."""
+        kinds = type(self).__mro__
+        behind = next(each for each in kinds[kinds.index(SubbatchMixin) + 1 :] if "optimizer_step" in vars(each))
+        if not is_known(behind):  # a user's class that stands behind the mixin
+            super().optimizer_step()
             return
-        for group in self.optimizer.param_groups:
-            start = self.args.warmup_bias_lr if group.get("param_group") == "bias" else 0.0
-            target = group.setdefault("initial_lr", group["lr"]) * self.lf(self.epoch)  # an optimizer put here has none
-            group["lr"] = float(np.interp(update_index, [0, warmup], [start, target]))
-            if "momentum" in group:
-                span = [self.args.warmup_momentum, self.args.momentum]
-                group["momentum"] = float(np.interp(update_index, [0, warmup], span))
+        assert self.last_update is not None
+        self.last_update.clip(changed=self.own_method("optimizer_step") is not None)
+        self.scaler.step(self.optimizer)
+        self.progress.made()  # from here on, the window cannot simply be done again
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        if self.ema:
+            self.ema.update(self.model)
+
+    def save_state(self) -> None:
+        """Keep the exact state."""
+        self.checkpointer.save()
+
+    def save_model(self) -> Any:
+        """Save Ultralytics' checkpoints with the keys that it knows; ours stand beside them."""
+        with self.checkpointer.for_host(self.host_arguments()):
+            return super().save_model()
+
+    def host_arguments(self) -> Any:
+        """Return a copy of the arguments with Ultralytics' own keys alone."""
+        return host_arguments(self)
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    def around_run_callbacks(self, theirs: Callable[[str], None], event: str) -> None:
+        """Run callbacks; what has to happen at the start and the end of epochs and updates happens here."""
+        self.before_event(event)
+        self.callbacks_open += 1
+        try:
+            with own_calls():
+                theirs(event)
+        finally:
+            self.callbacks_open -= 1
+        if self.recorder is not None:
+            self.recorder.follow(event, self)
+        self.after_event(event)
+
+    def before_event(self, event: str) -> None:
+        """Do what callbacks must find done."""
+        if event == "on_train_epoch_start":
+            self._before_epoch = self.progress.iteration, self.progress.seen
+            self.progress.begin_epoch()
+            self._find_place()
+        elif event == "on_train_start":
+            self.warmup_updates = host.warmup_of_loop(self) or self.warmup_updates
+        elif event == "on_train_batch_start":
+            for group in self.optimizer.param_groups:
+                group.setdefault("initial_lr", group["lr"])  # an optimizer that was put here has none
+        elif event == "on_train_epoch_end":
+            self.tloss = self._means()  # of an epoch that was taken up at its end, the loop knows none
+
+    def after_event(self, event: str) -> None:
+        """Do what follows from an event, and from what callbacks did in it."""
+        if event == "on_train_batch_end":
+            self._settle_stop()
+        elif event == "on_train_start" and self.resumed is None:
+            self.save_state()
+        elif event == "on_train_end" and not self.stopping:
+            self.checkpointer.forget()
+        elif event == "on_fit_epoch_end" and not self.finishing:
+            self.checkpointer.after_epoch(self.save_state)
+
+    def around_get_validator(self, theirs: Callable[[], Any]) -> Any:
+        """Build the validator, which refuses keys that Ultralytics does not know."""
+        everything = self.args
+        self.args = copy(everything)
+        for key in self.own_defaults:
+            delattr(self.args, key)
+        try:
+            return theirs()
+        finally:
+            self.args = everything
+
+    def around_validate(self, theirs: Callable[[], Any]) -> Any:
+        """Validate after an epoch."""
+        return self.validation.after_epoch(theirs)
+
+    def around_final_eval(self, theirs: Callable[[], None]) -> None:
+        """Validate the best weights at the end."""
+        self.validation.of_best_weights(theirs, self.checkpointer)
+
+    def around__handle_nan_recovery(self, theirs: Callable[[int], bool], epoch: int) -> bool:
+        """Do an epoch again whose figures are not finite."""
+        return self.validation.recover(theirs, epoch, self._before_epoch)
+
+    def _means(self) -> Any:
+        """Return the means per image of the losses over the epoch so far, as Ultralytics has them."""
+        return host.as_host_wants(self.progress.losses.means(self.loss_names))
+
+    def _find_place(self) -> None:
+        """Have the loader begin where this epoch begins, or goes on."""
+        loader = self.train_loader
+        window = loader.windows if self.is_over() else self.progress.window
+        if (loader.epoch, loader.window) != (self.epoch, window):
+            loader.go_to(self.epoch, window)
+
+    def agree(self, sums: Sums, short: bool) -> bool:
+        """Return whether memory is short, and add up what all processes have; agree on whether to stop."""
+        if self.processes == 1:
+            self.stopping, self.stop_agreed = self.stop_wanted(), True
+            return short
+        found = processes.exchange_window(
+            self.plain_model, sums, short, self.stop_wanted(), bool(self.stop or self.stop_later),
+            list(self.loss_names), self.exact.totals if self.exact is not None else torch.zeros(0, device=self.device),
+        )  # fmt: skip
+        self.stopping, self.stop_agreed = found.stop, found.stop_by_callback
+        self.stop_later = self.stop_later or found.stop_by_callback
+        if self.exact is not None and not found.short:
+            sums.factor = self.exact.gradient_factor(found.totals, sums.images)
+        return found.short
+
+    def sum_over_processes(self, values: torch.Tensor) -> torch.Tensor:
+        """Return sums over all processes."""
+        return processes.sum_over(values) if self.processes > 1 else values
+
+    def _settle_stop(self) -> None:
+        """Let the loop end if someone wants it, and all processes know."""
+        wanted = self.stop_later or self.stop
+        if wanted and self.processes > 1 and self.progress.window < self.updates_per_epoch and not self.stop_agreed:
+            self.stop_later, self.stop = True, False  # the others learn of it with the next update
+            return
+        self.stop = bool(wanted or self.stopping)
+        self.stop_later = False
 
 
 class SubbatchTrainer(SubbatchMixin, DetectionTrainer):

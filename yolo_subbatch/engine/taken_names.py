@@ -62,9 +62,15 @@ def refuse_replaced(trainer: Any, ours: type) -> None:
     """
     hosts = {name for each in type(trainer).__mro__ if each.__module__.startswith("ultralytics") for name in vars(each)}
     values, own = _plain(trainer), trainer.own_values
-    methods = {name for name in own_names(ours) - hosts if callable(getattr(ours, name))}
+    methods = {name for name in own_names(ours) - hosts if callable(getattr(ours, name)) or is_read_only(ours, name)}
     changed = {name for name in own if name not in values or values[name] is not own[name]}
     _refuse(f"{_shown(trainer).__name__}.{name}" for name in changed | (values.keys() & methods))
+
+
+def is_read_only(kind: type, name: str) -> bool:
+    """Tell whether a class has a property of this name that nobody can set."""
+    found = getattr(kind, name, None)
+    return isinstance(found, property) and found.fset is None
 
 
 def _plain(trainer: Any) -> dict[str, Any]:

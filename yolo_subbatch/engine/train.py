@@ -173,4 +173,4 @@ def stop_on_signal(trainer: Callable[[], Any], folder: RunFolder) -> Iterator[th
         yield asked
     finally:
         for number, old in before.items():
-            signal.signal(number, old)
+            signal.signal(number, signal.SIG_DFL if old is None else old)  # None: not one of Python's

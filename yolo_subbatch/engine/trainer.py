@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.nn import functional as F
-from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import DEFAULT_CFG, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -17,18 +17,22 @@ from yolo_subbatch.darknet.optimizer import darknet_sgd, set_rate
 from yolo_subbatch.darknet.parser import parse_cfg, write_cfg
 from yolo_subbatch.darknet.plan import Plan, plan_run
 from yolo_subbatch.darknet.random_sizes import exact_random_size, largest_random_size, random_size, step_of
+from yolo_subbatch.darknet.regular_files import write_atomically
 from yolo_subbatch.darknet.schedule import learning_rate
 from yolo_subbatch.darknet.sections import Cfg
 from yolo_subbatch.darknet.shapes import largest_stride
-from yolo_subbatch.darknet.weights import save_weights, write_atomically
+from yolo_subbatch.darknet.weights import save_weights
 from yolo_subbatch.engine import LOGGER, host
 from yolo_subbatch.engine.arguments import describe_batch
 from yolo_subbatch.engine.asking_again import with_args_file
 from yolo_subbatch.engine.channels import colour_note, of_data
 from yolo_subbatch.engine.data import augmentation_of, padded_truths
+from yolo_subbatch.engine.describing import described_norm, described_step
 from yolo_subbatch.engine.doors import while_made
+from yolo_subbatch.engine.host_trainer import DetectionTrainer
 from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, for_picture, size_of
 from yolo_subbatch.engine.keys import DARKNET_DEFAULTS, canonical, read_source, with_defaults, with_keys
+from yolo_subbatch.engine.loading import describe_order
 from yolo_subbatch.engine.model import SHOWN_LOSSES, DarknetModel, image_size, load_darknet_weights, rebuilt
 from yolo_subbatch.engine.subbatch import SubbatchMixin
 from yolo_subbatch.errors import SettingsError
@@ -67,6 +71,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         self.seen_before: tuple[int, int | None] = (0, None)  # images and iteration of the weights at the start
         self.size = size_of(given["imgsz"])
         super().__init__(cfg, given, _callbacks)
+        self.args.warmup_epochs = 0.0  # [net] has a burn-in
         fault = size_fault(*self.size, largest_stride(self.source))
         if fault:
             raise SettingsError(fault)
@@ -215,8 +220,9 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         if self.args.seen == "keep":
             if self.resumed is not None:
                 self.load_extra_state(self.resumed["extra"])
-            self.seen, iteration = self.seen_before
-            self.update_index = self.seen // self.args.batch if iteration is None else iteration
+            seen, iteration = self.seen_before
+            self.progress.seen = seen
+            self.progress.iteration = seen // self.args.batch if iteration is None else iteration
             if self.update_index >= self.plan.iterations:
                 raise SettingsError(
                     f"seen=keep: the weights have seen {self.seen} images, that is iteration {self.update_index} of "
@@ -231,9 +237,9 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         plan = self.plan
         said = [
             describe_batch(self.args, self.world_size), f"{plan.updates_per_epoch} updates per epoch",
-            f"{plan.iterations} iterations, {plan.epochs} epochs", self.describe_step(),
+            f"{plan.iterations} iterations, {plan.epochs} epochs", described_step(self),
             f"learning rate {plan.net.learning_rate:g} ({plan.net.policy}, burn-in {plan.net.burn_in})",
-            *self.describe_norm(), *self.describe_order(),
+            *described_norm(self), *describe_order(self.train_loader),
         ]  # fmt: skip
         flavour = self.source.flavour_line(self.args.flavour)
         average = self.average.note if self.average else ""
@@ -276,9 +282,13 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         fitting = int(DYNAMIC_SHARE * size * largest / (width * height))
         return math.ceil(batch / math.ceil(batch / max(size, min(batch, fitting))))
 
-    def _step(self) -> None:
+    def around__get_warmup_iterations(self, theirs: Callable[[int], int], batches: int) -> int:
+        """Have no warm-up of Ultralytics': ``[net]`` has a burn-in."""
+        return 0
+
+    def step(self, theirs: Callable[[], Any]) -> None:
         """Change the weights, and at one iteration put their average in their place."""
-        super()._step()
+        super().step(theirs)
         if self.average is not None and self.update_index == self.average.taken_over:
             take_over(self.plain_model, self.ema.ema)
 

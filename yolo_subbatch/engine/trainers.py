@@ -15,7 +15,7 @@ from ultralytics.models.yolo.model import YOLO
 from yolo_subbatch.engine.tuning import tune_yolo
 from yolo_subbatch.errors import SettingsError, TrustError
 from yolo_subbatch.run.host import is_darknet_checkpoint
-from yolo_subbatch.run.trust import guarded, is_guarded, refuse, shown
+from yolo_subbatch.run.trust import guarded, is_guarded, shown
 
 DARKNET = "yolo_subbatch.engine.trainer:DarknetTrainer"
 SUBBATCH = "yolo_subbatch.engine.subbatch:SubbatchTrainer"
@@ -61,7 +61,7 @@ def _found(place: str, run: object = "") -> Any:
     module, _, name = place.partition(":")
     known = place in {DARKNET, SUBBATCH} or module.startswith("ultralytics.models.")
     if not known and module not in sys.modules and is_guarded():
-        raise refuse(
+        raise TrustError(
             f"resume={run}",
             f"its trainer is {shown(place)}, a module that would be imported",
             "go on from where it is defined, by train(trainer=..., resume=FOLDER)",

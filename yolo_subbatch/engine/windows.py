@@ -11,15 +11,34 @@ import random
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, RandomSampler
-from ultralytics.data.build import InfiniteDataLoader
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+from ultralytics.data import build
 
 from yolo_subbatch.darknet.iteration import split
+
+if TYPE_CHECKING:
+
+    class InfiniteDataLoader(DataLoader[Any]):
+        """What is used of Ultralytics' class."""
+
+        iterator: Any
+        dataset: Any
+        sampler: Any
+
+        def close(self) -> None:
+            """End its processes."""
+
+        def reset(self) -> None:
+            """Begin to load anew."""
+
+else:
+    InfiniteDataLoader = build.InfiniteDataLoader
 
 SHUFFLE_SEED = 6148914691236517205 - 1  # what Ultralytics adds to the seed, in a run of one process
 
@@ -202,8 +221,48 @@ class KeyedImages(Dataset[Any]):
                 self.images.ims[each] = self.images.im_hw0[each] = self.images.im_hw[each] = None
 
 
+class Window(dict[str, Any]):
+    """The images of one update, which Ultralytics' loop takes for a batch.
+
+    As a dictionary it is the first sub-batch, once that was computed: what Ultralytics shows and draws. Asked for its
+    images before, it stands for all of them itself.
+
+    Args:
+        loader: Where the sub-batches are loaded, each when it is its turn, and kept until the update is done.
+        number: Which window of the epoch this is.
+
+    Attributes:
+        cut: Its sub-batches.
+    """
+
+    def __init__(self, loader: WindowLoader, number: int) -> None:
+        super().__init__()
+        self.loader, self.number = loader, number
+        self.cut = loader.parts(number)
+        self.loaded: list[dict[str, Any]] = []
+
+    def __missing__(self, key: str) -> Any:
+        if key == "img":
+            return self
+        raise KeyError(key)
+
+    def parts(self) -> Iterator[tuple[Part, dict[str, Any]]]:
+        """Give the sub-batches; each is a copy, whose entries may be replaced."""
+        for index, part in enumerate(self.cut):
+            if index == len(self.loaded):
+                self.loaded.append(self.loader.load())
+            self.loader.part = part
+            yield part, copy(self.loaded[index])
+
+    def cut_again(self) -> None:
+        """Have the images come again, in the sub-batches that the loader makes now."""
+        self.loader.forget_read_ahead()
+        self.loaded = []
+        self.cut = self.loader.parts(self.number)
+
+
 class WindowLoader(InfiniteDataLoader):
-    """Gives the sub-batches of an epoch, window by window, and can be sent back.
+    """Gives the windows of an epoch, and can be sent back.
 
     Args:
         stock: The loader that Ultralytics built; how it loads is kept.
@@ -217,7 +276,6 @@ class WindowLoader(InfiniteDataLoader):
 
     Attributes:
         part: The sub-batch that was given last.
-        whole_window: Load all sub-batches of a window before the first is given; ``held`` are these.
         epoch, window: Where it is, each from 0.
         size_at: Images of a sub-batch of the n-th window since the beginning, where they are not the same in all.
     """
@@ -232,8 +290,7 @@ class WindowLoader(InfiniteDataLoader):
         self.batch, self.size, self.processes, self.rank = batch, size, processes, rank
         self.epoch = self.window = 0
         self.part = Part(range(0), 0, 0, True, True)
-        self.sent_back = self.whole_window = False
-        self.held: list[Any] = []
+        self.sent_back = False
         self.whole_only = whole_only
         names = ["num_workers", "prefetch_factor", "pin_memory", "collate_fn", "worker_init_fn", "timeout"]
         how = {name: getattr(stock, name) for name in names}
@@ -279,34 +336,42 @@ class WindowLoader(InfiniteDataLoader):
         return parts_of(places, size, self.processes, self.rank)
 
     def __len__(self) -> int:
-        if self.size_at is not None:
-            return sum(len(self.parts(window)) for window in range(self.windows))
-        whole, last = self.parts(0), self.parts(self.windows - 1)
-        return len(whole) * (self.windows - 1) + len(last)
+        return self.windows
 
     def go_to(self, epoch: int, window: int) -> None:
-        """Continue with the first sub-batch of a window, whatever was read ahead."""
-        if (epoch, window) != (self.epoch, self.window) or self.iterator is not None:
-            self.reset()
+        """Continue with a window, whatever was read ahead."""
+        self.forget_read_ahead()
         self.epoch, self.window, self.sent_back = epoch, window, True
 
-    def __iter__(self) -> Iterator[Any]:
+    def forget_read_ahead(self) -> None:
+        """Have the sub-batches from here on loaded anew: they are others now."""
+        if self.iterator is not None:
+            self.reset()
+
+    def __iter__(self) -> Iterator[Window]:  # type: ignore[override]
         """Give what is left of the epoch."""
         while self.window < self.windows:
             self.sent_back = False
-            parts = self.parts(self.window)
-            # A window that is gone through twice is loaded whole, otherwise each sub-batch when it is its turn.
-            self.held = [self._load() for _ in parts] if self.whole_window else []
-            for index, part in enumerate(parts):
-                self.part = part
-                yield self.held[index] if self.held else self._load()
-                if self.sent_back:
-                    break
-            else:
+            window = Window(self, self.window)
+            yield window
+            if not self.sent_back:
+                if len(window.loaded) < len(window.cut):
+                    self.forget_read_ahead()  # nobody has looked at all of it
                 self.window += 1
         self.epoch, self.window = self.epoch + 1, 0
 
-    def _load(self) -> Any:
+    def again(self, first: int) -> Iterator[Window]:
+        """Give the windows from one of this epoch to the one that is out now, which is the next to go on from."""
+        self.forget_read_ahead()
+        last, self.window = self.window, first
+        while True:
+            yield Window(self, self.window)
+            if self.window == last:
+                return
+            self.window += 1
+
+    def load(self) -> Any:
+        """Return the next sub-batch."""
         if self.iterator is None:
             self.iterator = self._get_iterator()
         return next(self.iterator)

@@ -6,7 +6,6 @@ either program takes the file. Other YAML files of keys are read too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run import host
 from yolo_subbatch.run.find import YAML
+from yolo_subbatch.run.reading import parse_json, read_small
 from yolo_subbatch.run.trust import refuse_own_trust
 from yolo_subbatch.run.values import ALIASES
 
@@ -90,13 +90,13 @@ def _drop_derived(theirs: dict[str, Any], own: dict[str, Any]) -> None:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the keys of a file, and those in our comments."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_small(path).decode("utf-8-sig")
         values = yaml.safe_load(text) or {}
         ours = [line.removeprefix(OURS) for line in text.split("\n") if line.startswith(OURS)]
         commented = yaml.safe_load("\n".join(ours)) or {}
     except OSError as error:
         raise SettingsError(f"cfg={path}: cannot be read ({error.strerror}); check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         place = "" if line is None else f" in line {line + 1}"
         raise SettingsError(f"cfg={path}: not valid YAML{place}; correct the file") from error
@@ -138,7 +138,7 @@ def expanded(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_settings(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(read_small(path))
         values = {**values.pop("extra", {}), **values}
     except OSError as error:
         raise SettingsError(f"cfg={path}: cannot be read ({error.strerror}); check the path") from error

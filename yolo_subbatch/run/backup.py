@@ -25,7 +25,7 @@ from yolo_subbatch.run.marks import is_ours
 from yolo_subbatch.run.outputs import place_fault
 from yolo_subbatch.run.own import is_own, marked
 from yolo_subbatch.run.process import write_whole
-from yolo_subbatch.run.reading import parse_json, read_small
+from yolo_subbatch.run.reading import MOST_RECORD, parse_json, read_small
 
 NOTE = "backup.json"  # in the folder of a run, so that it still has its backup when it is taken up
 
@@ -93,7 +93,7 @@ class Backup:
         Files are replaced in the folder that it names, so that of a stranger does not count.
         """
         try:
-            given = parse_json(read_small(run.path / NOTE))
+            given = parse_json(read_small(run.path / NOTE, MOST_RECORD))
             if not is_own(given, run.path / NOTE):
                 return None
             return cls(Path(given["folder"]), Path(given["cfg"]), bool(given["best"]))

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from yolo_subbatch.run.settings import CFGS, DATA, FLAVOURS, LETTERBOXES, MISSING_LABELS, overwrite_setting, setting
+from yolo_subbatch.run.settings import (
+    CFGS,
+    DATA,
+    FLAVOURS,
+    LETTERBOXES,
+    MISSING_LABELS,
+    overwrite_setting,
+    pixels_setting,
+    setting,
+    trust_setting,
+)
 
 IMAGE_SIZE = {"min": 8, "max": 8192}
 
@@ -25,9 +35,7 @@ class Source:
     flavour: str = setting(
         "auto", "Network", "Flavour", "Whose Darknet decides where the two differ.", choices=FLAVOURS, advanced=True
     )
-    trust: bool = setting(
-        False, "Network", "Trust", "Let code in opened files run: for files of people whom you know.", advanced=True,
-    )  # fmt: skip
+    trust: bool = trust_setting("Network")
 
 
 @dataclass(frozen=True)
@@ -42,10 +50,7 @@ class Place:
 class Pictures:
     """Which pictures are read at all."""
 
-    max_pixels: int = setting(
-        2**28, "Data", "Most pixels", "Images of more pixels are left out before they are decoded.", min=1,
-        advanced=True,
-    )  # fmt: skip
+    max_pixels: int = pixels_setting(2**28)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ import yaml
 
 from yolo_subbatch.darknet.datafile import DataFile, check_labels, read_data, read_data_names, read_image_list
 from yolo_subbatch.darknet.pictures import check_pictures, is_picture
-from yolo_subbatch.darknet.textfile import has_content
+from yolo_subbatch.darknet.regular_files import has_content
 from yolo_subbatch.errors import DataError, LabelsError, SettingsError
 from yolo_subbatch.run.checks import Problem, attempt, error, warning
 from yolo_subbatch.run.find import YAML, find_data
 from yolo_subbatch.run.host import datasets_folder
 from yolo_subbatch.run.label_lists import MissingLabels, labelled, with_list
+from yolo_subbatch.run.reading import MOST_DESCRIBED, read_small
 from yolo_subbatch.run.trust import current, download_fault
 
 #: Endings of the pictures and videos that Ultralytics reads.
@@ -28,6 +29,7 @@ VIDEOS = frozenset({
     ".asf", ".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv",
 })  # fmt: skip
 #: Endings of what stands beside pictures and is none.
+LISTS = frozenset({".txt", ".list"})  # of images, as a source
 OTHERS = frozenset({".txt", ".json", ".xml", ".csv", ".yaml", ".yml", ".npy", ".cache", ".data", ".names", ".md"})
 OF_DETECTOR = frozenset({"backup", "eval", "results"})  # keys of a .data file that Darknet's own commands use
 MOST_NUMBERS = 8  # of classes in a message
@@ -164,7 +166,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if path.is_file() and not has_content(path):
         raise SettingsError(f"{path}: the file is empty; give train, val and names")
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        document = yaml.safe_load(read_small(path, MOST_DESCRIBED).decode("utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as fault:
         line = getattr(getattr(fault, "problem_mark", None), "line", None)
         place = path if line is None else f"{path}:{line + 1}"
@@ -220,20 +222,27 @@ def yaml_images(path: Path, document: Mapping[str, Any], split: str) -> list[Pat
     Raises:
         DataError: If the split or something that it names is missing.
     """
-    given = document.get(split) or (document.get("validation") if split == "val" else None)
-    if not given:
+    if not (document.get(split) or (split == "val" and document.get("validation"))):
         raise DataError(f"{path}: no '{split}' images; add {split}: with a folder or a list of images")
-    base = images_base(path, document)
-    if base is None:
-        return []
-    entries = [str(each) for each in (given if isinstance(given, list) else [given])]
-    places = [_place(base, entry) for entry in entries]
+    places = split_places(path, document, split)
     if document.get("download") and not all(place.exists() for place in places):
         fault = download_fault(path, document)
         if fault is not None and current() is not False:
             raise fault
         return []
     return [image for place in places for image in _images_of(path, split, place)]
+
+
+def split_places(path: Path, document: Mapping[str, Any], split: str) -> list[Path]:
+    """Return the folders and lists that a split names; none where only Ultralytics knows where they are.
+
+    Raises:
+        DataError: If there is no folder that they are in.
+    """
+    given = document.get(split) or (document.get("validation") if split == "val" else None)
+    base = images_base(path, document) if given else None
+    entries = given if isinstance(given, list) else [given]
+    return [] if base is None else [_place(base, str(each)) for each in entries]
 
 
 def images_base(path: Path, document: Mapping[str, Any]) -> Path | None:
@@ -269,6 +278,11 @@ def _images_of(path: Path, split: str, place: Path) -> list[Path]:
     if not images:
         raise DataError(f"{path}: {split}: no image in {place}; correct the path")
     return images
+
+
+def is_camera(source: str) -> bool:
+    """Tell whether a source is the number of a camera."""
+    return source.isascii() and source.isdecimal()
 
 
 def pictures_in(folder: Path, deep: bool = False, also: frozenset[str] = frozenset()) -> list[Path]:

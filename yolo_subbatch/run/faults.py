@@ -10,18 +10,17 @@ import errno
 import os
 import re
 import shlex
+import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-from yolo_subbatch.errors import MachineError
+from yolo_subbatch.errors import MachineError, YoloSubbatchError
 from yolo_subbatch.run.find import short_path
 
 STATE = Path("weights") / "state.pt"
 FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 REFUSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, getattr(errno, "ESTALE", errno.ENOENT)})
-PROBE = ".writable"
 LOADER = re.compile(r"DataLoader worker \(pid\(?s?\)? ?\(?([\d, ]+)\) (?:is killed by signal: ([\w ]+)|exited unexp)")
 SHARED = ("/torch_", "shm", "shared memory")
 WRITING = ("PytorchStreamWriter", "inline_container", "unexpected pos", "iostream error", "basic_ios")
@@ -37,14 +36,9 @@ def explained(error: BaseException, folder: Path) -> MachineError | None:
     if isinstance(error, MachineError) or not isinstance(error, Exception):
         return None
     text = next(filter(None, (_fault(each, folder) for each in _chain(error))), None)
-    if text is None and not _is_ours(error):
+    if text is None and not isinstance(error, YoloSubbatchError):  # which says already what is wrong
         text = _unusable(folder)
     return None if text is None else MachineError(text)
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Tell whether an error is one of this package, which says already what is wrong."""
-    return type(error).__module__.startswith("yolo_subbatch.")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -107,14 +101,12 @@ def _of_a_loader(processes: str, signal: str | None, shared: bool, folder: Path)
 
 def _unusable(folder: Path) -> str | None:
     """Return why nothing can be written into a run's folder any more; None if something can."""
-    probe = folder / PROBE
     try:
-        probe.write_bytes(b"\0" * 4096)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0" * 4096)
     except OSError as error:
+        error.filename = str(folder)
         return _of_a_file(error, folder) or f"{short_path(folder)}: cannot be written ({error.strerror})"
-    finally:
-        with suppress(OSError):
-            probe.unlink(missing_ok=True)
     return None
 
 

@@ -7,7 +7,8 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from yolo_subbatch.darknet.textfile import has_content, in_utf8, is_name
+from yolo_subbatch.darknet.regular_files import NOT_REGULAR, has_content
+from yolo_subbatch.darknet.textfile import in_utf8, is_name
 from yolo_subbatch.errors import CfgError, DataError, WeightsError, YoloSubbatchError
 from yolo_subbatch.run.host import OLD_PICKLE, find_dataset, nearest
 
@@ -40,7 +41,7 @@ def find_cfg(name: str | Path | None) -> Path:
     if path.parent == Path() and wanted in bundled_cfgs():
         return Path(str(files("yolo_subbatch.cfg") / wanted))
     if path.exists():
-        kind = "this is a folder" if path.is_dir() else "not a regular file but a pipe or a device"
+        kind = "this is a folder" if path.is_dir() else NOT_REGULAR
         raise CfgError(f"cfg={name}: {kind}; give {'the .cfg file inside it' if path.is_dir() else 'a .cfg file'}")
     if path.suffix.lower() == CHECKPOINT:
         raise CfgError(f"cfg={name}: no such file{beside(path)}; a checkpoint is given as model=")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import EventWriter, RunFinished, last_event
-from yolo_subbatch.run.process import RunProcess, clear_parts, write_whole
+from yolo_subbatch.run.process import RunProcess, clear_drafts, write_whole
 from yolo_subbatch.run.reading import open_to_append, read_small
 from yolo_subbatch.run.settings import TrainSettings
 
@@ -62,6 +62,7 @@ class RunFolder(RunProcess):
             raise SettingsError(f"run_dir={path}: holds the events of a run already; prepare a new folder")
         if not folder.settings.is_file():
             raise SettingsError(f"run_dir={path}: no settings.json in it; write the settings first")
+        folder.refuse_links(f"run_dir={path}")
         return folder
 
     @classmethod
@@ -75,6 +76,23 @@ class RunFolder(RunProcess):
         if not any(file.is_file() for file in (folder.began, folder.events, folder.settings)):
             raise SettingsError(f"{path}: not the folder of a run, it holds no run.json; give a run's folder")
         return folder
+
+    def refuse_links(self, shown: str) -> None:
+        """Refuse to write through links that somebody else has put into the folder: what they lead to would be gone.
+
+        Args:
+            shown: What the user gave, for the message.
+
+        Raises:
+            SettingsError: If there is one, and this user did not begin the run here.
+        """
+        if self.is_own_record():
+            return
+        places = [place for place in (self.path, self.weights) if place.is_dir()]
+        for link in (each for place in places for each in place.iterdir() if each.is_symlink()):
+            if link != self.settings:  # which is only read
+                found = f"{link} is a link to {link.readlink()}, to which would be written, in a run that is not yours"
+                raise SettingsError(f"{shown}: {found}; put the file or the folder itself in its place")
 
     def discard(self) -> None:
         """Remove a folder whose run never began; one that holds events or weights stays."""
@@ -169,7 +187,7 @@ class RunFolder(RunProcess):
             if half.is_file():
                 half.unlink()
         for file in (self.began, self.settings):
-            clear_parts(file)
+            clear_drafts(file)
 
     def clear_finished(self) -> None:
         """Remove what a run that has come to its end has no use for, where it was killed before it did so itself."""

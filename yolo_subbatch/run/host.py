@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from yolo_subbatch.darknet.textfile import has_content
+from yolo_subbatch.darknet.regular_files import has_content
 from yolo_subbatch.errors import SettingsError, WeightsError
 
 #: The oldest release that the tests pass with, and the first that they say nothing about; pyproject.toml has the same.
@@ -223,6 +223,6 @@ def _described(path: Path | None, stem: str) -> str | None:
         return _named(stem)
     try:
         head = str(yaml.safe_load(path.read_text(encoding="utf-8"))["head"][-1][-2]).lower()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, IndexError, TypeError):
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, KeyError, IndexError, TypeError):
         return None  # Ultralytics says what is wrong with it
     return next((task for name, task in HEAD_NAMES if name in head), "detect")

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from yolo_subbatch.darknet.textfile import read_text
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run.checks import Problem, attempt, error, warning
 from yolo_subbatch.run.data import check_data, check_kinds, class_count, pictures_in, read_yaml, yaml_images
@@ -137,7 +138,10 @@ def _check_labels(
 
 
 def _first_fault(label: Path, task: str, classes: int, keypoints: tuple[int, int]) -> str | None:
-    lines = label.read_text(encoding="utf-8-sig", errors="replace").replace("\r", "\n").split("\n")
+    try:
+        lines = read_text(label, "the labels").replace("\r", "\n").split("\n")
+    except DataError as error:
+        return str(error)
     for number, line in enumerate(lines, 1):
         fault = task_label_fault(line.split(), task, classes, keypoints) if line.strip() else None
         if fault:

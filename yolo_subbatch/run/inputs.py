@@ -35,7 +35,7 @@ from yolo_subbatch.run.commands import (
     PredictSettings,
     ValSettings,
 )
-from yolo_subbatch.run.data import VIDEOS, check_data, data_names, pictures_in, read_yaml
+from yolo_subbatch.run.data import LISTS, VIDEOS, check_data, data_names, is_camera, pictures_in, read_yaml
 from yolo_subbatch.run.find import YAML, find_cfg, find_data, is_built_in
 from yolo_subbatch.run.host_data import check_host_data
 from yolo_subbatch.run.label_lists import MissingLabels
@@ -51,8 +51,6 @@ from yolo_subbatch.run.network_checks import (
 from yolo_subbatch.run.outputs import Output, check_outputs
 from yolo_subbatch.run.result_names import outputs_of_anchors, outputs_of_demo, outputs_of_test
 from yolo_subbatch.run.resume import run_of
-
-LISTS_OF_IMAGES = frozenset({".txt", ".list"})
 
 
 def check_val(settings: ValSettings, labels: bool = True, problems: Iterable[Problem] = ()) -> ValSettings:
@@ -234,7 +232,7 @@ def _no_image(source: str | None) -> str | None:
 
 def is_list(source: str | None) -> bool:
     """Tell whether a source of images is a list of them."""
-    return source is not None and Path(source).suffix.lower() in LISTS_OF_IMAGES
+    return source is not None and Path(source).suffix.lower() in LISTS
 
 
 def check_video(settings: PredictSettings, data: str, given: Mapping[str, Any]) -> PredictSettings:
@@ -252,7 +250,7 @@ def check_video(settings: PredictSettings, data: str, given: Mapping[str, Any]) 
     if data:
         attempt("data", problems, lambda: data_names(Path(data)))
     source = settings.source or ""
-    if "://" not in source and not (source.isascii() and source.isdecimal()) and not Path(source).is_file():
+    if "://" not in source and not is_camera(source) and not Path(source).is_file():
         problems.append(error("source", f"{source}: no such video; give a file, or -c 0 for a camera"))
     report(problems)
     return with_files(settings)
@@ -320,7 +318,7 @@ def _check_media(source: str | None) -> None:
     """Check that there is something to look at; addresses and cameras (numbers) are the engine's to open."""
     if not source:
         raise DataError("source: not given; give an image, a folder or a video, for example source=images/")
-    if "://" in source or (source.isascii() and source.isdecimal()):
+    if "://" in source or is_camera(source):
         return
     path = Path(source)
     if path.is_dir():

@@ -15,14 +15,15 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from yolo_subbatch.darknet.datafile import label_path, read_data, read_image_list, read_options
+from yolo_subbatch.darknet.datafile import label_path, read_image_list, read_options
 from yolo_subbatch.darknet.textfile import find_file
 from yolo_subbatch.errors import MachineError, YoloSubbatchError
 from yolo_subbatch.run.checks import Problem, error
-from yolo_subbatch.run.data import KEYS, VIDEOS, pictures_in, read_yaml, yaml_images
+from yolo_subbatch.run.data import KEYS, LISTS, VIDEOS, pictures_in, read_yaml, split_images, split_places
 from yolo_subbatch.run.find import YAML, find_cfg, find_data
 from yolo_subbatch.run.marks import is_ours
 from yolo_subbatch.run.process import write_whole
@@ -34,7 +35,6 @@ SPECIAL = (
     (stat.S_ISFIFO, "this is a pipe, to which no result is written; give the name of a file"),
     (stat.S_ISSOCK, "this is a socket, to which no result is written; give the name of a file"),
 )
-LISTS = frozenset({".txt", ".list"})  # of images, as a source
 PICTURES = ("picture", "video")  # kinds of results that may be among the images of a next command
 
 
@@ -78,19 +78,16 @@ def check_outputs(
     """
     outputs = [each for each in outputs_of(settings) if each.key not in without]
     outputs += [each for each in more if each not in outputs]
-    overwrite = bool(getattr(settings, "overwrite", False))
-    for index, output in enumerate(outputs):
-        twin = next((each for each in outputs[:index] if _same(each.file, output.file)), None)
-        if twin is not None:
+    read, overwrite = _Read(settings, also_read), bool(getattr(settings, "overwrite", False))
+    first: dict[object, Output] = {}  # at each place; a video may have many thousand frames
+    for output in outputs:
+        twin = first.setdefault(identity(output.file), output)
+        if twin is not output:
             yield error(output.key, f"{output.place}: the same file as {twin.place}; give another name")
             continue
         fault = place_fault(output.file)
         if fault is None and output.file.exists():
-            ours = is_ours(output.file, output.kind)
-            read = [*_named(settings), *also_read]
-            if not ours or output.kind in PICTURES:  # they are many, and none of them is a JSON file of ours
-                read += _images_of(settings)
-            fault = _lost(output, read, overwrite or ours)
+            fault = _lost(output, read, overwrite)
         if fault is not None:
             yield error(output.key, f"{output.place}: {fault}")
 
@@ -124,12 +121,46 @@ def place_fault(file: Path) -> str | None:
     return None if os.access(parent, os.W_OK | os.X_OK) else f"nothing can be written in {parent}; give another place"
 
 
-def _lost(output: Output, read: Iterable[Input], overwrite: bool) -> str | None:
+def identity(file: Path) -> object:
+    """Return what two names of one file have in common: a path, a link to it, or another name of it."""
+    try:
+        state = os.stat(file)
+    except (OSError, ValueError):
+        return os.path.normcase(os.path.realpath(file))
+    return state.st_dev, state.st_ino
+
+
+class _Read:
+    """The files that a command reads; they are looked at where something lies in the way of a result, and only once.
+
+    Args:
+        settings: Of the command.
+        more: Files that are read besides.
+    """
+
+    def __init__(self, settings: Any, more: Iterable[Input]) -> None:
+        self.settings, self.more = settings, tuple(more)
+
+    @cached_property
+    def named(self) -> dict[object, str]:
+        """What the user knows those files as that the settings name."""
+        return {identity(each.file): each.shown for each in (*self.more, *_named(self.settings))}
+
+    @cached_property
+    def images(self) -> dict[object, str]:
+        """The same of images and labels, which may be many."""
+        return {identity(each.file): each.shown for each in _images_of(self.settings)}
+
+
+def _lost(output: Output, read: _Read, overwrite: bool) -> str | None:
     """Return what would be lost with the file that is there, and what to do; None if it may be replaced."""
-    for each in read:
-        if _same(each.file, output.file):
-            return f"this is the file that is read as {each.shown}; give another name"
-    if overwrite:
+    ours, place = is_ours(output.file, output.kind), identity(output.file)
+    shown = read.named.get(place)
+    if shown is None and (not ours or output.kind in PICTURES):  # no image is a JSON file of ours
+        shown = read.images.get(place)
+    if shown is not None:
+        return f"this is the file that is read as {shown}; give another name"
+    if overwrite or ours:
         return None
     if output.kind == "weights":  # nothing in them tells who wrote them
         return f"{output.file} exists and is not overwritten; choose another name, or give overwrite=True"
@@ -137,14 +168,6 @@ def _lost(output: Output, read: Iterable[Input], overwrite: bool) -> str | None:
         f"{output.file} exists and was not written by this program; it is not overwritten, give another name, or "
         "overwrite=True"
     )
-
-
-def _same(one: Path, other: Path) -> bool:
-    """Tell whether two names are of one file: the same path, a link to it, or another name of it."""
-    with suppress(OSError, ValueError):
-        if os.path.exists(one) and os.path.exists(other):
-            return os.path.samefile(one, other)
-    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _named(settings: Any) -> Iterator[Input]:
@@ -164,7 +187,12 @@ def _named(settings: Any) -> Iterator[Input]:
 
 
 def _of_data(data: Path | None, shown: str) -> Iterator[Input]:
-    if data is None or data.suffix in YAML:
+    if data is None:
+        return
+    if data.suffix in YAML:
+        document = read_yaml(data)
+        for split in KEYS:
+            yield from (Input(place, f"{split} of {shown}") for place in split_places(data, document, split))
         return
     options = read_options(data)
     for key in ("names", *KEYS.values()):
@@ -196,22 +224,10 @@ def images_of_source(source: str | None) -> list[Path]:
 
 
 def _images_of_data(data: str | None) -> Iterator[Path]:
-    with suppress(YoloSubbatchError, OSError):
-        path = find_data(data)
-        if path is None:
-            return
-        if path.suffix in YAML:
-            document = read_yaml(path)
-            for split in KEYS:
-                with suppress(YoloSubbatchError, OSError):
-                    yield from yaml_images(path, document, split)
-            return
-        file = read_data(path, needed=())
-        for key in KEYS.values():
-            listed = getattr(file, key)
-            if listed is not None:
-                with suppress(YoloSubbatchError, OSError):
-                    yield from read_image_list(listed)
+    for split in KEYS:
+        with suppress(YoloSubbatchError, OSError):
+            path = find_data(data)
+            yield from split_images(path, split) if path is not None else ()
 
 
 def write_output(file: str | Path, data: bytes, key: str = "") -> None:

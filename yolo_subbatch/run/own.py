@@ -11,6 +11,7 @@ import hmac
 import json
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,7 +20,7 @@ from typing import Any
 
 from yolo_subbatch.run.reading import read_small
 
-PRIVATE = 0o700
+PRIVATE, OTHERS_WRITE = 0o700, 0o022
 KEY_BYTES = 32
 MARK = "mark"  # the entry of a document that holds the mark of all others
 
@@ -39,7 +40,7 @@ def data_folder() -> Path:
 
 
 def private_folder(name: str = "") -> Path:
-    """Return the user's own folder, or one in it, made where it is missing; nobody else may look into it.
+    """Return the user's own folder, or one in it; where it is missing it is made so that nobody else may look into it.
 
     Raises:
         OSError: If it cannot be made, or belongs to somebody else.
@@ -63,8 +64,8 @@ def refuse_others(place: Path) -> None:
         return
     if found.st_uid != os.getuid():
         raise PermissionError(1, "belongs to another user", str(place))
-    if found.st_mode & 0o077:
-        place.chmod(PRIVATE)
+    if found.st_mode & OTHERS_WRITE:  # who may look in stays as it is: YOLO_SUBBATCH_DATA may be a folder of before
+        place.chmod(stat.S_IMODE(found.st_mode) & ~OTHERS_WRITE)
 
 
 def place_key(path: Path) -> str:

@@ -66,7 +66,7 @@ def plain_output() -> Iterator[None]:
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name may hold bytes that are no letters
-    if not isinstance(sys.stdout, PlainOutput):
+    if None not in before and not isinstance(sys.stdout, PlainOutput):  # no output: a window's program on Windows
         sys.stdout, sys.stderr = (cast(TextIO, PlainOutput(each)) for each in before)
     try:
         yield

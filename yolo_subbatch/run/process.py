@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import platform
@@ -19,8 +18,9 @@ from typing import Any
 
 import psutil
 
+from yolo_subbatch.darknet.regular_files import drafts_of, write_atomically
 from yolo_subbatch.run.own import data_folder, is_own, marked, place_key
-from yolo_subbatch.run.reading import open_to_append, parse_json, read_small
+from yolo_subbatch.run.reading import MOST_RECORD, open_to_append, parse_json, read_small
 
 VERSIONS_OF = ("yolo-subbatch", "torch", "ultralytics", "numpy")
 #: What makes a child outlive its parent and the terminal; Windows has flags for it, and no sessions.
@@ -107,7 +107,7 @@ class RunProcess(RunFiles):
     def process_record(self) -> dict[str, Any]:
         """Return what ``run.json`` says; empty without one."""
         try:
-            document = parse_json(read_small(self.began))
+            document = parse_json(read_small(self.began, MOST_RECORD))
         except (OSError, ValueError):
             return {}
         return document if isinstance(document, dict) else {}
@@ -244,23 +244,16 @@ def environment() -> dict[str, str]:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part."""
-    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
-    clear_parts(path)
-    part = path.with_name(f"{path.name}.part{os.getpid()}")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    clear_drafts(path)
+    write_atomically(path, content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
-def clear_parts(path: Path) -> None:
+def clear_drafts(path: Path) -> None:
     """Remove what processes that are gone have left of a file that they were writing whole."""
-    for part in path.parent.glob(f"{glob.escape(path.name)}.part*"):
-        number = part.name.rpartition(".part")[2]
-        if number.isdecimal() and not psutil.pid_exists(int(number)):
+    for draft, number in drafts_of(path):
+        if not psutil.pid_exists(number):
             with suppress(OSError):
-                part.unlink()
+                draft.unlink()
 
 
 def _version(name: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.own import data_folder, private_folder
 from yolo_subbatch.run.process import ENTRY, QUEUE, write_whole
-from yolo_subbatch.run.reading import parse_json, read_small
+from yolo_subbatch.run.reading import MOST_RECORD, parse_json, read_small
 
 FIRST_GPU = "0"
 
@@ -86,7 +86,7 @@ def _entry(folder: RunFolder) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError):
-        document = parse_json(read_small(file))
+        document = parse_json(read_small(file, MOST_RECORD))
         return document if isinstance(document, dict) else {}
     return {}
 

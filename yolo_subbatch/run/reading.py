@@ -8,46 +8,23 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
-import stat
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
+
+from yolo_subbatch.darknet.regular_files import open_regular as open_regular
+from yolo_subbatch.darknet.regular_files import open_to_append as open_to_append
+from yolo_subbatch.darknet.regular_files import size_of
 
 MOST_BYTES = 1 << 24  # of a file that is read whole
+MOST_RECORD = 1 << 20  # of what the program notes for itself, which a window looks at again and again
+MOST_DESCRIBED = 1 << 26  # of a description, in which a million classes have names
 LONGEST_LINE = 1 << 22  # bytes of one event; ten thousand names of classes are a tenth of it
 DEEPEST = 100  # brackets around a value in JSON
-#: A string, ended or not, so that nothing is looked at twice; or a bracket.
-PIECE = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
-NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
-NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file to read it.
-
-    Raises:
-        OSError: If it cannot be read, or is a pipe, a device or a folder; nothing is waited for.
-    """
-    return _opened(path, "rb", os.O_RDONLY | NO_WAITING)
-
-
-def open_to_append(path: Path) -> BinaryIO:
-    """Open a file of a run to write at its end, making it if it is not there; never one that a link leads to.
-
-    Raises:
-        OSError: If it cannot be written, or is a link, a pipe, a device or a folder.
-    """
-    return _opened(path, "ab", os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_WAITING | NO_LINKS)
-
-
-def _opened(path: Path, mode: str, flags: int) -> BinaryIO:
-    # A folder is refused by Python itself.
-    file = cast(BinaryIO, open(path, mode, opener=lambda name, _: os.open(name, flags, 0o666)))  # noqa: SIM115
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file
-    file.close()
-    raise OSError(errno.EINVAL, "not a regular file", str(path))
+STRING = re.compile(r'"[^"]*(?:"|\Z)')
+STEPS = [(each in b"[{") - (each in b"]}") for each in range(256)]
+NO_BRACKETS = bytes(each for each in range(256) if not STEPS[each])
 
 
 def read_small(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -57,10 +34,10 @@ def read_small(path: Path, most: int = MOST_BYTES) -> bytes:
         OSError: If it cannot be read, is no regular file, or is larger than anything this program writes there.
     """
     with open_regular(path) as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise OSError(errno.EFBIG, f"more than {most >> 20} MB", str(path))
-    return data
+        size = size_of(file)
+        if size > most:
+            raise OSError(errno.EINVAL, f"more than {most >> 20} MB", str(path))
+        return file.read(size)
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -77,11 +54,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def _depth(text: str) -> int:
-    """Return how deep the brackets of a JSON text are nested, as far as that matters."""
-    depth = deepest = 0
-    for found in PIECE.finditer(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
-        deepest = max(deepest, depth)
-        if deepest > DEEPEST:
-            break
-    return deepest
+    """Return how deep the brackets of a JSON text are nested, outside of its strings."""
+    escaped = text.replace("\\\\", "").replace('\\"', "")  # what is left of quotes begins or ends a string
+    brackets = STRING.sub("", escaped).encode("utf-8", "surrogatepass").translate(None, NO_BRACKETS)
+    return max(accumulate(map(STEPS.__getitem__, brackets)), default=0)

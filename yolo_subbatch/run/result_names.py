@@ -14,7 +14,7 @@ from yolo_subbatch.errors import DataError, YoloSubbatchError
 from yolo_subbatch.run.checks import Problem, attempt, error, folder_fault
 from yolo_subbatch.run.commands import AnchorsSettings, PredictSettings, ValSettings
 from yolo_subbatch.run.data import data_names
-from yolo_subbatch.run.outputs import Input, Output, check_outputs, images_of_source, place_fault
+from yolo_subbatch.run.outputs import Input, Output, check_outputs, identity, images_of_source, place_fault
 
 PICTURE = "predictions.jpg"  # of detector test
 VIDEO = "predictions.avi"  # of detector demo, where there is no screen and no other name is given
@@ -52,7 +52,7 @@ def label_fault(label: Path, read: Sequence[Input] = ()) -> str | None:
     fault = place_fault(label)
     if fault is not None:
         return f"{fault.partition(';')[0]}; leave -save_labels out"
-    same = next((each for each in read if label.exists() and each.file.exists() and label.samefile(each.file)), None)
+    same = next((each for each in read if label.exists() and identity(each.file) == identity(label)), None)
     return None if same is None else f"this is the file that is read as {same.shown}; leave -save_labels out"
 
 

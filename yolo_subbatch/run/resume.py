@@ -59,6 +59,7 @@ def check_resume(settings: TrainSettings, first: bool = True) -> tuple[RunFolder
     raise_errors([*check_ranges(settings), *check_place(settings), *check_memory(settings)])
     if first and folder.alive() and not folder.is_own():
         raise SettingsError(f"resume={settings.resume}: this run is still running; stop it first")
+    folder.refuse_links(f"resume={settings.resume}")
     if folder.status() == "completed":
         if first:
             with suppress(OSError):

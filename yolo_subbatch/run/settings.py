@@ -39,6 +39,19 @@ def setting(default: Any, group: str, label: str, tip: str, **details: Any) -> A
     return dataclasses.field(default=default, metadata={"group": group, "label": label, "tip": tip, **details})
 
 
+def trust_setting(group: str) -> Any:
+    """Declare whether code in the files that are opened may run."""
+    return setting(
+        False, group, "Trust", "Let code in opened files run: for files of people whom you know.", advanced=True
+    )
+
+
+def pixels_setting(default: int | None) -> Any:
+    """Declare how large a picture may be."""
+    tip = "Images of more pixels are left out before they are decoded."
+    return setting(default, "Data", "Most pixels", tip, min=1, advanced=True)
+
+
 def overwrite_setting() -> Any:
     """Declare whether a file that somebody else wrote may be replaced by a result."""
     tip = "Replace a file at the result's place that this program did not write; never a file that is read."
@@ -79,6 +92,7 @@ class TrainSettings:
         None, "Data", "Missing labels", "An image without label file: error (pjreddie's Darknet), skip or background.",
         choices=MISSING_LABELS, advanced=True,
     )  # fmt: skip
+    max_pixels: int | None = pixels_setting(None)
     batch: int | None = setting(None, "Batch", "Batch", "Images per weight update.", min=1, max=2**20)
     subdivisions: int | str | None = setting(
         None, "Batch", "Subdivisions", "Parts in which a batch is computed; auto: as few as fit into memory.",
@@ -232,9 +246,7 @@ class TrainSettings:
         None, "Run", "Save every", "Iterations after which resume can go on, besides every epoch; 0: epochs only.",
         min=0, advanced=True,
     )  # fmt: skip
-    trust: bool = setting(
-        False, "Run", "Trust", "Let code in opened files run: for files of people whom you know.", advanced=True,
-    )  # fmt: skip
+    trust: bool = trust_setting("Run")
     run_dir: str | None = setting(
         None, "Run", "Prepared folder", "Use this folder and the settings.json in it, alone.",
         kind="folder", advanced=True,

@@ -8,7 +8,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
+
+from yolo_subbatch.run.plain_text import PlainOutput
 
 HANGUP: int | None = getattr(signal, "SIGHUP", None)  # Windows has none
 
@@ -44,7 +46,7 @@ def ended_like_an_interrupt() -> Iterator[None]:
         yield
     finally:
         for each, handler in before.items():
-            signal.signal(each, handler)
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)  # None: not one of Python's
 
 
 def note_hangup(number: int) -> None:
@@ -95,11 +97,19 @@ class Lasting:
         return getattr(self.stream, name)
 
 
+def _lasting(stream: TextIO) -> TextIO:
+    """Have an output last; what escapes its text stays around it, so that who paints on a terminal finds it there."""
+    if isinstance(stream, PlainOutput):
+        return cast(TextIO, PlainOutput(cast(TextIO, Lasting(stream.unguarded))))
+    return cast(TextIO, Lasting(stream))
+
+
 @contextmanager
 def lasting_output() -> Iterator[None]:
     """Keep a training from ending because nobody can read what it says any more."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = Lasting(sys.stdout), Lasting(sys.stderr)
+    if None not in before:  # as in a program without a terminal on Windows, where print() does nothing
+        sys.stdout, sys.stderr = map(_lasting, before)
     try:
         yield
     finally:

@@ -18,6 +18,9 @@ from typing import Any
 from yolo_subbatch.errors import SettingsError, TrustError
 from yolo_subbatch.run import host
 from yolo_subbatch.run.conversion import convert
+from yolo_subbatch.run.conversion import shown as shown_value
+from yolo_subbatch.run.plain_text import plain
+from yolo_subbatch.run.reading import MOST_DESCRIBED, read_small
 
 TRUST = "trust"  # the key
 LONGEST_SHOWN = 200  # letters of a file's code in a message
@@ -87,14 +90,7 @@ def is_guarded() -> bool:
 
 def shown(code: object) -> str:
     """Return the text of some code on one line of a message."""
-    line = " ".join(str(code).split())
-    line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
-    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}..."
-
-
-def refuse(where: object, found: str, advice: str = "") -> TrustError:
-    """Return the error for a file that holds code."""
-    return TrustError(where, found, advice)
+    return plain(shown_value(code, LONGEST_SHOWN))
 
 
 def download_fault(path: Path, document: Mapping[str, Any]) -> TrustError | None:
@@ -106,7 +102,7 @@ def download_fault(path: Path, document: Mapping[str, Any]) -> TrustError | None
     if not code or path.absolute().is_relative_to(host.folder().absolute()):
         return None
     what = "an address to fetch" if str(code).lower().startswith(("http:", "https:", "ftp:")) else "a script to run"
-    return refuse(path, f"its images are not there, and download: is {what} ({shown(code)})", "fetch them yourself")
+    return TrustError(path, f"its images are not there, and download: is {what} ({shown(code)})", "fetch them yourself")
 
 
 def is_plain_activation(text: object) -> bool:
@@ -130,8 +126,8 @@ def faults_of_description(path: Path) -> list[TrustError]:
     if current() is False:
         return []
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        document = yaml.safe_load(read_small(path, MOST_DESCRIBED).decode("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
         return []  # Ultralytics says what is wrong with it
     return description_faults(path, document) if isinstance(document, dict) else []
 
@@ -142,16 +138,13 @@ def description_faults(where: object, document: Mapping[str, Any]) -> list[Trust
     code = document.get("activation")
     if code and not is_plain_activation(code):
         advice = "give one of torch.nn, such as nn.SiLU() or nn.LeakyReLU(0.1)"
-        faults.append(refuse(where, f"activation: is code that would be evaluated ({shown(code)})", advice))
-    for part in ("backbone", "head"):
-        rows = document.get(part)
-        for row in rows if isinstance(rows, list) else []:
-            name = row[2] if isinstance(row, list) and len(row) > 2 else None
-            if isinstance(name, str) and not WORD.fullmatch(name):
-                faults.append(refuse(where, f"{part}: {shown(name)} is no name of a layer", "correct it"))
-            elif name == FETCHING and _is_fetched(row[3:]) and not host.find_model(Path(str(where)).name):
-                found = f"{part}: {FETCHING} fetches the weights of its network ({shown(row[3:])})"
-                faults.append(refuse(where, found, "give None for them"))
+        faults.append(TrustError(where, f"activation: is code that would be evaluated ({shown(code)})", advice))
+    for part, name, given in layers_of(document):
+        if not WORD.fullmatch(name):
+            faults.append(TrustError(where, f"{part}: {shown(name)} is no name of a layer", "correct it"))
+        elif name == FETCHING and _is_fetched(given) and not host.find_model(Path(str(where)).name):
+            found = f"{part}: {FETCHING} fetches the weights of its network ({shown(given)})"
+            faults.append(TrustError(where, found, "give None for them"))
     return faults
 
 
@@ -159,3 +152,12 @@ def _is_fetched(given: list[Any]) -> bool:
     """Tell whether the third value of that layer, its weights, is anything but none; it is by default."""
     values = given[0] if given and isinstance(given[0], list) else []
     return len(values) < 3 or values[2] not in (None, "None")
+
+
+def layers_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str, list[Any]]]:
+    """Yield the layers of a model description: the part that each stands in, its name, and what it is given."""
+    for part in ("backbone", "head"):
+        rows = document.get(part)
+        for row in rows if isinstance(rows, list) else []:
+            if isinstance(row, list) and len(row) > 2 and isinstance(row[2], str):
+                yield part, row[2], row[3:]
