@@ -383,3 +383,14 @@ def test_a_list_that_a_yaml_names_is_read(place: Path) -> None:
     Path("lists.yaml").write_text("path: .\ntrain: shapes/train.txt\nval: shapes/val.txt\nnames: [a, b, c]\n")
     with pytest.raises(YoloSubbatchError, match=r"read as val of data=lists\.yaml"):
         check_val(ValSettings(**NET, data="lists.yaml", json="shapes/val.txt", overwrite=True))
+
+
+def test_a_picture_of_a_run_takes_the_place_of_none_of_its_files(tmp_path) -> None:
+    run, picture = tmp_path / "run", tmp_path / "picture.png"
+    (run / "weights").mkdir(parents=True)
+    for name, link in (("events.jsonl", os.link), ("weights/best.pt", os.symlink)):
+        (run / name).write_text("mine")
+        link(run / name, picture)
+        with pytest.raises(YoloSubbatchError, match=f"the file that is read as {Path(name).name} of run="):
+            check_gui(GuiSettings(run=str(run), screenshot=str(picture), overwrite=True))
+        picture.unlink()

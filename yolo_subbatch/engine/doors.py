@@ -35,7 +35,7 @@ from yolo_subbatch.run.trust import (
     guarded,
     is_guarded,
     is_trusted,
-    layer_names,
+    layers_of,
     shown,
 )
 
@@ -89,7 +89,7 @@ def check_description(found: Mapping[str, Any]) -> None:
     where = found.get("yaml_file") or "model"
     for fault in description_faults(where, found):
         raise fault
-    for part, name in layer_names(found):
+    for part, name, _ in layers_of(found):
         kind = _layer(name)
         if kind is not None and not (isinstance(kind, type) and issubclass(kind, nn.Module)):
             raise TrustError(where, f"{part}: {shown(name)} is no layer but would be called", "correct it")

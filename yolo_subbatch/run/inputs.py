@@ -17,13 +17,7 @@ from yolo_subbatch.darknet.shapes import layer_table
 from yolo_subbatch.darknet.textfile import in_utf8
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.run import host
-from yolo_subbatch.run.checks import (
-    Problem,
-    attempt,
-    check_place,
-    check_ranges,
-    error,
-)
+from yolo_subbatch.run.checks import Problem, attempt, check_place, check_ranges, error
 from yolo_subbatch.run.commands import (
     AnchorsSettings,
     ConvertSettings,
@@ -48,9 +42,9 @@ from yolo_subbatch.run.network_checks import (
     report,
     with_files,
 )
-from yolo_subbatch.run.outputs import Output, check_outputs
+from yolo_subbatch.run.outputs import Input, Output, check_outputs
 from yolo_subbatch.run.result_names import outputs_of_anchors, outputs_of_demo, outputs_of_test
-from yolo_subbatch.run.resume import run_of
+from yolo_subbatch.run.resume import FILES, run_of
 
 
 def check_val(settings: ValSettings, labels: bool = True, problems: Iterable[Problem] = ()) -> ValSettings:
@@ -305,11 +299,14 @@ def check_gui(settings: GuiSettings) -> GuiSettings:
     Raises:
         YoloSubbatchError: With everything that is wrong.
     """
-    problems = [*check_ranges(settings), *check_outputs(settings)]
+    problems: list[Problem] = []
+    run = attempt("run", problems, lambda: run_of(settings.run or "", "run")) if settings.run is not None else None
+    read = [] if run is None else [*(run.path / name for name in FILES), *run.weights.glob("*")]
+    also_read = [Input(each, f"{each.name} of run={settings.run}") for each in read]
+    problems += [*check_ranges(settings), *check_outputs(settings, also_read=also_read)]
     if settings.screenshot and Path(settings.screenshot).suffix.lower() != ".png":
         text = f"screenshot={settings.screenshot}: only PNG is written; give a name that ends in .png"
         problems.append(error("screenshot", text))
-    run = attempt("run", problems, lambda: run_of(settings.run or "", "run")) if settings.run is not None else None
     report(problems)
     return replace(settings, run=None if run is None else str(run.path))
 

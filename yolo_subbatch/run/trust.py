@@ -139,35 +139,25 @@ def description_faults(where: object, document: Mapping[str, Any]) -> list[Trust
     if code and not is_plain_activation(code):
         advice = "give one of torch.nn, such as nn.SiLU() or nn.LeakyReLU(0.1)"
         faults.append(TrustError(where, f"activation: is code that would be evaluated ({shown(code)})", advice))
-    for part, name in layer_names(document):
+    for part, name, given in layers_of(document):
         if not WORD.fullmatch(name):
             faults.append(TrustError(where, f"{part}: {shown(name)} is no name of a layer", "correct it"))
-    if not host.find_model(Path(str(where)).name):
-        for part, given in _fetching_layers(document):
+        elif name == FETCHING and _is_fetched(given) and not host.find_model(Path(str(where)).name):
             found = f"{part}: {FETCHING} fetches the weights of its network ({shown(given)})"
             faults.append(TrustError(where, found, "give None for them"))
     return faults
-
-
-def layer_names(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the names of the layers in a model description, each with the part that it stands in."""
-    for part in ("backbone", "head"):
-        rows = document.get(part)
-        for row in rows if isinstance(rows, list) else []:
-            if isinstance(row, list) and len(row) > 2 and isinstance(row[2], str):
-                yield part, row[2]
-
-
-def _fetching_layers(document: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the layers that fetch the weights of their network, each with the part that it stands in."""
-    for part in ("backbone", "head"):
-        rows = document.get(part)
-        for row in rows if isinstance(rows, list) else []:
-            if isinstance(row, list) and row[2:3] == [FETCHING] and _is_fetched(row[3:]):
-                yield part, row[3:]
 
 
 def _is_fetched(given: list[Any]) -> bool:
     """Tell whether the third value of that layer, its weights, is anything but none; it is by default."""
     values = given[0] if given and isinstance(given[0], list) else []
     return len(values) < 3 or values[2] not in (None, "None")
+
+
+def layers_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str, list[Any]]]:
+    """Yield the layers of a model description: the part that each stands in, its name, and what it is given."""
+    for part in ("backbone", "head"):
+        rows = document.get(part)
+        for row in rows if isinstance(rows, list) else []:
+            if isinstance(row, list) and len(row) > 2 and isinstance(row[2], str):
+                yield part, row[2], row[3:]
