@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
 import torch
 
 from tests.engine.conftest import cfg_text
-from tests.program import program
+from tests.program import background, launched, program
 from tests.third_programs import opencv4
 from yolo_subbatch.darknet import Network, load_weights, read_cfg
 from yolo_subbatch.run.events import Checkpoint, Image, RunFinished, RunStarted, Step, Val, read_events
@@ -219,10 +220,13 @@ def test_ctrl_c_keeps_the_weights_and_says_how_to_go_on(place, times):
     """Also if it is pressed again before the run has ended."""
     arguments = ["train", "cfg=tiny.cfg", "data=shapes/shapes.data", "epochs=30", "batch=4", "subdivisions=2", "val=False",
                  f"name=long{times}", "device=cpu", "plots=False", "max_norm=15"]  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "yolo_subbatch", *arguments], cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    if times == 1:
+        process: Any = subprocess.Popen(
+            [sys.executable, "-m", "yolo_subbatch", *arguments], cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    else:
+        process = background(place, *arguments)
     run = place / "runs" / f"long{times}"
     events = run / "events.jsonl"
     try:
@@ -262,7 +266,8 @@ def test_a_stop_file_ends_the_run(place):
             device="cpu", extra={"plots": False},
         )
     )  # fmt: skip
-    process = folder.launch()
+    with launched():
+        process = folder.launch()
     try:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not any(isinstance(e, Step) for e in read_events(folder.events)):

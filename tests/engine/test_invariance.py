@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -17,6 +14,7 @@ from ultralytics.nn.tasks import load_checkpoint
 
 from tests.engine.conftest import cfg_text
 from tests.engine.test_shortage import Trap, distance, events, table, told, train
+from tests.program import program
 from yolo_subbatch import SubbatchTrainer, subbatch
 from yolo_subbatch.cli import main
 from yolo_subbatch.darknet.cross_norm import CrossBatchNorm2d
@@ -410,10 +408,7 @@ def test_from_the_command_line(pictures, tmp_path, monkeypatch, capsys):
         "train", "cfg=tiny.cfg", f"data={pictures}", "epochs=3", "batch=4", "learning_rate=0.005", "random=2", "val=False",
         "plots=False", "device=cpu",
     ]  # fmt: skip
-    other = subprocess.run(
-        [sys.executable, "-m", "yolo_subbatch", *common, "subdivisions=4", "workers=2", "name=parts"],
-        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    other = program(tmp_path, *common, "subdivisions=4", "workers=2", "name=parts")
     assert other.returncode == 0, other.stdout + other.stderr
     monkeypatch.chdir(tmp_path)
     assert main([*common, "subdivisions=1", "workers=0", "name=whole"]) == 0, capsys.readouterr()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -21,6 +19,7 @@ import torch
 from PIL import Image
 
 from tests.engine.conftest import cfg_text
+from tests.program import program
 from yolo_subbatch import Darknet, cli
 from yolo_subbatch.darknet import pictures
 from yolo_subbatch.errors import DataError
@@ -217,9 +216,8 @@ def test_a_picture_may_have_a_name_in_another_encoding(
     except OSError:
         pytest.skip("names of files are always UTF-8 here")
     (tmp_path / "list.txt").write_bytes(b"caf\xe9.jpg\r\n")
-    command = [sys.executable, "-m", "yolo_subbatch", "predict", f"cfg={net / 'tiny.cfg'}"]
-    command += [f"weights={net / 'tiny.weights'}", "source=list.txt", "json=found.json", "conf=0.01"]
-    told = subprocess.run(command, capture_output=True, text=True, errors="replace")  # OpenCV ended the process
+    command = ["predict", f"cfg={net / 'tiny.cfg'}", f"weights={net / 'tiny.weights'}", "source=list.txt"]
+    told = program(Path.cwd(), *command, "json=found.json", "conf=0.01")  # OpenCV ended the process
     assert told.returncode == 0, told
     (found,) = json.loads(Path("found.json").read_text())
     assert found["image"] == str(tmp_path / name)
