@@ -42,6 +42,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def without_figures() -> Iterator[None]:
+    """Have Ultralytics' curves and tables not drawn, which takes seconds a run; pictures of images are."""
+    from matplotlib.figure import Figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("savefig", "tight_layout"):
+            patch.setattr(Figure, name, lambda *_, **__: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _same_loggers() -> Iterator[None]:
     """Put back where messages go: a command that ran in this process has sent them to its own progress display."""

@@ -41,7 +41,7 @@ def write_yaml(data: Path, folder: Path, line: str) -> Path:
 
 
 @pytest.fixture(scope="module", params=[1, 4])
-def trained(request, data, tmp_path_factory) -> tuple[int, Path]:
+def trained(request, data, tmp_path_factory, without_figures) -> tuple[int, Path]:
     """The number of channels, and the weights folder of a training of two updates in two parts, with everything on."""
     channels, folder = request.param, tmp_path_factory.mktemp("run")
     model = Darknet(write_cfg(folder, channels))

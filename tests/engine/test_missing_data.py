@@ -65,6 +65,7 @@ def test_a_yaml_can_skip_too_and_so_can_ultralytics_models(lacking: Path, tmp_pa
     assert (len(listed(tmp_path / "run", "train")), len(listed(tmp_path / "run", "val"))) == (8, 3)
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize("kind", ["data", "yaml"])
 def test_without_validation_images_nothing_is_measured(data: Path, cfg: Path, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "shapes"
