@@ -1112,6 +1112,10 @@
         <translation>缺失的标签</translation>
     </message>
     <message>
+        <source>Most pixels</source>
+        <translation>最大像素数</translation>
+    </message>
+    <message>
         <source>Subdivisions</source>
         <translation>子批数</translation>
     </message>
@@ -1308,6 +1312,10 @@
         <translation>保存间隔</translation>
     </message>
     <message>
+        <source>Trust</source>
+        <translation>信任</translation>
+    </message>
+    <message>
         <source>Prepared folder</source>
         <translation>已备文件夹</translation>
     </message>
@@ -1406,6 +1414,10 @@
     <message>
         <source>An image without label file: error (pjreddie&apos;s Darknet), skip or background.</source>
         <translation>没有标签文件的图像：error 报错（pjreddie 的 Darknet）、skip 跳过，或 background 作为背景。</translation>
+    </message>
+    <message>
+        <source>Images of more pixels are left out before they are decoded.</source>
+        <translation>像素数超过此值的图像在解码前即被略去。</translation>
     </message>
     <message>
         <source>Images per weight update.</source>
@@ -1610,6 +1622,10 @@
     <message>
         <source>Iterations after which resume can go on, besides every epoch; 0: epochs only.</source>
         <translation>除每轮之外，每隔多少次迭代可供继续；0：仅每轮。</translation>
+    </message>
+    <message>
+        <source>Let code in opened files run: for files of people whom you know.</source>
+        <translation>允许运行所打开文件中的代码：仅用于您认识的人的文件。</translation>
     </message>
     <message>
         <source>Use this folder and the settings.json in it, alone.</source>
