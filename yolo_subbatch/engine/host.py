@@ -71,13 +71,6 @@ def scaled(items: Items, factor: Any) -> Items:
     return {name: each * factor for name, each in items.items()} if isinstance(items, Mapping) else items * factor
 
 
-def detached(items: Items) -> Items:
-    """Return the parts of a loss without what they were computed from; None becomes an empty dictionary."""
-    if items is None:
-        return {}
-    return {name: each.detach() for name, each in items.items()} if isinstance(items, Mapping) else items.detach()
-
-
 def zeros(names: Sequence[str], device: torch.device) -> Items:
     """Return parts of a loss that are all zero, in the form that the installed release expects."""
     return as_host_wants({name: torch.zeros((), device=device) for name in names})

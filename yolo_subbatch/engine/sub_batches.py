@@ -198,10 +198,9 @@ class SubBatches(nn.Module):
         gc.collect()
         self.trainer._clear_memory()
 
-    def close(self) -> Sums:
-        """Forget the window, whose update is done; return what it added up to."""
-        self.window, sums = None, self.sums
-        return sums
+    def close(self) -> None:
+        """Forget the window, whose update is done."""
+        self.window = None
 
     def _begin(self) -> None:
         """Note what the window may move and would have to be put back."""
