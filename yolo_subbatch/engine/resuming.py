@@ -17,7 +17,9 @@ from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.folder import RunFolder
 
 
-def begin(kind: type[Any], overrides: dict[str, Any] | None, darknet: bool) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def begin(
+    kind: type[Any], overrides: dict[str, Any] | None, darknet: bool
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return the arguments to begin with, and the state of the run that is taken up again, if one is.
 
     Args:
