@@ -24,8 +24,6 @@ from queue import SimpleQueue
 
 import yaml
 
-from tests.conftest import GOLDEN_FOLDERS
-
 ROOT = Path(__file__).parents[1]
 COPIED = ("yolo_subbatch", "gui", "cfg", "export", "tests", "pyproject.toml", "README.md", "docs", "CHANGELOG.md")
 LONGEST = 900  # seconds
@@ -62,9 +60,6 @@ def sources() -> Path:
             shutil.copytree(place, folder / name, ignore=shutil.ignore_patterns("__pycache__", "runs"))
         else:
             shutil.copy(place, folder / name)
-    for golden in GOLDEN_FOLDERS:
-        if golden.is_dir() and not (folder / "tests/golden").exists():
-            (folder / "tests/golden").symlink_to(golden)
     return folder
 
 
