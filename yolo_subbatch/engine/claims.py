@@ -20,6 +20,8 @@ KINDS: Mapping[str, type | tuple[type, ...]] = {
     "args": dict, "host": str, "yaml": dict, "images": (list, tuple), "model": dict, "optimizer": dict, "scaler": dict,
     "losses": dict, "loss_names": list, "stopper": dict, "extra": dict, "csv": str,
 }  # fmt: skip
+#: What a state may have besides.
+OPTIONAL: Mapping[str, type | tuple[type, ...]] = {"longer": dict, "optimizer_for": (int, type(None))}
 COUNTS = ("iteration", "seen", "epoch", "window", "events")
 
 
@@ -77,6 +79,7 @@ def check_state(state: Mapping[str, Any]) -> None:
         ValueError: If a part is missing, or of another kind than in any state that was written.
     """
     wrong = [key for key, kind in KINDS.items() if not isinstance(state.get(key), kind)]
+    wrong += [key for key, kind in OPTIONAL.items() if key in state and not isinstance(state[key], kind)]
     wrong += [key for key in COUNTS if type(state.get(key)) is not int or state[key] < 0]
     if wrong:
         raise ValueError(f"its {wrong[0]} is none: {shown(state.get(wrong[0]))}")
