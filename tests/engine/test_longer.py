@@ -13,6 +13,7 @@ import torch
 from ultralytics import YOLO
 
 from tests.engine.conftest import V8_YAML
+from tests.engine.several import Spread
 from tests.engine.test_resume import (
     Ended,
     Judged,
@@ -21,6 +22,7 @@ from tests.engine.test_resume import (
     compared,
     differences,
     end,
+    interrupt,
     kept,
     listing,
     resume,
@@ -223,3 +225,23 @@ def test_what_fails_before_it_begins_leaves_the_run_finished(cfg, data, tmp_path
     resume(run.folder, Watch(on_train_start_1=end), epochs=2)
     longer = resume(run.folder, epochs=3)
     assert steps_of(longer.folder) == list(range(1, 10))
+
+
+class Launched(Spread):
+    """Goes on with a run of one process."""
+
+    made_from = DarknetTrainer
+
+
+def test_the_processes_of_a_launcher_find_the_new_length(cfg_bn, data, tmp_path, monkeypatch):
+    """In the state that they begin from; where they never begin, the next one does."""
+    whole = train(cfg_bn, data, tmp_path / "whole", epochs=3, **CONSTANT)
+    run = train(cfg_bn, data, tmp_path / "runs", epochs=2, **CONSTANT)
+    with monkeypatch.context() as patch:
+        patch.setattr("subprocess.Popen", lambda *_, **__: interrupt(run))
+        with pytest.raises(KeyboardInterrupt):
+            Launched(overrides={"resume": str(run.folder), "epochs": 3}).train()
+    assert RunFolder(run.folder).status() != "completed"
+    longer = resume(run.folder)
+    assert not compared(longer, whole, EXACTLY)
+    assert "6 -> 9 iterations" in line_of(longer)
