@@ -163,8 +163,16 @@ def test_a_run_that_was_killed_early_may_change_when_it_begins(place):
 REFUSALS = [
     ("nowhere", (), "resume=nowhere: no such folder or file; give the folder of a run"),
     ("shapes", (), "resume=shapes: not the folder of a run; give"),
-    ("runs/whole", (), "resume=runs/whole: this run is finished, nothing is left to train; train it longer with resume="),
-    ("runs/whole", ("epochs=3",), "epochs=3: shorter than what is done, 60 iterations (20 epochs); give more than that"),
+    (
+        "runs/whole",
+        (),
+        "resume=runs/whole: this run is finished, nothing is left to train; train it longer with resume=",
+    ),
+    (
+        "runs/whole",
+        ("epochs=3",),
+        "epochs=3: shorter than what is done, 60 iterations (20 epochs); give more than that",
+    ),
     ("runs/whole", ("max_batches=60",), "max_batches=60: 60 iterations (20 epochs) are done, nothing is left to train"),
     ("runs/whole", ("epochs=21", "batch=8"), "batch=8: cannot be given with resume="),
     ("runs/whole", ("epochs=0",), "epochs=0: too small; give at least 1"),

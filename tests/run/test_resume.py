@@ -14,7 +14,7 @@ import pytest
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import EventWriter, Log, RunFinished, Step, read_events
 from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.resume import check_resume, has_state, run_of
+from yolo_subbatch.run.resume import check_resume, has_state, run_of, with_changes
 from yolo_subbatch.run.settings import TrainSettings
 
 STEP = Step(step=1, epoch=1, loss={"total": 1.0}, lr=0.1, gnorm=1.0)
@@ -234,6 +234,13 @@ def test_a_run_whose_state_is_gone_is_not_begun_again_over_its_results(run: RunF
     with pytest.raises(SettingsError, match=f"resume={run.path}: "):
         check(run)
     assert listing(run.path) == before
+
+
+def test_a_new_length_takes_the_place_of_the_old_one() -> None:
+    settings = TrainSettings(cfg="a.cfg", max_batches=5, extra={"cache": True})
+    for changes, found in (({"epochs": 7}, (7, None)), ({"workers": 1}, (None, 5)), ({"max_batches": 9}, (None, 9))):
+        again = with_changes(settings, changes)
+        assert (again.epochs, again.max_batches, again.extra) == (*found, {"cache": True})
 
 
 # --- making ready -------------------------------------------------------------------------------------------------------

@@ -15,9 +15,11 @@ from ultralytics.utils import RANK
 
 from yolo_subbatch.darknet.sections import Net
 from yolo_subbatch.engine.base import TrainerBase
+from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Step, last_event
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.length import LENGTH, check_length, is_finished, length_of, note_length, refuse_finished
+from yolo_subbatch.run.trust import shown
 
 FITTED = ("steps", "step", "burn_in", "sgdr_cycle", "gamma")  # what is fitted to the length of a run
 
@@ -41,16 +43,27 @@ def lengthen(state: dict[str, Any], given: dict[str, Any], folder: RunFolder, pl
         refuse_finished(place, kept=True)
     if not length:
         return
-    darknet, own = "darknet" in state["yaml"], state["args"]
+    darknet = "darknet" in state["yaml"]
     if first:  # the others may find its events cut back already
         check_length(folder, length, darknet)
     for key in LENGTH:
         given.pop(key, None)
+    try:
+        _write(state, length, folder, darknet)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SettingsError(
+            f"resume={place}: its state has no length that can be changed ({shown(error)}); start a new run with weights="
+        ) from error
+
+
+def _write(state: dict[str, Any], length: Mapping[str, Any], folder: RunFolder, darknet: bool) -> None:
+    """Write a new length into a state; one that is the old one changes nothing."""
+    own = state["args"]
     before = _own_length(own, darknet)
     if length == before and not own.get("time") and not is_finished(folder):
         return
     state["longer"] = {"before": before, "time": own.get("time"), "anew": _forget_patience(state, folder)}
-    state["optimizer_for"] = state.get("optimizer_for") or own["epochs"]
+    state["optimizer_for"] = state.get("optimizer_for") or int(own["epochs"])
     own.update(length, time=None)
     if darknet:
         own["max_batches"] = length.get("max_batches")
@@ -121,7 +134,7 @@ def host_line(trainer: TrainerBase) -> str:
     schedule = [f"the learning rate follows the curve of {epochs} epochs from here on"]
     if args.close_mosaic and args.mosaic:
         schedule.append(f"mosaic is on until epoch {max(0, epochs - args.close_mosaic)}")
-    change = f"another length: {trainer.resumed['longer']['before']['epochs']} -> {epochs} epochs"
+    change = f"another length: {trainer.resumed['longer']['before'].get('epochs')} -> {epochs} epochs"
     return line(trainer, change, schedule, _host_rate(trainer))
 
 
