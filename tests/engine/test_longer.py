@@ -147,14 +147,14 @@ def test_what_becomes_of_the_steps_is_said(cfg, data, tmp_path):
     """They keep their fractions of the whole, their numbers with schedule=exact, and what a user has given himself."""
     for number, (keywords, words) in enumerate(
         {
-            "": "steps 5,5 -> 10,11 in proportion to the new length; the rate goes from 1e-05 to 0.001",
+            "": "steps 2,3 -> 5,5 in proportion to the new length; the rate goes from 1e-05 to 0.001",
             "schedule": "steps 80,90 as before (schedule=exact)",
             "steps": "steps 4,5 as before",
         }.items()
     ):
         given = {"schedule": {"schedule": "exact"}, "steps": {"steps": "4,5"}}.get(keywords, {})
-        run = train(cfg, data, tmp_path, epochs=2, val=False, burn_in=0, **given)
-        longer = resume(run.folder, Watch(step_1=end), epochs=4)
+        run = train(cfg, data, tmp_path, epochs=1, val=False, burn_in=0, **given)
+        longer = resume(run.folder, Watch(log_2=end), epochs=2)
         assert words in line_of(longer), number
 
 
@@ -222,9 +222,11 @@ def test_what_fails_before_it_begins_leaves_the_run_finished(cfg, data, tmp_path
         Darknet(cfg).train(resume=str(run.folder), epochs=2)
     assert folder.status() == "completed"
     shutil.move(tmp_path / "away", own)
-    resume(run.folder, Watch(on_train_start_1=end), epochs=2)
-    longer = resume(run.folder, epochs=3)
-    assert steps_of(longer.folder) == list(range(1, 10))
+    resume(run.folder, Watch(run_started_1=end), epochs=2)
+    assert folder.status() == "failed"
+    assert steps_of(resume(run.folder).folder) == [1, 2, 3], "it has its old length still"
+    assert folder.status() == "completed"
+    assert steps_of(resume(run.folder, epochs=2).folder) == [1, 2, 3, 4, 5, 6]
 
 
 class Launched(Spread):

@@ -52,7 +52,8 @@ def lengthen(state: dict[str, Any], given: dict[str, Any], folder: RunFolder, pl
         _write(state, length, folder, darknet)
     except (KeyError, TypeError, ValueError) as error:
         raise SettingsError(
-            f"resume={place}: its state has no length that can be changed ({shown(error)}); start a new run with weights="
+            f"resume={place}: its state has no length that can be changed ({shown(error)}); "
+            "start a new run with weights="
         ) from error
 
 
