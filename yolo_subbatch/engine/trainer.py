@@ -203,7 +203,8 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         """Build Darknet's SGD; any other ``optimizer=`` is Ultralytics' own."""
         if str(self.args.optimizer).lower() not in {"sgd", "auto"}:
             return super().build_optimizer(model, **keywords)
-        return darknet_sgd(unwrap_model(model).network)
+        groups = self.resumed["optimizer"]["param_groups"] if self.resumed is not None else [{"fused": True}]
+        return darknet_sgd(unwrap_model(model).network, all(group.get("fused") for group in groups))
 
     def _build_train_pipeline(self) -> None:
         """Build the loaders; with the number of images known, the length of the run is."""
