@@ -132,6 +132,23 @@ def test_it_goes_on_as_if_it_had_never_been_killed(place):
     assert left[0] == left[1]
 
 
+def test_a_finished_run_becomes_longer(place):
+    """And a failure before it begins leaves it as finished as it was."""
+    run = RunFolder(Path(shutil.copytree(place / "runs" / "whole", place / "runs" / "longer")))
+    shutil.move(place / "shapes", place / "away")
+    status, _, errors = command(place, "resume=runs/longer", "epochs=21")
+    shutil.move(place / "away", place / "shapes")
+    assert status == 2, errors
+    assert run.status() == "completed"
+    status, output, errors = command(place, "resume=runs/longer", "epochs=21")
+    assert status == 0, output + errors
+    assert "60 -> 63 iterations, after iteration 60" in output
+    assert [step.step for step in events(run.path, Step)] == list(range(1, 64))
+    assert [row[0] for row in rows(run.path)[1:]] == [str(number) for number in range(1, 22)]
+    assert run.read_settings().epochs == 21
+    assert run.status() == "completed"
+
+
 def test_a_run_that_was_killed_early_may_change_when_it_begins(place):
     """What Ultralytics knows by a name of its own too."""
     run = shutil.copytree(place / "runs" / "early", place / "runs" / "early2")
@@ -146,7 +163,19 @@ def test_a_run_that_was_killed_early_may_change_when_it_begins(place):
 REFUSALS = [
     ("nowhere", (), "resume=nowhere: no such folder or file; give the folder of a run"),
     ("shapes", (), "resume=shapes: not the folder of a run; give"),
-    ("runs/whole", (), "resume=runs/whole: this run is finished, nothing is left to train; start a new one"),
+    (
+        "runs/whole",
+        (),
+        "resume=runs/whole: this run is finished, nothing is left to train; train it longer with resume=",
+    ),
+    (
+        "runs/whole",
+        ("epochs=3",),
+        "epochs=3: shorter than what is done, 60 iterations (20 epochs); give more than that",
+    ),
+    ("runs/whole", ("max_batches=60",), "max_batches=60: 60 iterations (20 epochs) are done, nothing is left to train"),
+    ("runs/whole", ("epochs=21", "batch=8"), "batch=8: cannot be given with resume="),
+    ("runs/whole", ("epochs=0",), "epochs=0: too small; give at least 1"),
     (
         "runs/copy",
         ("batch=8",),

@@ -1312,6 +1312,10 @@
         <translation>保存间隔</translation>
     </message>
     <message>
+        <source>Keep state</source>
+        <translation>保留状态</translation>
+    </message>
+    <message>
         <source>Trust</source>
         <translation>信任</translation>
     </message>
@@ -1622,6 +1626,10 @@
     <message>
         <source>Iterations after which resume can go on, besides every epoch; 0: epochs only.</source>
         <translation>除每轮之外，每隔多少次迭代可供继续；0：仅每轮。</translation>
+    </message>
+    <message>
+        <source>Keep the exact state of a finished run, so that it can be trained longer.</source>
+        <translation>训练完成后保留精确状态，以便继续延长训练。</translation>
     </message>
     <message>
         <source>Let code in opened files run: for files of people whom you know.</source>

@@ -68,6 +68,8 @@ WITH_TWO = [
     training("stopped", TWO, TINY, "batch=3", "learning_rate=0.005", "batch_per_gpu=True", fault="stop"),
     {"ended": "runs/stopped", "copy": "runs/alone"},
     {"name": "again", "processes": TWO, "arguments": ["resume=runs/stopped"]},
+    {"ended": "runs/stopped", "copy": "runs/longer"},
+    {"name": "longer", "processes": TWO, "arguments": ["resume=runs/longer", "max_batches=14"]},
     training("refused", TWO, TINY, "batch=5"),
     training("v8-two", TWO, V8, "batch=3", "lr0=0.001", "batch_per_gpu=True"),
     training("v8-two-parts", TWO, V8, "subdivisions=3"),
@@ -509,6 +511,20 @@ def test_an_interrupted_run_goes_on(one):
     seen = one.seen("recovered", ONE, "interrupted")
     assert_same(seen, one.seen("one", ONE))
     assert seen.events[-1].status == "completed"
+
+
+def test_a_finished_run_becomes_longer_in_several_processes(one):
+    seen = one.seen("longer", TWO)
+    assert [notes["status"] for notes in seen.notes] == [0, 0]
+    assert [step.step for step in seen.steps] == list(range(1, 15))
+    assert [step.loss for step in seen.steps[:12]] == [step.loss for step in one.seen("again", TWO, "stopped").steps]
+    starts = [event for event in seen.events if isinstance(event, RunStarted)]
+    assert (starts[-1].start_step, starts[-1].steps_total, starts[-1].world_size) == (12, 14, 2)
+    lines = [event.text for event in seen.events if isinstance(event, Log) and event.text.startswith("another length")]
+    assert len(lines) == 1
+    assert "12 -> 14 iterations" in lines[0]
+    assert seen.events[-1].status == "completed"
+    assert np.array_equal(*seen.weights), "no process drifts away from the other"
 
 
 # --- what goes wrong in one of them -----------------------------------------------------------------------------------

@@ -297,7 +297,7 @@ RUNS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"bn": True, "save_iterations": 2, "subdivisions": 2, "random": 1.4, "seed": 5}, (
             "on_train_epoch_start 1", *(f"step {number}" for number in range(1, 10)), "on_train_batch_start 5",
             "on_val_batch_end 1", "on_train_epoch_start 2", "on_fit_epoch_end 2",
-            "on_val_start 4", "run_finished 1",
+            "on_val_start 4", "on_train_end 1",
         ),
     ),
     "each kept": (
@@ -327,7 +327,6 @@ def test_it_may_end_at_any_moment(name, data, tmp_path, request):
         keywords["bn"] = keywords.pop("norm")
     whole = train(cfg, data, tmp_path / "runs", Watch(tmp_path / "copies", *moments), **keywords)
     assert set(whole.moments) == set(moments), "every moment came"
-    assert not (whole.weights / "state.pt").exists(), "nothing is left to go on with"
     cfg.write_text("[net]\n")  # the run has its own copy
     assert not all_compared(whole)
 
@@ -513,7 +512,6 @@ def test_a_stop_loses_nothing(moment, act, done, cfg, data, tmp_path, whole_run)
 def test_a_stop_at_the_last_update_completes_the_run(cfg, data, tmp_path, whole_run):
     run = train(cfg, data, tmp_path / "runs", Watch(on_train_batch_start_9=ask_to_stop), name="run")
     assert RunFolder(run.folder).status() == "completed"
-    assert not (run.weights / "state.pt").exists()
     assert not compared(run, whole_run)
 
 
@@ -657,7 +655,7 @@ def test_a_run_of_an_earlier_version_goes_on_exactly(cfg, data, tmp_path, monkey
 # --- what is refused ----------------------------------------------------------------------------------------------------
 
 OTHER = {
-    "batch": 8, "learning_rate": 0.5, "lr0": 0.5, "epochs": 7, "max_batches": 50, "seed": 1, "imgsz": 96, "max_norm": 5.0,
+    "batch": 8, "learning_rate": 0.5, "lr0": 0.5, "seed": 1, "imgsz": 96, "max_norm": 5.0,
     "norm_type": float("inf"), "optimizer": "Adam", "momentum": 0.5, "decay": 0.1, "weight_decay": 0.1, "bn": "frozen",
     "random": 1.4, "jitter": 0.3, "hue": 0.2, "burn_in": 7, "steps": [1, 2], "policy": "constant", "schedule": "exact",
     "augmentation": "ultralytics", "mosaic": 1.0, "patience": 5, "val": False, "amp": True, "letterbox": "stretch",
@@ -745,7 +743,7 @@ def test_a_run_that_still_runs_is_refused(cfg, broken):
 
 def test_a_finished_run_is_refused(whole_run, cfg):
     before = listing(whole_run.folder)
-    with pytest.raises(SettingsError, match=r"no state\.pt in its weights folder: the run is finished"):
+    with pytest.raises(SettingsError, match=r"this run is finished, .* train it longer with resume=.* epochs=N"):
         Darknet(cfg).train(resume=str(whole_run.folder))
     assert listing(whole_run.folder) == before
 

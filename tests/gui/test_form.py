@@ -34,7 +34,7 @@ EVERYTHING: dict[str, Any] = {
     "learning_rate_min": 1e-07, "augmentation": "ultralytics", "random": 1.4, "jitter": 0.0, "hue": 0.1,
     "saturation": 1.5, "exposure": 1.7, "flip": 0, "angle": 3.0, "resize": 1.5,
     "letter_box": 1, "mosaic_bound": 0, "blur": 3, "gaussian_noise": 9, "resize_step": 64, "ema_alpha": 0.998, "ignore_thresh": 0.7, "truth_thresh": 1.0,
-    "device": "0,1", "workers": 0, "save_iterations": 100, "amp": "bf16", "seed": 2**32 - 1, "project": "my runs", "name": "a-run",
+    "device": "0,1", "workers": 0, "save_iterations": 100, "keep_state": False, "amp": "bf16", "seed": 2**32 - 1, "project": "my runs", "name": "a-run",
     "extra": {"freeze": [0, 1], "mosaic": 0.5, "cache": "ram", "optimizer": "SGD", "rect": True, "time": None},
 }  # fmt: skip
 

@@ -58,6 +58,13 @@ def test_a_running_run_tells_how_far_it_is(folder: RunFolder) -> None:
     assert summarise(folder).share == 1.0
 
 
+def test_the_share_of_a_run_that_became_longer_is_that_of_its_new_length(folder: RunFolder) -> None:
+    folder.write_process()
+    longer = RunStarted(pid=1, steps_total=100, start_step=20)
+    write(folder, STARTED, step(20), longer, *(Log(level="info", text="x" * 1000) for _ in range(400)), step(25))
+    assert summarise(folder).share == 0.25
+
+
 def test_a_finished_run_needs_no_share(folder: RunFolder) -> None:
     write(folder, STARTED, step(20), RunFinished(status="completed", reason="all done"))
     found = summarise(folder)

@@ -14,7 +14,7 @@ import pytest
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import EventWriter, Log, RunFinished, Step, read_events
 from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.resume import check_resume, has_state, run_of
+from yolo_subbatch.run.resume import check_resume, has_state, run_of, with_changes
 from yolo_subbatch.run.settings import TrainSettings
 
 STEP = Step(step=1, epoch=1, loss={"total": 1.0}, lr=0.1, gnorm=1.0)
@@ -132,6 +132,7 @@ def test_a_run_that_ended_before_its_time_can_go_on(run: RunFolder, status: str)
 
 def test_what_may_change_is_handed_on(run: RunFolder) -> None:
     changes = {"subdivisions": 4, "memory": "8GB", "device": "0,1", "workers": 0, "save_iterations": 0}
+    changes |= {"keep_state": False}
     more = {"cache": "ram", "plots": False, "save_period": 3, "verbose": True}
     assert check(run, **changes, extra=more) == (run, changes | more)
     assert check(run, subdivisions="auto") == (run, {"subdivisions": "auto"})
@@ -141,7 +142,7 @@ def test_what_may_change_is_handed_on(run: RunFolder) -> None:
     "changes",
     [
         {"cfg": "other.cfg"}, {"model": "other.yaml"}, {"weights": "other.weights"}, {"data": "other.data"},
-        {"batch": 8}, {"batch": 4}, {"epochs": 7}, {"max_batches": 100}, {"learning_rate": 0.1}, {"seed": 1},
+        {"batch": 8}, {"batch": 4}, {"learning_rate": 0.1}, {"seed": 1},
         {"imgsz": 96}, {"bn": "frozen"}, {"schedule": "exact"}, {"seen": "keep"}, {"amp": True}, {"random": 1.0},
         {"project": "other"}, {"name": "other"}, {"run_dir": "other"},
         {"extra": {"mosaic": 1.0}}, {"extra": {"patience": 3}}, {"extra": {"val": False}},
@@ -153,7 +154,7 @@ def test_what_would_be_another_training_is_refused(run: RunFolder, changes: dict
         check(run, **changes)
     ((key, value),) = (changes.get("extra") or changes).items()
     assert str(found.value).startswith(f"{key}={value}: cannot be given with resume=")
-    assert "subdivisions, memory, device, workers, save_iterations may change" in str(found.value)
+    assert "subdivisions, memory, device, workers, save_iterations, keep_state may change" in str(found.value)
     assert listing(run.path) == before
 
 
@@ -190,12 +191,14 @@ def test_a_run_on_another_machine_is_refused_while_it_writes(run: RunFolder) -> 
 
 
 def test_a_finished_run_is_refused(run: RunFolder) -> None:
-    """Also where its process was killed before it could remove the state."""
+    """With the way to train it longer, if there is one."""
     write(run, RunFinished(status="completed"))
-    for _ in range(2):
-        with pytest.raises(SettingsError, match=r"this run is finished.*start a new one with weights= or model="):
-            check(run)
-        (run.weights / "state.pt").unlink(missing_ok=True)
+    with pytest.raises(SettingsError, match=f"this run is finished.*train it longer with resume={run.path} epochs=N"):
+        check(run)
+    (run.weights / "state.pt").unlink()
+    for length in ({}, {"epochs": 9}):
+        with pytest.raises(SettingsError, match=r"is finished.*its exact state was not kept.*a new one with weights="):
+            check(run, **length)
 
 
 def test_a_run_that_never_began_begins_again(tmp_path: Path) -> None:
@@ -231,6 +234,13 @@ def test_a_run_whose_state_is_gone_is_not_begun_again_over_its_results(run: RunF
     with pytest.raises(SettingsError, match=f"resume={run.path}: "):
         check(run)
     assert listing(run.path) == before
+
+
+def test_a_new_length_takes_the_place_of_the_old_one() -> None:
+    settings = TrainSettings(cfg="a.cfg", max_batches=5, extra={"cache": True})
+    for changes, found in (({"epochs": 7}, (7, None)), ({"workers": 1}, (None, 5)), ({"max_batches": 9}, (None, 9))):
+        again = with_changes(settings, changes)
+        assert (again.epochs, again.max_batches, again.extra) == (*found, {"cache": True})
 
 
 # --- making ready -------------------------------------------------------------------------------------------------------

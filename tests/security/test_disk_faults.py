@@ -149,7 +149,7 @@ def test_a_primitive_that_onednn_has_no_memory_for_is_a_shortage() -> None:
 
 
 def test_what_killed_processes_leave_is_cleaned_when_the_run_starts_again(tmp_path: Path) -> None:
-    """Of processes that are gone; a run that had come to its end keeps no state that nobody can use."""
+    """Of processes that are gone; a run that had come to its end keeps no state that was not wanted."""
     run = RunFolder.create(tmp_path, "run")
     run.write_settings(TrainSettings(cfg="tiny.cfg"))
     gone, living = (run.path / f".run.json.{number}.0123abcd" for number in (GONE_PID, os.getppid()))
@@ -171,8 +171,11 @@ def test_what_killed_processes_leave_is_cleaned_when_the_run_starts_again(tmp_pa
     run.events.write_text('{"v":1,"type":"run_finished","seq":0,"t":1,"status":"completed","reason":"","step":4}\n')
     for name in ("state.pt", "best.pt.whole", "best.pt"):
         (run.weights / name).write_text("whole")
-    with pytest.raises(SettingsError, match="this run is finished"):
-        check_resume(TrainSettings(resume=str(run.path)))
+    for args in ("", "#: keep_state: false\n"):
+        assert (run.weights / "state.pt").exists()
+        (run.path / "args.yaml").write_text(args)
+        with pytest.raises(SettingsError, match="this run is finished"):
+            check_resume(TrainSettings(resume=str(run.path)))
     assert [each.name for each in run.weights.iterdir()] == ["best.pt"]
 
 

@@ -14,7 +14,7 @@ from ultralytics import YOLO
 
 from tests.engine.conftest import V8_YAML, cfg_text, data, without_waiting  # noqa: F401
 from tests.security.test_checkpoints import hostile
-from yolo_subbatch import Darknet, SubbatchTrainer
+from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer
 from yolo_subbatch.cli import main
 from yolo_subbatch.engine import state
 from yolo_subbatch.errors import SettingsError, TrustError
@@ -115,6 +115,22 @@ def test_a_changed_byte_is_refused_wherever_it_is(runs, tmp_path) -> None:
             assert all(torch.equal(one, two) for one, two in zip(tensors(found), tensors(right), strict=True))
             assert str(plain(found)) == str(plain(right))
     assert accepted < 200
+
+
+def test_a_length_that_is_none_is_refused(runs, tmp_path) -> None:
+    file, folder = Path("weights", "state.pt"), shutil.copytree(runs / "darknet", tmp_path / "run")
+    right = state.load(folder / file)
+    for note in (
+        {},
+        {"before": {"epochs": "9"}, "time": None, "anew": False},
+        {"before": [], "time": None, "anew": True},
+    ):
+        state.save(folder / file, {**right, "longer": note})
+        with pytest.raises(SettingsError, match="its longer is none"):
+            state.load(folder / file)
+    state.save(folder / file, {**right, "args": {**right["args"], "given": 3}})
+    with pytest.raises(SettingsError, match="its state has no length that can be changed"):
+        DarknetTrainer(overrides={"resume": str(folder), "epochs": 9})
 
 
 def tensors(found: Any) -> list[torch.Tensor]:

@@ -25,6 +25,7 @@ SUBBATCH_DEFAULTS: dict[str, Any] = {
     "exact_norm": False,  # make Ultralytics' own losses independent of the sub-batches
     "batch_per_gpu": False,  # Darknet's way: the batch of one GPU, and its rate, are multiplied by the GPUs
     "save_iterations": 1000,  # keep the exact state every so many iterations, besides after each epoch; 0: not
+    "keep_state": True,  # also when the run is finished: it can be trained longer then
     "max_skipped": 10,  # updates in a row that are not finite numbers before the run ends; 0: never
     "missing_labels": None,  # what an image without a label file is: error, skip or background
     "max_pixels": None,  # of an image; None: 2**28, or what was said before in this process

@@ -55,6 +55,7 @@ class TrainerBase(Seamed, HostTrainer):
         self.validated: int | None = None  # the last epoch that was validated, from 0
         self.warmup_updates = 0
         self.taken_up: int | None = None  # the epoch that was taken up in its middle
+        self.rates_before: list[float] = []  # of the groups, where the run goes on with another length
         self.mean_loss = self.finishing = False
 
     if not TYPE_CHECKING:  # else any attribute would be one to a checker of types
@@ -218,6 +219,10 @@ class TrainerBase(Seamed, HostTrainer):
             if "momentum" in group:
                 span = [self.args.warmup_momentum, self.args.momentum]
                 group["momentum"] = float(np.interp(update_index, [0, self.warmup_updates], span))
+
+    def length_line(self) -> str:
+        """Say what becomes of the schedule with the new length of a run."""
+        raise NotImplementedError
 
     def save_state(self) -> None:
         """Keep the exact state."""

@@ -105,6 +105,8 @@ class RunRecorder:
             )
         )
         self.emit(Log(level="info", text=trainer.start_line()))
+        if trainer.resumed is not None and "longer" in trainer.resumed:
+            self.emit(Log(level="info", text=trainer.length_line()))
         self.total, self.passes, self.begin = total, 0, time.monotonic()
 
     def on_train_epoch_start(self, trainer: Any) -> None:

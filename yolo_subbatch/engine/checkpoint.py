@@ -68,6 +68,25 @@ class Checkpointer:
         save()
         trainer.epoch -= 1
 
+    def before_early_end(self) -> None:
+        """Keep the state of a run that ends before its length, by a callback, by the clock or by early stopping.
+
+        Whoever trains it longer goes on from here. Early stopping decides after the validation, and says before it
+        whether it may.
+        """
+        trainer = self.trainer
+        ends = trainer.stop or trainer.stopper.possible_stop
+        if not ends or not trainer.args.keep_state or trainer.stopping or trainer.is_over():
+            return
+        criterion: Any = getattr(trainer.plain_model, "criterion", None)
+        updates = getattr(criterion, "updates", None)
+        if updates is None:
+            trainer.save_state()
+            return
+        criterion.updates = updates - 1  # the loop has counted the epoch, and will do so again
+        trainer.save_state()
+        criterion.updates = updates
+
     def can_go_back(self) -> bool:
         """Tell whether there is a state in this epoch to go back to."""
         file = self.trainer.state_file
@@ -89,9 +108,30 @@ class Checkpointer:
         if trainer.recorder is not None:
             trainer.recorder.rewind(kept["events"])
 
+    def keep_best(self) -> None:
+        """Note in the state of a run that is over how good its best weights are, where going on would not find them.
+
+        The state is of before the last validation. Whoever trains longer does that again, but for one in the middle of
+        an epoch: its weights stay the best until there are better ones.
+        """
+        trainer = self.trainer
+        if not self.can_train_longer() or trainer.progress.window in {0, trainer.updates_per_epoch}:
+            return
+        before, best = state.load(trainer.state_file, peek=True)["best_fitness"], state.number(trainer.best_fitness)
+        if best is None or (before is not None and best <= before):
+            return
+        kept = state.load(trainer.state_file)
+        kept.update(best_fitness=best, best=trainer.recorder.best if trainer.recorder else None)
+        state.save(trainer.state_file, kept)
+
+    def can_train_longer(self) -> bool:
+        """Tell whether the state of a run that is over is kept."""
+        return bool(self.trainer.args.keep_state and self.trainer.args.save and self.trainer.state_file.is_file())
+
     def forget(self) -> None:
-        """Remove the state of a run that is over: there is nothing left to go on with."""
-        self.trainer.state_file.unlink(missing_ok=True)
+        """Remove the state of a run that is over, where it is not to be kept to train longer."""
+        if not self.trainer.args.keep_state:
+            self.trainer.state_file.unlink(missing_ok=True)
 
     # --- Ultralytics' checkpoints -----------------------------------------------------------------------------------
 

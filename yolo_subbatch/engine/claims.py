@@ -20,6 +20,9 @@ KINDS: Mapping[str, type | tuple[type, ...]] = {
     "args": dict, "host": str, "yaml": dict, "images": (list, tuple), "model": dict, "optimizer": dict, "scaler": dict,
     "losses": dict, "loss_names": list, "stopper": dict, "extra": dict, "csv": str,
 }  # fmt: skip
+#: What a state may have besides, and what stands in its note of another length.
+OPTIONAL: Mapping[str, type | tuple[type, ...]] = {"longer": dict, "optimizer_for": (int, type(None))}
+NOTE: Mapping[str, type | tuple[type, ...]] = {"before": dict, "time": (int, float, type(None)), "anew": bool}
 COUNTS = ("iteration", "seen", "epoch", "window", "events")
 
 
@@ -70,6 +73,11 @@ def _names(found: Any) -> dict[int, str] | None:
     return names if sorted(names) == list(range(len(names))) else None
 
 
+def _is_note(note: Mapping[str, Any]) -> bool:
+    kinds = all(isinstance(note.get(key), kind) for key, kind in NOTE.items())
+    return kinds and all(type(each) is int and each > 0 for each in note["before"].values())
+
+
 def check_state(state: Mapping[str, Any]) -> None:
     """Look at what a state consists of.
 
@@ -77,6 +85,10 @@ def check_state(state: Mapping[str, Any]) -> None:
         ValueError: If a part is missing, or of another kind than in any state that was written.
     """
     wrong = [key for key, kind in KINDS.items() if not isinstance(state.get(key), kind)]
+    wrong += [key for key, kind in OPTIONAL.items() if key in state and not isinstance(state[key], kind)]
+    note = state.get("longer")
+    if isinstance(note, dict) and not _is_note(note):
+        wrong.append("longer")
     wrong += [key for key in COUNTS if type(state.get(key)) is not int or state[key] < 0]
     if wrong:
         raise ValueError(f"its {wrong[0]} is none: {shown(state.get(wrong[0]))}")

@@ -11,6 +11,7 @@ from typing import Any
 from ultralytics.utils.dist import ddp_cleanup, generate_ddp_command
 from ultralytics.utils.torch_utils import unset_deterministic
 
+from yolo_subbatch.engine import state
 from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.errors import TrainingError
 from yolo_subbatch.run.events import Event, EventTail, RunFinished, last_event
@@ -37,6 +38,8 @@ def run_processes(trainer: TrainerBase) -> None:
     listeners: list[Callable[[Event], None]] = list(trainer.callbacks.get("on_event", []))
     with _pickled(trainer) as command:
         if trainer.resumed is not None:
+            if "longer" in trainer.resumed:
+                state.save(trainer.state_file, trainer.resumed)  # from which the processes begin
             # As the first process does: all that follows is new.
             folder.begin_again(trainer.resumed["events"], clear=not trainer.requests_are_new)
         tail = EventTail(folder.events)

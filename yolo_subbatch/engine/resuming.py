@@ -9,7 +9,7 @@ import psutil
 import torch
 from ultralytics.utils import RANK
 
-from yolo_subbatch.engine import LOGGER, processes, state, trainers
+from yolo_subbatch.engine import LOGGER, lengthening, processes, state, trainers
 from yolo_subbatch.engine.arguments import check_arguments, read_keywords, sub_batch_size
 from yolo_subbatch.engine.asking_again import with_args_file
 from yolo_subbatch.engine.effects import keys_without_effect
@@ -43,6 +43,7 @@ def begin(
         text = trainers.tell_other_network(place, resumed, folder, given.get("model"))
         if text and RANK in {-1, 0}:
             LOGGER.warning(text)
+        lengthening.lengthen(resumed, given, RunFolder(folder), place)
         given = state.merged(resumed, given, folder, kind.own_defaults)
         args = SimpleNamespace(**given)  # from here on, files of the run are written
         check_arguments(args)

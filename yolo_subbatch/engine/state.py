@@ -78,6 +78,7 @@ def capture(trainer: TrainerBase) -> dict[str, Any]:
         "events": recorder.position() if recorder else 0,
         "best": recorder.best if recorder else None,
         "extra": trainer.extra_state(),
+        "optimizer_for": (trainer.resumed or {}).get("optimizer_for"),
     }
 
 
@@ -296,8 +297,8 @@ def find_state(place: Any) -> Path:
     found = run_to_resume(place).weights / STATE
     if not found.is_file():
         raise SettingsError(
-            f"resume={place}: no {STATE} in its weights folder: the run is finished, or never began; "
-            "start a new one with weights="
+            f"resume={place}: no {STATE} in its weights folder: the run is finished and its state was not kept "
+            "(keep_state=False, or an earlier version), or it never began; start a new one with weights= or model="
         )
     return found
 

@@ -20,7 +20,7 @@ from ultralytics.nn.tasks import ClassificationModel, RTDETRDetectionModel
 from ultralytics.utils import DEFAULT_CFG, LOCAL_RANK, RANK
 
 from yolo_subbatch.darknet.cross_norm import gather_over_batch
-from yolo_subbatch.engine import LOGGER, host, launch, loading, processes, resuming, state, use_all_cores
+from yolo_subbatch.engine import LOGGER, host, launch, lengthening, loading, processes, resuming, state, use_all_cores
 from yolo_subbatch.engine.arguments import (
     AUTO,
     SUBBATCH_DEFAULTS,
@@ -131,6 +131,8 @@ class SubbatchMixin(TrainerBase):
 
     def begin(self, overrides: dict[str, Any] | None) -> dict[str, Any]:
         """Return the arguments to begin with: those given, or those of the run that is taken up again."""
+        if self.resumed is not None:  # a Darknet trainer has asked before, for the cfg
+            return dict(overrides or {})
         given, self.resumed = resuming.begin(type(self), overrides, self.trains_darknet())
         return given
 
@@ -182,6 +184,8 @@ class SubbatchMixin(TrainerBase):
             self.start_epoch = self.resumed["epoch"]
             self.scheduler.last_epoch = self.start_epoch - 1
             self.taken_up = self.start_epoch if self.progress.window else None
+            if lengthening.is_longer(self):
+                self.rates_before = [group["lr"] for group in self.optimizer.param_groups]
             for key in ("model", "ema", "optimizer"):
                 del self.resumed[key]  # they have their place now
         self.model = self.sub_batches = SubBatches(self.model, self, self.exact)
@@ -191,6 +195,8 @@ class SubbatchMixin(TrainerBase):
             LOGGER.info(self.start_line())
             if self.resumed is not None:
                 LOGGER.info(f"going on after iteration {self.update_index}, in epoch {self.epoch + 1}")
+            if lengthening.is_longer(self):
+                LOGGER.info(self.length_line())
 
     def is_set_up(self) -> None:
         """Do what a trainer has to do when all is prepared and the state of an earlier run is in its place."""
@@ -212,6 +218,10 @@ class SubbatchMixin(TrainerBase):
         """Say what will happen."""
         batch, updates = describe_batch(self.args, self.world_size), f"{self.updates_per_epoch} updates per epoch"
         return "; ".join([batch, updates, *described(self)])
+
+    def length_line(self) -> str:
+        """Say what becomes of the schedule with the new length of a run."""
+        return lengthening.host_line(self)
 
     def around_setup_model(self, theirs: Callable[[], Any]) -> Any:
         """Set the model up; channels-last memory is faster on the CPU too."""
@@ -235,12 +245,18 @@ class SubbatchMixin(TrainerBase):
 
     def around__build_train_pipeline(self, theirs: Callable[[], None]) -> None:
         """Build loaders and optimizer."""
+        length, begun_with = self.epochs, lengthening.epochs_for_optimizer(self)
+        if begun_with is not None:
+            self.epochs = begun_with
         try:
             theirs()
         except ValueError as error:
             if "final batch=1" not in str(error):
                 raise
             raise SettingsError(f"subdivisions={self.args.subdivisions}: {error}") from error
+        if begun_with is not None:
+            self.epochs = length
+            self._setup_scheduler()
         self.updates_per_epoch = self.train_loader.windows
 
     def around_check_resume(self, theirs: Callable[[Any], None], overrides: Any) -> None:
@@ -374,6 +390,9 @@ class SubbatchMixin(TrainerBase):
                     layer.eval()
         if self.progress.window:  # an epoch is taken up: the scheduler has just set the rates of its beginning
             self.set_rates(self.progress.iteration - 1)
+        if self.rates_before and self.progress.window >= self.updates_per_epoch and self.epoch == self.taken_up:
+            for group, rate in zip(self.optimizer.param_groups, self.rates_before, strict=True):
+                group["lr"] = rate  # no update of it is left: the table tells with which it was trained
 
     def around_preprocess_batch(self, theirs: Callable[[Any], Any], batch: dict[str, Any]) -> dict[str, Any]:
         """Move a sub-batch to the device; a window stays where it is until its sub-batches come."""
@@ -476,16 +495,21 @@ class SubbatchMixin(TrainerBase):
             self._find_place()
         elif event == "on_train_start":
             self.warmup_updates = host.warmup_of_loop(self) or self.warmup_updates
+        elif event == "on_train_end" and not self.stopping:
+            self.checkpointer.keep_best()
         elif event == "on_train_batch_start":
             for group in self.optimizer.param_groups:
                 group.setdefault("initial_lr", group["lr"])  # an optimizer that was put here has none
         elif event == "on_train_epoch_end":
             self.tloss = self._means()  # of an epoch that was taken up at its end, the loop knows none
+            self.checkpointer.before_early_end()
 
     def after_event(self, event: str) -> None:
         """Do what follows from an event, and from what callbacks did in it."""
         if event == "on_train_batch_end":
             self._settle_stop()
+        elif event == "on_train_start" and lengthening.is_longer(self):
+            lengthening.keep_length(self)
         elif event == "on_train_start" and self.resumed is None:
             self.save_state()
         elif event == "on_train_end" and not self.stopping:

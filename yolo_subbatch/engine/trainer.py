@@ -32,6 +32,7 @@ from yolo_subbatch.engine.doors import while_made
 from yolo_subbatch.engine.host_trainer import DetectionTrainer
 from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, for_picture, size_of
 from yolo_subbatch.engine.keys import DARKNET_DEFAULTS, canonical, read_source, with_defaults, with_keys
+from yolo_subbatch.engine.lengthening import darknet_schedule, is_longer, line
 from yolo_subbatch.engine.loading import describe_order
 from yolo_subbatch.engine.model import SHOWN_LOSSES, DarknetModel, image_size, load_darknet_weights
 from yolo_subbatch.engine.subbatch import SubbatchMixin
@@ -66,6 +67,7 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         self.source = read_source(given, raw) if self.resumed is None else self._own_source(given)
         given = given if complete else with_defaults(given, self.source)
         self.plan: Plan | None = None
+        self.plan_before: Plan | None = None  # of a run that goes on with another length
         self.average: Average | None = None  # what ema_alpha asks for; without it, Ultralytics' average
         self.updates_before = 0  # of the run's first window: those of the weights at the start
         self.seen_before: tuple[int, int | None] = (0, None)  # images and iteration of the weights at the start
@@ -216,6 +218,12 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
             self.cfg.net, images, self.args.epochs if "epochs" in given else None,
             self.args.max_batches, exact, given,
         )  # fmt: skip
+        if is_longer(self):
+            assert self.resumed is not None
+            before = self.resumed["longer"]["before"]
+            self.plan_before = plan_run(
+                self.cfg.net, images, before.get("epochs"), before.get("max_batches"), exact, given
+            )
         if self.plain_model.network.flavour != "pjreddie":
             factor = 1.0 if exact or not own else self.plan.iterations / own
             self.average = plan_average(self.cfg.net.ema_alpha, self.plan.iterations, factor)
@@ -250,6 +258,18 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         colours = colour_note(self.cfg.net, self.args.given) if self.args.augmentation == "darknet" else ""
         lines = ("; ".join(said), flavour, plan.note, average, self._dynamic_line(), colours)
         return "\n".join(line for line in lines if line)
+
+    def length_line(self) -> str:
+        """Say what becomes of the schedule with the new length of a run."""
+        before, now = self.plan_before, self.plan
+        assert before is not None
+        assert now is not None
+        exact = self.args.schedule == "exact"
+        schedule = darknet_schedule(before.net, now.net, exact)
+        if exact and self.cfg.heads[-1].random:
+            schedule.append(f"input sizes so far were drawn for {before.iterations} iterations")
+        change = f"another length: {before.iterations} -> {now.iterations} iterations"
+        return line(self, change, schedule, learning_rate(now.net, self.update_index + 1))
 
     def _dynamic_line(self) -> str:
         if not self._is_dynamic():

@@ -13,6 +13,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
@@ -314,7 +315,8 @@ def last_event(path: Path, kind: type[Found] = Event) -> Found | None:  # type: 
                 file.seek(max(0, size - length))
                 lines = file.read(length).split(b"\n")[:-1]  # what follows the last line end is torn
                 # Unless the file was read from its start, the first piece is the end of some line.
-                found = map(parse_event, reversed(lines if length >= size else lines[1:]))
+                whole = lines if length >= size else lines[1:]
+                found = map(parse_event, (line for line in reversed(whole) if kind.type.encode() in line))
                 event = next((each for each in found if isinstance(each, kind)), None)
                 if event is not None or length >= min(size, FARTHEST):
                     return event
@@ -322,3 +324,12 @@ def last_event(path: Path, kind: type[Found] = Event) -> Found | None:  # type: 
     except OSError:
         return None
     return None
+
+
+def newest_start(path: Path) -> RunStarted | None:
+    """Return how a run began, or last went on; of one that went on long ago, how it began at first."""
+    found = last_event(path, RunStarted)
+    if found is None:
+        with suppress(OSError):
+            found = next((event for event in EventTail(path).read(SLICE) if isinstance(event, RunStarted)), None)
+    return found

@@ -158,9 +158,12 @@ class RunFolder(RunProcess):
         return 0.0
 
     def record_failure(self, error: BaseException) -> None:
-        """Write the last event of a run that failed, unless its newest process has written one itself."""
+        """Write the last event of a run that failed, unless its newest process has written one itself.
+
+        One that was finished, and was only to become longer, is as finished as before.
+        """
         last = last_event(self.events)
-        if isinstance(last, RunFinished) and not self.begins_after(last.t):
+        if isinstance(last, RunFinished) and (last.ending == "completed" or not self.begins_after(last.t)):
             return
         stopped = isinstance(error, KeyboardInterrupt)
         trace = "".join(traceback.format_exception(error))
@@ -189,10 +192,14 @@ class RunFolder(RunProcess):
         for file in (self.began, self.settings):
             clear_drafts(file)
 
-    def clear_finished(self) -> None:
-        """Remove what a run that has come to its end has no use for, where it was killed before it did so itself."""
+    def clear_finished(self, state: bool) -> None:
+        """Remove what a run that has come to its end has no use for, where it was killed before it did so itself.
+
+        Args:
+            state: Its exact state too, which was not to be kept.
+        """
         self.clear_halves()
-        for name in ("state.pt", "best.pt.whole"):
+        for name in ("best.pt.whole", *(["state.pt"] if state else [])):
             (self.weights / name).unlink(missing_ok=True)
 
     def cut_events(self, size: int) -> None:

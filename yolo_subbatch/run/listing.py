@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolo_subbatch.run.events import SLICE, EventTail, RunFinished, RunStarted, Step, last_event
+from yolo_subbatch.run.events import RunFinished, Step, last_event, newest_start
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.queue import waiting_runs
 from yolo_subbatch.run.reading import read_small
@@ -42,22 +42,14 @@ def summarise(folder: RunFolder) -> RunSummary:
     ended = last_event(folder.events, RunFinished) if status in {"completed", "stopped", "failed"} else None
     share = None
     if status in {"running", "stopped", "failed"}:
-        total, step = _length(folder), last_event(folder.events, Step)
-        if total and step:
-            share = min(1.0, step.step / total)
+        started, step = newest_start(folder.events), last_event(folder.events, Step)
+        if started and started.steps_total and step:
+            share = min(1.0, step.step / started.steps_total)
     error = ended.error if ended and ended.error else {}
     resumable = status in {"stopped", "failed"} and (has_state(folder) or (share is None and folder.settings.is_file()))
     return RunSummary(
         folder, status, share, best_map50(folder), ended.reason if ended else "", error.get("type", ""), resumable
     )
-
-
-def _length(folder: RunFolder) -> int:
-    """Return a run's number of updates, which stands near the beginning of its events."""
-    with suppress(OSError):
-        found = EventTail(folder.events).read(SLICE)
-        return next((event.steps_total for event in found if isinstance(event, RunStarted)), 0)
-    return 0
 
 
 def best_map50(folder: RunFolder) -> float | None:

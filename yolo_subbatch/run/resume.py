@@ -13,12 +13,13 @@ from yolo_subbatch.run.checks import check_memory, check_place, check_ranges, ra
 from yolo_subbatch.run.conversion import is_nothing
 from yolo_subbatch.run.events import Step, last_event
 from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.length import LENGTH, asked_of, check_length, length_of, refuse_finished
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.trust import TRUST
 
 STATE = "state.pt"  # in the run's weights folder
 #: Keys that say where and how a run is computed, not what: they may change when it goes on.
-MAY_CHANGE = ("subdivisions", "memory", "device", "workers", "save_iterations")
+MAY_CHANGE = ("subdivisions", "memory", "device", "workers", "save_iterations", "keep_state")
 FILES = ("run.json", "settings.json", "events.jsonl", f"weights/{STATE}")  # one of them tells the folder of a run
 MAY_CHANGE_TOO = ("cache", "plots", "save_period", "verbose")  # of Ultralytics
 
@@ -50,7 +51,8 @@ def check_resume(settings: TrainSettings, first: bool = True) -> tuple[RunFolder
         first: This is the run's only process, or the first of several: another one finds it running already.
 
     Raises:
-        SettingsError: If it is running or finished, or if something is asked for that would make it another training.
+        SettingsError: If it is running, or finished and not to become longer, or if something is asked for that would
+            make it another training.
     """
     folder = run_of(settings.resume or "")
     asked = {key: value for key, value in settings.changed().items() if key not in {"resume", "extra"}}
@@ -60,16 +62,16 @@ def check_resume(settings: TrainSettings, first: bool = True) -> tuple[RunFolder
     if first and folder.alive() and not folder.is_own():
         raise SettingsError(f"resume={settings.resume}: this run is still running; stop it first")
     folder.refuse_links(f"resume={settings.resume}")
-    if folder.status() == "completed":
+    length = length_of(asked)
+    if folder.status() == "completed" and not (length and has_state(folder)):
         if first:
             with suppress(OSError):
-                folder.clear_finished()
-        raise SettingsError(
-            f"resume={settings.resume}: this run is finished, nothing is left to train; "
-            "start a new one with weights= or model="
-        )
+                folder.clear_finished(state=asked_of(folder).get("keep_state") is False)
+        refuse_finished(settings.resume, has_state(folder))
     if not has_state(folder):
         _check_beginning(folder, settings)
+    elif length and first:  # another process of this run may have begun already
+        check_length(folder, length, darknet="flavour" in asked_of(folder))
     return folder, asked
 
 
@@ -80,16 +82,19 @@ def refuse_given(keys: Mapping[str, Any]) -> None:
         SettingsError: If one may not change.
     """
     for key, value in keys.items():
-        if key not in (*MAY_CHANGE, *MAY_CHANGE_TOO, "resume", TRUST) and not is_nothing(value):
+        if key not in (*MAY_CHANGE, *MAY_CHANGE_TOO, *LENGTH, "resume", TRUST) and not is_nothing(value):
             raise SettingsError(
                 f"{key}={value}: cannot be given with resume=, the training would be another one; leave it out "
-                f"({', '.join(MAY_CHANGE)} may change), or start a new run with weights="
+                f"({', '.join(MAY_CHANGE)} may change, {' and '.join(LENGTH)} make it longer), or start a new run with "
+                "weights="
             )
 
 
 def with_changes(settings: TrainSettings, changes: Mapping[str, Any]) -> TrainSettings:
     """Return the settings of a run that begins again, with what changes."""
     own = {each.name for each in dataclasses.fields(settings)}
+    if length_of(changes):
+        changes = {**dict.fromkeys(LENGTH), **changes}
     extra = {**settings.extra, **{key: value for key, value in changes.items() if key not in own}}
     return dataclasses.replace(settings, **{key: value for key, value in changes.items() if key in own}, extra=extra)
 

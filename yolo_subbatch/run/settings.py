@@ -246,6 +246,10 @@ class TrainSettings:
         None, "Run", "Save every", "Iterations after which resume can go on, besides every epoch; 0: epochs only.",
         min=0, advanced=True,
     )  # fmt: skip
+    keep_state: bool = setting(
+        True, "Run", "Keep state", "Keep the exact state of a finished run, so that it can be trained longer.",
+        advanced=True,
+    )  # fmt: skip
     trust: bool = trust_setting("Run")
     run_dir: str | None = setting(
         None, "Run", "Prepared folder", "Use this folder and the settings.json in it, alone.",
