@@ -12,6 +12,7 @@ from torch.nn import BatchNorm2d
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
+from yolo_subbatch.darknet.host_memory import return_at_once
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.engine.exact_norm import ExactNorm
@@ -221,6 +222,8 @@ class TrainerBase(Seamed, HostTrainer):
         """Have activations computed again in the backward pass from now on, or not."""
         self.args.recompute = recompute
         self.recompute = Recompute(self.plain_model) if recompute else None
+        if recompute and self.device.type == "cpu":
+            return_at_once()
 
     def _recompute_instead(self, reason: str) -> None:
         """Keep fewer activations, where sub-batches cannot be smaller."""
