@@ -624,7 +624,7 @@ def test_a_validation_that_never_fits_is_refused(cfgs, data, tmp_path, monkeypat
 def test_a_shortage_that_never_ends_is_refused(cfgs, data, tmp_path, monkeypatch, undisturbed):
     trap = Trap(4, times=99)
     with pytest.raises(SettingsError) as refused, monkeypatch.context() as patch:
-        train(cfgs("plain"), data, tmp_path, in_forward, trap, patch, name="refused")
+        train(cfgs("plain"), data, tmp_path, in_loss, trap, patch, name="refused")
     assert str(refused.value).startswith("subdivisions=4: memory is short even for one image at a time; use a smaller")
     assert "resume=" in str(refused.value)
     assert trap.left == 99 - 4
