@@ -6,6 +6,7 @@ import io
 import math
 import pickle
 import threading
+from collections import Counter
 from copy import deepcopy
 from pathlib import Path
 
@@ -16,14 +17,19 @@ import torch
 from ultralytics import YOLO
 
 from yolo_subbatch import Darknet
-from yolo_subbatch.darknet import Network, load_weights, parse_cfg, read_cfg, save_weights
+from yolo_subbatch.darknet import Network, load_weights, parse_cfg, parser, read_cfg, save_weights, shapes
 from yolo_subbatch.darknet.shapes import with_classes
 from yolo_subbatch.darknet.weights_header import Header, read_header
 from yolo_subbatch.engine.convert import run_conversion
 from yolo_subbatch.engine.inference import DarknetValidator
 from yolo_subbatch.engine.model import DarknetModel
+from yolo_subbatch.engine.train import run_training
 from yolo_subbatch.errors import CfgError, SettingsError, WeightsError
+from yolo_subbatch.run.checks import raise_errors
 from yolo_subbatch.run.commands import ConvertSettings
+from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.run.validate import validate
 
 from .conftest import cfg_text
 
@@ -119,6 +125,48 @@ def test_fusing_changes_no_result(cfg_bn):
         before = model(image)[0]
         after = deepcopy(model).fuse()(image)[0]
     assert torch.allclose(before, after, atol=1e-3, rtol=1e-4)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, *places: tuple[object, str]) -> Counter[str]:
+    """Count the calls of functions from now on."""
+    counts: Counter[str] = Counter()
+
+    def counting(function, name):
+        def call(*args, **keywords):
+            counts[name] += 1
+            return function(*args, **keywords)
+
+        return call
+
+    for place, name in places:
+        monkeypatch.setattr(place, name, counting(getattr(place, name), name))
+    return counts
+
+
+def test_a_cfg_is_parsed_and_its_network_built_once_however_long_the_training(data, tmp_path, monkeypatch):
+    """Classes that are not the data's, sizes that change, and a backbone included."""
+    path, weights = tmp_path / "many.cfg", tmp_path / "backbone.conv.4"
+    text = cfg_text(bn=True).replace("random=0", "random=1").replace("classes=3", "classes=5")
+    path.write_text(
+        text.replace("filters=16\nsize=1", "filters=20\nsize=1").replace("filters=8\nsize=1", "filters=10\nsize=1")
+    )
+    save_weights(Network(read_cfg(path)), weights, stop=4)
+    found = []
+    for number, (updates, given) in enumerate([(1, None), (7, None), (1, str(weights))]):
+        path.write_text(path.read_text() + "\n")  # another text: nothing is known of it
+        with monkeypatch.context() as patch:
+            places = (parser, "parse_cfg"), (Network, "__init__"), (shapes, "_wrong_filters"), (parser, "explicit")
+            counts = counted(patch, *places)
+            settings = TrainSettings(
+                cfg=str(path), data=str(data), weights=given, max_batches=updates, batch=4, subdivisions=2,
+                device="cpu", extra={"plots": False, "val": False},
+            )  # fmt: skip
+            raise_errors(validate(settings))
+            run_training(settings, RunFolder.create(tmp_path, f"run{number}"), [])
+        found.append(dict(counts))
+    assert found[0] == found[1]
+    assert (found[0]["parse_cfg"], found[0]["__init__"]) == (1, 1)
+    assert (found[2]["parse_cfg"], found[2]["__init__"]) == (1, 2)  # a file of other heads is read by its own network
 
 
 def test_heads_are_rebuilt_for_the_data(data, tmp_path, capsys):

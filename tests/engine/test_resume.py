@@ -33,7 +33,9 @@ from ultralytics.utils.callbacks import get_default_callbacks
 
 from tests.engine.conftest import V8_YAML
 from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer, subbatch
+from yolo_subbatch.darknet.optimizer import darknet_sgd
 from yolo_subbatch.engine import checkpoint, state
+from yolo_subbatch.engine import trainer as engine_trainer
 from yolo_subbatch.engine.train import trainer_class
 from yolo_subbatch.errors import MachineError, SettingsError, TrainingError
 from yolo_subbatch.run.events import Checkpoint, RunFinished, RunStarted, Step, Val, read_events
@@ -630,6 +632,26 @@ def test_a_damaged_state_is_refused(kind, cfg, broken, monkeypatch, tmp_path):
     assert str(found.value).count("\n") == 0
     assert not (tmp_path / "harm").exists()
     assert listing(broken) == before
+
+
+# --- a run that was begun by an earlier version -------------------------------------------------------------------------
+
+
+def test_a_run_of_an_earlier_version_goes_on_exactly(cfg, data, tmp_path, monkeypatch):
+    """Its arguments lack the keys that are younger than it, and its optimizer's step was not the fused one."""
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_trainer, "darknet_sgd", lambda network, _: darknet_sgd(network, fused=False))
+        whole = train(cfg, data, tmp_path, name="whole")
+        begun = train(cfg, data, tmp_path, Watch(step_5=end), name="begun", save_iterations=1)
+    file = begun.weights / "state.pt"
+    kept = state.load(file)
+    assert not any(group["fused"] for group in kept["optimizer"]["param_groups"])
+    for key in ("max_pixels", "memory", "blur", "exact_norm"):
+        del kept["args"][key]
+    state.save(file, kept)
+    found = resume(begun.folder)
+    assert not differences(found.end, whole.end, same=0.0)
+    assert not any(group["fused"] for group in found.trainer.optimizer.param_groups), "whose rounding differs"
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------------

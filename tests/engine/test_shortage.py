@@ -20,7 +20,7 @@ from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer
 from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.engine import base, state, update
 from yolo_subbatch.engine.model import DarknetModel
-from yolo_subbatch.engine.shortage import Snapshot, finer, is_shortage, versions
+from yolo_subbatch.engine.shortage import Snapshot, Watch, finer, is_shortage
 from yolo_subbatch.errors import SettingsError, TrainingError
 from yolo_subbatch.run.events import RunFinished, Step, Val, Warned, read_events
 from yolo_subbatch.run.values import memory_bytes
@@ -113,23 +113,26 @@ def test_a_snapshot_puts_every_buffer_back():
     empty.put_back()
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
-def test_versions_tell_whether_a_step_has_begun(kind):
+def test_it_is_seen_whether_a_step_has_begun(kind, fused):
     model = nn.Linear(3, 2)
     extra = {"momentum": 0.9} if kind is torch.optim.SGD else {}
-    optimizer = kind(model.parameters(), lr=0.1, **extra)
+    optimizer = kind(model.parameters(), lr=0.1, fused=fused, **extra)
     for _ in range(2):
         model(torch.rand(4, 3)).sum().backward()
-        before = versions(optimizer)
-        for each in model.parameters():
-            each.grad.mul_(2)  # as clipping does
-        assert versions(optimizer) == before
-        optimizer.step()
-        assert versions(optimizer) != before
+        with Watch(optimizer) as watch:
+            for each in model.parameters():
+                each.grad.mul_(2)  # as clipping does
+            assert not watch.has_changed()
+            optimizer.step()
+        assert watch.has_changed()
         optimizer.zero_grad()
-    before = versions(optimizer)
+    optimizer.step()
+    assert not Watch(optimizer).has_changed(), "the steps before are not this one's"
+    watch = Watch(optimizer)
     next(iter(optimizer.state[model.bias].values())).add_(1)
-    assert versions(optimizer) != before, "the optimizer's memory counts too"
+    assert watch.has_changed(), "the optimizer's memory counts too"
 
 
 # --- whole trainings ------------------------------------------------------------------------------------------------

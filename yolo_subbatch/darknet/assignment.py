@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from yolo_subbatch.darknet.sections import Yolo
+from yolo_subbatch.darknet.transfer import to_device
 
 
 class Events(NamedTuple):
@@ -57,7 +58,7 @@ def in_rounds(cells: Tensor, truths: Tensor, multipliers: Tensor, confident: int
     some = torch.empty_like(unique).scatter_(0, place, number)  # any event of a cell knows where the cell is
     factor = multipliers.to(truths)[truths[:, 0].long()]
     tensors = (cells[some], place[order], truths[order], factor[order])
-    on_cells, at, learned, weight = (each.to(x.device, non_blocking=True) for each in tensors)
+    on_cells, at, learned, weight = (to_device(each, x.device) for each in tensors)
     return Events(on_cells, at, learned, weight, ends, confident)
 
 

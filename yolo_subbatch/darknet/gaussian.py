@@ -18,6 +18,7 @@ from yolo_subbatch.darknet.decode import decode_map, split_anchors
 from yolo_subbatch.darknet.loss import Losses, scaled_centre
 from yolo_subbatch.darknet.loss_alexeyab import AlexeyabHead, Goals, finite, with_gradient
 from yolo_subbatch.darknet.sections import GaussianYolo
+from yolo_subbatch.darknet.transfer import row_like, to_device
 
 MEANS, SIGMAS = slice(0, 8, 2), slice(1, 8, 2)  # of x, y, width, height, in turns
 SIGMA_CONST = 0.3  # added to the standard deviation in the density's denominator
@@ -75,7 +76,7 @@ class GaussianHead(AlexeyabHead):
         x = self._plain(full)
         truths = self._usable(truths.to(raw.dtype))
         with torch.no_grad():
-            target, weight, near = self._background(x, truths.to(x.device, non_blocking=True))
+            target, weight, near = self._background(x, to_device(truths, x.device))
             events = self._events(x, truths, near)
         image, anchor, row, column = place = tuple(events.cells.T)
         picked = full[image, anchor, :, row, column]  # (U, 9 + C)
@@ -124,7 +125,7 @@ class GaussianHead(AlexeyabHead):
         _, anchor, row, column = events.cells[place].T
         raw, sigma = picked[place][:, MEANS], picked[place][:, SIGMAS].sigmoid()  # (P, 4)
         centre = scaled_centre(raw[:, :2].sigmoid(), section.scale_x_y)
-        grid, corner = picked.new_tensor([x.shape[4], x.shape[3]]), torch.stack((column, row), 1)
+        grid, corner = row_like(picked, x.shape[4], x.shape[3]), torch.stack((column, row), 1)
         anchors = self._sizes_norm(self.anchors, x)[anchor]
         target = torch.cat((truth[:, :2] * grid - corner, (truth[:, 2:] / anchors).log()), 1)
         scale = 2 - truth[:, 2:].prod(1, keepdim=True)

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from yolo_subbatch.darknet.boxes import box_iou
 from yolo_subbatch.darknet.decode import decode_map, split_anchors
 from yolo_subbatch.darknet.sections import Yolo
+from yolo_subbatch.darknet.transfer import to_device
 
 #: Values of one (images, cells, truths) table of overlaps computed at a time; bounds the memory, not the result.
 TABLE_LIMIT = 2**22
@@ -161,7 +162,7 @@ class YoloHead(nn.Module):
         x = split_anchors(raw, len(self.anchors))  # (B, A, 5 + C, H, W)
         truths = truths.to(raw.dtype)
         with torch.no_grad():
-            counted, confident = self._match(x, truths.to(x.device, non_blocking=True))
+            counted, confident = self._match(x, to_device(truths, x.device))
             positives = self._assign(x, truths, confident)
         objectness, objectness_cost = self._objectness(x[:, :, 4], counted, positives)
         box, classes, positive_cost = self._positive_losses(x, positives)
@@ -245,7 +246,7 @@ class YoloHead(nn.Module):
             cells = torch.cat((confident.cells, cells))
             boxes, labels = torch.cat((confident.boxes, boxes)), torch.cat((confident.classes, labels))
         merged = self._merge(cells, boxes, labels.long(), x)
-        return Positives(*(each.to(x.device, non_blocking=True) for each in merged))
+        return Positives(*(to_device(each, x.device) for each in merged))
 
     def _merge(self, cells: Tensor, boxes: Tensor, labels: Tensor, x: Tensor) -> Positives:
         """Join the rows that share a cell: the last box, all the classes."""

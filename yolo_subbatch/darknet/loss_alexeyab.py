@@ -27,6 +27,7 @@ from yolo_subbatch.darknet.boxes import box_metric, iou_ascent
 from yolo_subbatch.darknet.decode import split_anchors
 from yolo_subbatch.darknet.loss import Losses, YoloHead, scaled_centre, scaled_centre_loss
 from yolo_subbatch.darknet.sections import Yolo
+from yolo_subbatch.darknet.transfer import to_device
 
 SURE = 0.25  # score that some class must exceed for a cell to be ignored
 MOST_TRUTHS = 200  # of an image, where the cfg has no `max`
@@ -61,7 +62,7 @@ class AlexeyabHead(YoloHead):
         x = split_anchors(raw, len(self.anchors))  # (B, A, 5 + C, H, W)
         truths = self._usable(truths.to(raw.dtype))
         with torch.no_grad():
-            target, weight, near = self._background(x, truths.to(x.device, non_blocking=True))
+            target, weight, near = self._background(x, to_device(truths, x.device))
             events = self._events(x, truths, near)
         image, anchor, row, column = events.cells.T
         picked = x[image, anchor, :, row, column]  # (U, 5 + C)

@@ -19,11 +19,15 @@ from yolo_subbatch.darknet.layers_alexeyab import WeightedAdd
 from yolo_subbatch.darknet.network import Network
 
 
-def darknet_sgd(network: Network) -> torch.optim.SGD:
+def darknet_sgd(network: Network, fused: bool = True) -> torch.optim.SGD:
     """Return the optimizer of a network, at the rate, momentum and decay of its ``[net]``.
 
     The weights of convolutions, of ``[connected]`` and of ``[shortcut]`` decay; biases and batch-norm scales do not. A
     section's own ``learning_rate`` is kept in its parameter group as ``rate_factor``, which :func:`set_rate` honours.
+
+    Args:
+        network: Whose weights are trained, on the device where that is done.
+        fused: Take one pass over every weight instead of four, where torch can; rounding differs.
     """
     net = network.cfg.net
     groups: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
@@ -34,20 +38,21 @@ def darknet_sgd(network: Network) -> torch.optim.SGD:
             groups[section.learning_rate, weight].append(parameter)
             if weight and index < network.frozen:
                 frozen.append(parameter)
-    optimizer = torch.optim.SGD(
-        [
-            {
-                "params": parameters,
-                "weight_decay": net.decay if weight else 0.0,
-                "rate_factor": factor,
-                "lr": net.learning_rate * factor,
-                "param_group": "weight" if weight else "bias",
-            }
-            for (factor, weight), parameters in groups.items()
-        ],
-        lr=net.learning_rate,
-        momentum=net.momentum,
-    )
+    made: list[dict[str, Any]] = [
+        {
+            "params": parameters,
+            "weight_decay": net.decay if weight else 0.0,
+            "rate_factor": factor,
+            "lr": net.learning_rate * factor,
+            "param_group": "weight" if weight else "bias",
+        }
+        for (factor, weight), parameters in groups.items()
+    ]
+    how: dict[str, Any] = {"lr": net.learning_rate, "momentum": net.momentum}
+    try:
+        optimizer = torch.optim.SGD(made, **how, fused=fused)
+    except RuntimeError:  # this torch has no such step for the device
+        optimizer = torch.optim.SGD(made, **how)
     if frozen and network.flavour == "pjreddie":
         # pjreddie's Darknet goes on decaying the weights of frozen layers; AlexeyAB's leaves them alone.
         optimizer.register_step_pre_hook(_ZeroGradients(frozen))

@@ -15,6 +15,7 @@ import types
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -39,6 +40,7 @@ from yolo_subbatch.darknet.sections import (
     Net,
     Section,
     keys_of,
+    once_per_cfg,
 )
 from yolo_subbatch.darknet.textfile import BLANKS, decoded, lines_of, refuse_wide, shorten
 from yolo_subbatch.errors import CfgError
@@ -74,7 +76,12 @@ def read_cfg(path: str | Path) -> Cfg:
     refuse_wide(data, file, CfgError)
     if b"\0" in data:
         raise CfgError(f"{file}: this is a binary file, not a Darknet cfg; give the .cfg, weights go to weights=")
-    return parse_cfg(decoded(data), str(path))  # comments of old cfgs hold all sorts of bytes
+    return _parsed(decoded(data), str(path))  # comments of old cfgs hold all sorts of bytes
+
+
+@lru_cache(maxsize=4)  # one command asks for its cfg in several places, and always gets the same one
+def _parsed(text: str, path: str) -> Cfg:
+    return parse_cfg(text, path)
 
 
 def parse_cfg(text: str, path: str = "<string>") -> Cfg:
@@ -269,6 +276,7 @@ def with_net(cfg: Cfg, **values: Any) -> Cfg:
     return replace(cfg, net=replace(cfg.net, **values))
 
 
+@once_per_cfg
 def write_cfg(cfg: Cfg) -> str:
     """Return the cfg as text that Darknet, and what else reads cfgs, takes for the same network.
 

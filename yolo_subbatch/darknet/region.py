@@ -23,6 +23,7 @@ from yolo_subbatch.darknet.hierarchy import TREE_THRESH, Hierarchy, read_map, re
 from yolo_subbatch.darknet.loss import TABLE_LIMIT, Losses
 from yolo_subbatch.darknet.loss_alexeyab import FOCAL_ALPHA, focal_slope
 from yolo_subbatch.darknet.sections import Region, most_truths
+from yolo_subbatch.darknet.transfer import row_like, to_device
 from yolo_subbatch.errors import CfgError
 
 WARM_UP = 12800  # images in which every box learns its own anchor, so that training starts steadily
@@ -158,7 +159,8 @@ class RegionHead(nn.Module):
 
         Args:
             raw: ``(B, A * (5 + C), H, W)`` of any floating type; computed in float32 at least.
-            truths: ``(B, T, 5)`` from :func:`~yolo_subbatch.darknet.loss.pad_truths`.
+            truths: ``(B, T, 5)`` from :func:`~yolo_subbatch.darknet.loss.pad_truths`; on the CPU nothing here waits
+                for a GPU, but for ``bias_match=0`` and a hierarchy.
 
         Returns:
             Sums over the images.
@@ -166,10 +168,12 @@ class RegionHead(nn.Module):
         raw = raw if raw.dtype == torch.float64 else raw.float()
         x = split_anchors(raw, len(self.anchors))  # (B, A, 5 + C, H, W)
         with torch.no_grad():
-            usable = self._usable(truths.to(x.device, raw.dtype))
+            usable = self._usable(truths.to(raw.dtype))
+            there = to_device(usable, x.device)
             boxes = self._boxes(x)
-            free = self._overlap(boxes, usable) <= self.section.thresh
-            claims = self._claims(boxes, usable)
+            free = self._overlap(boxes, there) <= self.section.thresh
+            on_cpu = self.section.bias_match and self.hierarchy is None  # nothing that was predicted is asked
+            claims = self._claims(boxes, usable if on_cpu else there)
             overlap = self._claimed_overlap(boxes, claims)
         box, box_cost = self._box_loss(x, claims)
         objectness, objectness_cost = self._objectness(x, free, claims, overlap)
@@ -190,7 +194,7 @@ class RegionHead(nn.Module):
     def _overlap(self, boxes: Tensor, truths: Tensor) -> Tensor:
         """Return the largest IoU of every predicted box with a truth of its image, ``(B, A, H, W)``."""
         batch, _, _, height, width = boxes.shape
-        grid = boxes.new_tensor([width, height, width, height])
+        grid = row_like(boxes, width, height, width, height)
         predicted = boxes.permute(0, 1, 3, 4, 2).flatten(1, 3) / grid  # (B, N, 4)
         wanted = truths[..., 1:] * (truths[..., :1] >= 0)
         best = predicted.new_zeros(predicted.shape[:2])
@@ -205,11 +209,12 @@ class RegionHead(nn.Module):
         anchors, height, width = boxes.shape[1], boxes.shape[3], boxes.shape[4]
         image, number = (truths[..., 0] >= 0).nonzero(as_tuple=True)  # (P,)
         rows = truths[image, number]
-        grid = boxes.new_tensor([width, height])
+        grid = row_like(rows, width, height)
         column = (rows[:, 1] * width).long().clamp_(0, width - 1)
         row = (rows[:, 2] * height).long().clamp_(0, height - 1)
         if self.section.bias_match:
-            sizes = self.anchors.to(boxes.dtype).expand(len(rows), -1, -1)
+            pairs = torch.tensor(self.section.anchor_pairs, dtype=rows.dtype, device=rows.device)
+            sizes = pairs.reshape(-1, 2).expand(len(rows), -1, -1)
         else:
             sizes = boxes[image, :, 2:, row, column]  # (P, A, 2)
         pair = (F.pad(sizes, (2, 0)), F.pad(rows[:, None, 3:] * grid, (2, 0)))
@@ -219,7 +224,8 @@ class RegionHead(nn.Module):
         order = torch.arange(len(flat), device=flat.device)
         last = torch.zeros_like(unique).scatter_reduce_(0, group, order, "amax", include_self=False)
         cells = torch.stack((image, anchor, row, column), 1)[last]
-        return Claims(cells, rows[last, 1:], self._class_targets(rows[:, 0].long(), group, last, boxes))
+        learned = self._class_targets(rows[:, 0].long(), group, last, rows)
+        return Claims(*(to_device(each, boxes.device) for each in (cells, rows[last, 1:], learned)))
 
     def _class_targets(self, labels: Tensor, group: Tensor, last: Tensor, like: Tensor) -> Tensor:
         """Return the classes that cells learn, ``(U, C)``.
@@ -243,13 +249,13 @@ class RegionHead(nn.Module):
     def _claimed_overlap(self, boxes: Tensor, claims: Claims) -> Tensor:
         """Return the IoU of each claimed cell's prediction with its truth, ``(U,)``."""
         image, anchor, row, column = claims.cells.T
-        grid = boxes.new_tensor([boxes.shape[4], boxes.shape[3]] * 2)
+        grid = row_like(boxes, *[boxes.shape[4], boxes.shape[3]] * 2)
         return box_iou(boxes[image, anchor, :, row, column] / grid, claims.boxes)
 
     def _box_loss(self, x: Tensor, claims: Claims) -> tuple[Tensor, Tensor]:
         """Return the box loss and its share of Darknet's cost; before the end of the warm-up every cell has one."""
         image, anchor, row, column = claims.cells.T
-        grid = x.new_tensor([x.shape[4], x.shape[3]])
+        grid = row_like(x, x.shape[4], x.shape[3])
         corner = torch.stack((column, row), 1)
         size = (claims.boxes[:, 2:] * grid / self.anchors.to(x.dtype)[anchor]).log()
         target = torch.cat((claims.boxes[:, :2] * grid - corner, size), 1)  # (U, 4)
@@ -259,7 +265,7 @@ class RegionHead(nn.Module):
         if self.seen >= WARM_UP:
             return self._squared(x[image, anchor, :4, row, column], target, weight.expand(-1, 4), 2)
         every = x[:, :, :4].permute(0, 1, 3, 4, 2)  # (B, A, H, W, 4)
-        targets = x.new_tensor([0.5, 0.5, 0.0, 0.0]).expand(every.shape).clone()
+        targets = row_like(x, 0.5, 0.5, 0.0, 0.0).expand(every.shape).clone()
         weights = torch.full_like(every, WARM_UP_WEIGHT)
         targets[image, anchor, row, column], weights[image, anchor, row, column] = target, weight.expand(-1, 4)
         return self._squared(every, targets, weights, 2)

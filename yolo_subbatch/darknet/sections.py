@@ -8,8 +8,10 @@ Source: darknet ``parse_*`` functions in src/parser.c of pjreddie/darknet and Al
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import ClassVar
+from functools import wraps
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from yolo_subbatch.darknet.layer_sections import ACTIVATIONS as ACTIVATIONS
 from yolo_subbatch.darknet.layer_sections import LAYER_SECTIONS as LAYER_SECTIONS
@@ -267,6 +269,16 @@ class Cfg:
     alexeyab_keys: tuple[str, ...] = field(default=(), compare=False)  # those keys, sorted
 
     @property
+    def worked_out(self) -> dict[Any, Any]:
+        """What follows from this cfg and was worked out already, see :func:`once_per_cfg`."""
+        found: dict[Any, Any] = self.__dict__.setdefault("_worked_out", {})
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be worked out again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_worked_out"}
+
+    @property
     def heads(self) -> tuple[HeadSection, ...]:
         """The detection heads in order: ``[yolo]``, ``[Gaussian_yolo]`` and ``[region]``."""
         return tuple(section for section in self.sections if isinstance(section, HeadSection))
@@ -286,3 +298,26 @@ class Cfg:
         else:
             reason = "the cfg has no key that only AlexeyAB's Darknet reads"
         return f"flavour: {flavour} ({reason})"
+
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
+
+
+def once_per_cfg(
+    function: Callable[Concatenate[Cfg, Given], Found],
+) -> Callable[Concatenate[Cfg, Given], Found]:
+    """Keep what a function works out from a cfg with that cfg: nothing in it ever changes.
+
+    The function must return something that nobody changes either.
+    """
+
+    @wraps(function)
+    def kept(cfg: Cfg, /, *args: Given.args, **keywords: Given.kwargs) -> Found:
+        key = (function.__qualname__, args, tuple(sorted(keywords.items())))
+        if key not in cfg.worked_out:
+            cfg.worked_out[key] = function(cfg, *args, **keywords)
+        found: Found = cfg.worked_out[key]
+        return found
+
+    return kept

@@ -27,6 +27,7 @@ from yolo_subbatch.darknet.sections import (
     ScaleChannels,
     Section,
     Upsample,
+    once_per_cfg,
 )
 from yolo_subbatch.darknet.shape_rules import MisfitError as MisfitError
 from yolo_subbatch.darknet.shape_rules import Shape as Shape
@@ -66,7 +67,8 @@ class LayerShape:
         return self.owner != self.index
 
 
-def layer_table(cfg: Cfg, width: int | None = None, height: int | None = None) -> list[LayerShape]:
+@once_per_cfg
+def layer_table(cfg: Cfg, width: int | None = None, height: int | None = None) -> tuple[LayerShape, ...]:
     """Work out every layer of a network.
 
     Args:
@@ -109,7 +111,7 @@ def layer_table(cfg: Cfg, width: int | None = None, height: int | None = None) -
             raise CfgError("\n".join(wrong_filters if text in wrong_filters else [text])) from None
         cell = image.width / shape.width, image.height / shape.height
         table.append(LayerShape(index, section, sources, inputs[0].out_shape, shape, stride, cell, owner))
-    return table[1:]
+    return tuple(table[1:])
 
 
 def _placed(cfg: Cfg, misfit: MisfitError, index: int) -> str:
@@ -129,6 +131,7 @@ def _wrong_filters(cfg: Cfg) -> Iterator[tuple[int, MisfitError]]:
                 yield index, misfit
 
 
+@once_per_cfg
 def largest_stride(cfg: Cfg) -> int:
     """Return the number of pixels of which the network's width and height must be a multiple.
 

@@ -24,7 +24,7 @@ from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.parser import write_cfg
 from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.darknet.sections import SECTION_TYPES, Cfg, Net
-from yolo_subbatch.darknet.shapes import check_detector, largest_stride, with_classes
+from yolo_subbatch.darknet.shapes import check_detector, largest_stride
 from yolo_subbatch.darknet.weights import load_weights
 from yolo_subbatch.engine import LOGGER, host
 from yolo_subbatch.engine.data import padded_truths
@@ -183,13 +183,6 @@ def load_darknet_weights(
             "the layers behind it start from random weights"
         )
     return model
-
-
-def rebuilt(model: DarknetModel, names: dict[int, str]) -> DarknetModel:
-    """Return the model with heads for other classes; every tensor that still fits is kept."""
-    changed = DarknetModel(with_classes(model.cfg, len(names)), model.yaml["flavour"], names)
-    changed.load(model, verbose=False)
-    return changed
 
 
 def darknet_task_map() -> dict[str, dict[str, Any]]:

@@ -17,7 +17,9 @@ from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.folder import RunFolder
 
 
-def begin(kind: type, overrides: dict[str, Any] | None, darknet: bool) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def begin(
+    kind: type[Any], overrides: dict[str, Any] | None, darknet: bool
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return the arguments to begin with, and the state of the run that is taken up again, if one is.
 
     Args:
@@ -41,7 +43,7 @@ def begin(kind: type, overrides: dict[str, Any] | None, darknet: bool) -> tuple[
         text = trainers.tell_other_network(place, resumed, folder, given.get("model"))
         if text and RANK in {-1, 0}:
             LOGGER.warning(text)
-        given = state.merged(resumed, given, folder)
+        given = state.merged(resumed, given, folder, kind.own_defaults)
         args = SimpleNamespace(**given)  # from here on, files of the run are written
         check_arguments(args)
         sub_batch_size(args, processes.launched() or 1)

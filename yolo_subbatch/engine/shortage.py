@@ -70,7 +70,33 @@ def _copy(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:
             torch._foreach_copy_(targets, sources)
 
 
-def versions(optimizer: torch.optim.Optimizer) -> list[int]:
+class Watch:
+    """Watches whether an optimizer has changed weights or its own state, while this is entered.
+
+    Args:
+        optimizer: Whose step is awaited.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer, self.before, self.begun = optimizer, _versions(optimizer), False
+
+    def __enter__(self) -> Watch:
+        self.hook = self.optimizer.register_step_pre_hook(self._begin)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hook.remove()
+
+    def _begin(self, *_: object) -> None:
+        self.begun = True
+
+    def has_changed(self) -> bool:
+        """Tell whether anything may be changed; fused steps do not count what they change."""
+        fused = any(group.get("fused") for group in self.optimizer.param_groups)
+        return (self.begun and fused) or _versions(self.optimizer) != self.before
+
+
+def _versions(optimizer: torch.optim.Optimizer) -> list[int]:
     """Return how often every weight and every tensor of the optimizer's state was changed in place."""
     tensors = [weight for group in optimizer.param_groups for weight in group["params"]]
     tensors += [each for state in optimizer.state.values() for each in state.values() if isinstance(each, torch.Tensor)]

@@ -307,19 +307,22 @@ def find_state(place: Any) -> Path:
     return found
 
 
-def merged(state: Mapping[str, Any], asked: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def merged(
+    state: Mapping[str, Any], asked: Mapping[str, Any], folder: Path, usual: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the arguments of a run that goes on: its own, with what may change.
 
     Args:
         state: The state to go on from.
         asked: What the user gives now; None is as good as not given.
         folder: The run's folder, wherever it lies today.
+        usual: The defaults of our own keys, some of which may be younger than the run.
 
     Raises:
         SettingsError: If something is asked for that would make it another training.
         TrustError: If its data set is an address, which nobody gives now.
     """
-    own = without_trust(state["args"])
+    own = {**usual, **without_trust(state["args"])}
     if is_guarded() and "://" in str(own.get("data")):
         found = f"its data set is an address that would be fetched ({shown(own['data'])})"
         raise TrustError(f"resume={folder}", found, "start a new run with weights= and data=")

@@ -12,7 +12,7 @@ from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.arguments import SUBBATCH_DEFAULTS
 from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.engine.checkpoint import Checkpointer
-from yolo_subbatch.engine.shortage import is_shortage, reason_of, versions
+from yolo_subbatch.engine.shortage import Watch, is_shortage, reason_of
 from yolo_subbatch.engine.sub_batches import SubBatches
 from yolo_subbatch.engine.update import Outcome, Update, forget_unscaled
 from yolo_subbatch.errors import TrainingError
@@ -46,14 +46,15 @@ class Stepping:
         Where memory runs out in the middle of it, the run goes back to its last state and comes here again.
         """
         trainer = self.trainer
-        at, before = trainer.progress.iteration, versions(trainer.optimizer)
+        at, watch = trainer.progress.iteration, Watch(trainer.optimizer)
         try:
-            outcome = self._update(sub_batches, step)
+            with watch:
+                outcome = self._update(sub_batches, step)
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
                 raise
             reason = reason_of(error)
-            whole = trainer.progress.iteration == at and versions(trainer.optimizer) == before
+            whole = trainer.progress.iteration == at and not watch.has_changed()
             if trainer.processes > 1 or not (whole or self.checkpointer.can_go_back()):
                 raise TrainingError(
                     f"iteration {at + 1}: memory ran out in the middle of an update ({reason}); free some, and "

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ultralytics.utils.torch_utils import autocast, unwrap_model
 
 from yolo_subbatch.darknet.cross_norm import begin_batch
+from yolo_subbatch.darknet.transfer import CopyStream
 from yolo_subbatch.engine import host
 from yolo_subbatch.engine.exact_norm import ExactNorm
 from yolo_subbatch.engine.recompute import Recompute, active
@@ -71,6 +72,9 @@ class Training(Protocol):
     def check_pass(self) -> None:
         """Refuse a loop of the user's."""
 
+    def own_method(self, name: str) -> str | None:
+        """Return where the user's own class has a method, or None."""
+
     def precise(self) -> AbstractContextManager[Any]:
         """Return the context in which the network computes."""
 
@@ -119,6 +123,9 @@ class SubBatches(nn.Module):
         self.trainer = trainer
         self.exact = exact
         self.snapshot = Snapshot(self.plain)
+        # A preprocess_batch of the user's may want the images on the CPU.
+        beside = trainer.device.type == "cuda" and trainer.own_method("preprocess_batch") is None
+        self.copies = CopyStream(trainer.device) if beside else None
         self.window: Window | None = None
         self.sums = Sums()
 
@@ -212,7 +219,15 @@ class SubBatches(nn.Module):
         begin_batch(self.plain)
 
     def _over_all_parts(self, window: Window) -> str | None:
-        """Compute sub-batch after sub-batch; return what memory ran out for, or None."""
+        """Compute sub-batch after sub-batch; return what memory ran out for, or None.
+
+        They share the weights that autocast has cast, which it forgets at the end of its outermost block: here, or in
+        Ultralytics' loop.
+        """
+        with self.trainer.precise():
+            return self._over_each_part(window)
+
+    def _over_each_part(self, window: Window) -> str | None:
         shortage = self._begin_exact(window)
         if shortage is not None:
             return shortage
@@ -229,11 +244,9 @@ class SubBatches(nn.Module):
     def _over(self, part: Part, batch: dict[str, Any], window: Window) -> str | None:
         """Compute one sub-batch, forward and backward; return what memory ran out for, or None."""
         try:
-            with self.trainer.precise():
-                batch = self.trainer.preprocess_batch(batch)
-                loss, items = self._loss_of(batch)
-                total = loss.sum()
-            # Ultralytics' loop calls this inside its autocast, which keeps the weights' casts for all sub-batches.
+            batch = self._on_device(batch)
+            loss, items = self._loss_of(batch)
+            total = loss.sum()
             with torch.autocast(self.trainer.device.type, enabled=False):
                 self.trainer.scaler.scale(total * self.trainer.loss_weight(part)).backward()
         except (RuntimeError, MemoryError) as error:
@@ -244,6 +257,12 @@ class SubBatches(nn.Module):
         if not window:
             window.update(batch)  # what Ultralytics shows of a batch
         return None
+
+    def _on_device(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Move a sub-batch to the device; on a GPU its images come while the one before is still computed."""
+        if self.copies is not None:
+            batch["img"] = self.copies.to_device(batch["img"])
+        return self.trainer.preprocess_batch(batch)
 
     def _loss_of(self, batch: dict[str, Any]) -> Any:
         if self.trainer.args.compile:
@@ -294,12 +313,13 @@ class SubBatches(nn.Module):
                 continue
             self.trainer.seed_sub_batch(part.index)
             try:
-                with exact.measuring(), self.trainer.precise():
-                    self._loss_of(self.trainer.preprocess_batch(batch))
+                with exact.measuring():
+                    self._loss_of(self._on_device(batch))
             except (RuntimeError, MemoryError) as error:
                 if not is_shortage(error):
                     raise
                 shortage = reason_of(error)
+        torch.clear_autocast_cache()  # older releases of torch keep casts that pass no gradient on
         totals = exact.totals
         images = totals.new_tensor([float(sum(part.images for part in window.cut))])
         found = self.trainer.sum_over_processes(torch.cat((totals, images)))

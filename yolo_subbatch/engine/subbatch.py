@@ -47,7 +47,7 @@ from yolo_subbatch.engine.sub_batches import SubBatches, Sums
 from yolo_subbatch.engine.taken_names import refuse_replaced, setting_own
 from yolo_subbatch.engine.tasks import check_task, other_trainer
 from yolo_subbatch.engine.validation import Validation
-from yolo_subbatch.engine.windows import Part, Window, WindowLoader, seed_all
+from yolo_subbatch.engine.windows import Part, Window, WindowLoader, seed_all, seed_layers
 from yolo_subbatch.errors import SettingsError, TrainingError
 from yolo_subbatch.run.faults import explained
 from yolo_subbatch.run.find import is_checkpoint
@@ -398,7 +398,7 @@ class SubbatchMixin(TrainerBase):
         """
         seed_all(self.args.seed, self.progress.iteration, 0, 0)
         numbers = (self.args.seed, self.progress.iteration, 1 + index, max(0, RANK))
-        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1)
+        seed_layers(self.device, int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1)
 
     def loss_weight(self, part: Part) -> float:
         """Return the factor on a sub-batch's loss that makes plain sums right.

@@ -22,17 +22,20 @@ from yolo_subbatch.engine.backup import KeepsBackup
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.engine.darknet import Darknet
 from yolo_subbatch.engine.effects import checked_already
+from yolo_subbatch.engine.keys import prepare_keywords
 from yolo_subbatch.engine.opening import names_left_alone, open_as_host, told
 from yolo_subbatch.engine.subbatch import subbatch
+from yolo_subbatch.engine.trainer import DarknetTrainer
 from yolo_subbatch.engine.trainers import trainer_class
 from yolo_subbatch.run.backup import Backup
 from yolo_subbatch.run.events import Event
-from yolo_subbatch.run.find import is_checkpoint
+from yolo_subbatch.run.find import find_cfg, is_checkpoint
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.host import is_darknet_checkpoint
 from yolo_subbatch.run.resume import STATE
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.signals import HANGUP, EndedBySystem, endings, note_hangup
+from yolo_subbatch.run.trust import guarded
 
 Listener = Callable[[Event], None]
 INTERRUPTED = 130
@@ -55,14 +58,41 @@ def run_training(
     Raises:
         YoloSubbatchError: If something that the user gave turns out to be unusable.
     """
-    model, keywords = prepare(settings)
-    for listener in listeners:
-        model.add_callback("on_event", listener)
-    if backup is not None:
-        KeepsBackup(backup).register(model.add_callback)
+    keywords = settings.keywords()
     keywords.update(project=str(folder.path.parent.absolute()), name=folder.path.name, exist_ok=True)
+    callbacks = _callbacks(listeners, backup)
+    if not settings.model:
+        trainers: list[DarknetTrainer] = []
+
+        def train() -> None:
+            trainers.append(_trainer(settings, keywords, callbacks))
+            trainers[0].train()
+
+        with checked_already(), guarded(settings.trust):
+            return _train(train, lambda: trainers[0] if trainers else None, folder)
+    model = open_file(settings.model)
+    model.callbacks = callbacks
+    if not isinstance(model, Darknet):
+        keywords["trainer"] = subbatch(model._smart_load("trainer"))
     with checked_already():
         return _train(lambda: model.train(**keywords), lambda: model.trainer, folder)
+
+
+def _trainer(settings: TrainSettings, keywords: dict[str, Any], callbacks: dict[str, list[Any]]) -> DarknetTrainer:
+    """Return the trainer of a cfg, which builds the network once: with the data's classes, and the weights in it."""
+    given = {**keywords, "model": str(find_cfg(settings.cfg or "yolov3.cfg")), "task": "detect", "mode": "train"}
+    if settings.weights is not None:
+        given["weights"] = str(Path(settings.weights).absolute())
+    return DarknetTrainer(overrides=prepare_keywords(given), _callbacks=callbacks)
+
+
+def _callbacks(listeners: list[Listener], backup: Backup | None) -> dict[str, list[Any]]:
+    """Return Ultralytics' callbacks, and ours behind them."""
+    callbacks: dict[str, list[Any]] = get_default_callbacks()
+    callbacks["on_event"] = list(listeners)
+    if backup is not None:
+        KeepsBackup(backup).register(lambda event, function: callbacks[event].append(function))
+    return callbacks
 
 
 def continue_training(
@@ -82,12 +112,8 @@ def continue_training(
     Raises:
         YoloSubbatchError: If the state cannot be used.
     """
-    callbacks = get_default_callbacks()
-    callbacks["on_event"] = list(listeners)
-    if backup is not None:
-        KeepsBackup(backup).register(lambda event, function: callbacks[event].append(function))
     kind = trainer_class(state.load(state.find_state(folder.path), peek=True)["host"], folder.path)
-    trainer = kind(overrides={"resume": str(folder.path), **changes}, _callbacks=callbacks)
+    trainer = kind(overrides={"resume": str(folder.path), **changes}, _callbacks=_callbacks(listeners, backup))
     trainer.requests_are_new = True
     return _train(trainer.train, lambda: trainer, folder)
 
@@ -110,17 +136,6 @@ def _train(work: Callable[[], Any], trainer: Callable[[], Any], folder: RunFolde
 def _say_how_to_resume(happened: str, folder: RunFolder) -> None:
     if RANK in {-1, 0}:
         LOGGER.info(f"{happened}; go on with:\n  yolo-subbatch train {shlex.join([f'resume={folder.path}'])}")
-
-
-def prepare(settings: TrainSettings) -> tuple[Model, dict[str, Any]]:
-    """Return the model and the keywords of its ``train``."""
-    keywords = settings.keywords()
-    if not settings.model:
-        return Darknet(settings.cfg or "yolov3.cfg", settings.weights, settings.flavour), keywords
-    model = open_file(settings.model)
-    if not isinstance(model, Darknet):
-        keywords["trainer"] = subbatch(model._smart_load("trainer"))
-    return model, keywords
 
 
 def open_file(path: str) -> Model:

@@ -20,7 +20,7 @@ from yolo_subbatch.darknet.random_sizes import exact_random_size, largest_random
 from yolo_subbatch.darknet.regular_files import write_atomically
 from yolo_subbatch.darknet.schedule import learning_rate
 from yolo_subbatch.darknet.sections import Cfg
-from yolo_subbatch.darknet.shapes import largest_stride
+from yolo_subbatch.darknet.shapes import largest_stride, with_classes
 from yolo_subbatch.darknet.weights import save_weights
 from yolo_subbatch.engine import LOGGER, host
 from yolo_subbatch.engine.arguments import describe_batch
@@ -33,7 +33,7 @@ from yolo_subbatch.engine.host_trainer import DetectionTrainer
 from yolo_subbatch.engine.inference import DarknetValidator, build_dataset, for_picture, size_of
 from yolo_subbatch.engine.keys import DARKNET_DEFAULTS, canonical, read_source, with_defaults, with_keys
 from yolo_subbatch.engine.loading import describe_order
-from yolo_subbatch.engine.model import SHOWN_LOSSES, DarknetModel, image_size, load_darknet_weights, rebuilt
+from yolo_subbatch.engine.model import SHOWN_LOSSES, DarknetModel, image_size, load_darknet_weights
 from yolo_subbatch.engine.subbatch import SubbatchMixin
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.checks import size_fault
@@ -164,23 +164,26 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> DarknetModel:
         """Build the network, load weights, and fit the heads to the data set's classes."""
         names: dict[int, str] = dict(self.data["names"])
-        torch.manual_seed(self.args.seed)
-        if weights is None and self.args.weights and self.resumed is None:
-            weights = load_darknet_weights(self.source, self.args.weights, self.args.flavour, partial=True)
-        own = self.source.heads[0].classes
-        model = DarknetModel(self.source, self.args.flavour)
+        own, cfg = self.source.heads[0].classes, self.source
         if own != len(names):
-            model = rebuilt(model, names)
+            cfg = with_classes(cfg, len(names))
             LOGGER.info(
                 f"heads rebuilt for the data: classes {own} -> {len(names)}, "
-                f"filters before [{self.source.heads[0].title}] {_filters(self.source)} -> {_filters(model.cfg)}"
+                f"filters before [{self.source.heads[0].title}] {_filters(self.source)} -> {_filters(cfg)}"
             )
+        torch.manual_seed(self.args.seed)
+        model = DarknetModel(cfg, self.args.flavour, names)
+        if weights is None and self.args.weights and self.resumed is None:
+            if own == len(names):
+                load_darknet_weights(model.cfg, self.args.weights, self.args.flavour, partial=True, into=model)
+                self.seen_before = model.seen, model.iteration
+            else:  # the file belongs to the network with its own heads
+                weights = load_darknet_weights(self.source, self.args.weights, self.args.flavour, partial=True)
         if weights is not None:
             model.load(weights, verbose=verbose and not self.args.weights and RANK in {-1, 0})
             self.seen_before = getattr(weights, "seen", 0), getattr(weights, "iteration", None)
         if self.resumed is not None:
             model.network.weights_version = self.resumed["extra"].get("weights_version")
-        model.names = names
         return model
 
     def get_validator(self) -> DarknetValidator:
@@ -198,7 +201,8 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         """Build Darknet's SGD; any other ``optimizer=`` is Ultralytics' own."""
         if str(self.args.optimizer).lower() not in {"sgd", "auto"}:
             return super().build_optimizer(model, **keywords)
-        return darknet_sgd(unwrap_model(model).network)
+        groups = self.resumed["optimizer"]["param_groups"] if self.resumed is not None else [{"fused": True}]
+        return darknet_sgd(unwrap_model(model).network, all(group.get("fused") for group in groups))
 
     def _build_train_pipeline(self) -> None:
         """Build the loaders; with the number of images known, the length of the run is."""

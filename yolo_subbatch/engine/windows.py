@@ -147,6 +147,18 @@ def seed_all(*numbers: int) -> None:
     torch.default_generator.manual_seed(int(drawn[2]) >> 1)
 
 
+def seed_layers(device: torch.device, seed: int) -> None:
+    """Seed what the layers of a network draw from, on the CPU and on their device.
+
+    ``torch.manual_seed`` does so too, and takes a quarter of a millisecond for devices that are not in use.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type != "cpu":
+        torch.manual_seed(seed)
+
+
 class Candidates(list[int]):
     """The images that a mosaic may draw from; those that are really loaded are noted beside, and change nothing."""
 

@@ -172,7 +172,7 @@ def _check_network(settings: TrainSettings, cfg: Cfg) -> Iterator[Problem]:
         return
     yield from _check_one_size(settings, cfg, (width, height))
     found: list[Problem] = []
-    table = attempt("imgsz", found, lambda: layer_table(cfg, width, height)) or []
+    table = attempt("imgsz", found, lambda: layer_table(cfg, width, height)) or ()
     yield from found
     shared = next((layer for layer in table if layer.shares), None)
     if shared is not None and settings.bn == "cross":
