@@ -1124,6 +1124,10 @@
         <translation>显存</translation>
     </message>
     <message>
+        <source>Recompute</source>
+        <translation>重新计算</translation>
+    </message>
+    <message>
         <source>Clip</source>
         <translation>梯度裁剪</translation>
     </message>
@@ -1434,6 +1438,10 @@
     <message>
         <source>What subdivisions=auto may use, such as 8GB; all that is free if not given.</source>
         <translation>subdivisions=auto 可用的显存（用 CPU 时为内存），例如 8GB；不填则用全部空闲部分。</translation>
+    </message>
+    <message>
+        <source>Keep fewer activations and compute them again: less memory, a third more work.</source>
+        <translation>少保留激活值，反向传播时重新计算：显存更少，计算量约多三分之一。</translation>
     </message>
     <message>
         <source>Largest norm of a batch&apos;s gradient; 0 or inf: not clipped.</source>

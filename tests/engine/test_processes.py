@@ -61,6 +61,7 @@ def training(name: str, processes: int, arguments: list[str], *changes: str, **d
 WITH_TWO = [
     {"name": "unit", "processes": TWO},
     training("two-parts", TWO, TINY, "subdivisions=3"),
+    training("two-recompute", TWO, TINY, "subdivisions=3", "recompute=True"),
     training("two-seven", TWO, TINY, "data=seven/shapes.data", "max_batches=6", "subdivisions=auto"),
     training("two-other", TWO, TINY, "max_batches=6", fault="other weights"),
     training("two-nan", TWO, TINY, "max_batches=6", fault="nan"),
@@ -364,6 +365,13 @@ def test_the_best_weights_are_there_for_the_last_validation(one):
     """On GPUs, Ultralytics has all processes take part in it: without the file, the first would wait for the others."""
     for name, processes in (("two", TWO), ("three", THREE)):
         assert [notes["facts"]["best"] for notes in one.seen(name, processes).notes] == [True] * processes
+
+
+def test_recomputation_changes_no_bit(several):
+    found, wanted = several.seen("two-recompute", TWO), several.seen("two-parts", TWO)
+    assert "activations computed again" in found.line
+    for mine, other in zip(found.weights, wanted.weights, strict=True):
+        assert np.array_equal(mine, other)
 
 
 def test_all_begin_with_the_weights_of_the_first(one):

@@ -627,15 +627,18 @@ def test_a_validation_that_never_fits_is_refused(cfgs, data, tmp_path, monkeypat
 def test_a_shortage_that_never_ends_is_refused(cfgs, data, tmp_path, monkeypatch, undisturbed):
     trap = Trap(4, times=99)
     with pytest.raises(SettingsError) as refused, monkeypatch.context() as patch:
-        train(cfgs("plain"), data, tmp_path, in_forward, trap, patch, name="refused")
+        train(cfgs("plain"), data, tmp_path, in_loss, trap, patch, name="refused")
     assert str(refused.value).startswith("subdivisions=4: memory is short even for one image at a time; use a smaller")
     assert "resume=" in str(refused.value)
-    assert trap.left == 99 - 3
+    assert trap.left == 99 - 4
     found = list(read_events(tmp_path / "refused" / "events.jsonl"))
-    assert [event.code for event in found if isinstance(event, Warned)] == ["oom_retry"] * 2
+    told = [event.text for event in found if isinstance(event, Warned) and event.code == "oom_retry"]
+    assert [re.search(r"(subdivisions|recompute)=\w+", text)[0] for text in told] == [
+        "subdivisions=2", "subdivisions=4", "recompute=True",
+    ]  # fmt: skip
     assert (found[-1].status, found[-1].error["type"]) == ("failed", "SettingsError")
     # And that advice can be followed.
-    again = DarknetTrainer(overrides={"resume": str(tmp_path / "refused"), "subdivisions": 2})
+    again = DarknetTrainer(overrides={"resume": str(tmp_path / "refused"), "subdivisions": 2, "recompute": False})
     again.train()
     assert distance(again, undisturbed(subdivisions=2)) < 1e-6
     assert [step.step for step in events(again, Step)] == list(range(1, 7))

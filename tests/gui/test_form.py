@@ -27,7 +27,7 @@ NOT_SHOWN = {"trust", "max_pixels", "resume", "run_dir"}
 EVERYTHING: dict[str, Any] = {
     "cfg": "a b/中文.cfg", "model": "runs/x/best.pt", "weights": "darknet53.conv.74", "flavour": "alexeyab",
     "data": "mask.data", "imgsz": (416, 608), "letterbox": "darknet", "missing_labels": "skip", "batch": 48, "subdivisions": "auto",
-    "memory": "1.5 GiB", "max_norm": math.inf, "norm_type": math.inf, "bn": "cross", "exact_norm": True,
+    "memory": "1.5 GiB", "recompute": True, "max_norm": math.inf, "norm_type": math.inf, "bn": "cross", "exact_norm": True,
     "batch_per_gpu": True, "epochs": 7, "max_batches": 500200, "patience": 0, "max_skipped": 3, "schedule": "exact",
     "seen": "keep", "learning_rate": 1e-05, "momentum": 0.949, "decay": 0.0005, "burn_in": 0, "power": 4.0,
     "policy": "sgdr", "steps": (10, 20), "scales": (0.1, 0.25), "step": 5, "scale": 0.3, "gamma": 0.999,

@@ -132,7 +132,7 @@ def test_a_run_that_ended_before_its_time_can_go_on(run: RunFolder, status: str)
 
 def test_what_may_change_is_handed_on(run: RunFolder) -> None:
     changes = {"subdivisions": 4, "memory": "8GB", "device": "0,1", "workers": 0, "save_iterations": 0}
-    changes |= {"keep_state": False}
+    changes |= {"keep_state": False, "recompute": False}
     more = {"cache": "ram", "plots": False, "save_period": 3, "verbose": True}
     assert check(run, **changes, extra=more) == (run, changes | more)
     assert check(run, subdivisions="auto") == (run, {"subdivisions": "auto"})
@@ -154,7 +154,8 @@ def test_what_would_be_another_training_is_refused(run: RunFolder, changes: dict
         check(run, **changes)
     ((key, value),) = (changes.get("extra") or changes).items()
     assert str(found.value).startswith(f"{key}={value}: cannot be given with resume=")
-    assert "subdivisions, memory, device, workers, save_iterations, keep_state may change" in str(found.value)
+    keys = "subdivisions, memory, recompute, device, workers, save_iterations, keep_state"
+    assert f"{keys} may change" in str(found.value)
     assert listing(run.path) == before
 
 

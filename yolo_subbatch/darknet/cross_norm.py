@@ -80,6 +80,15 @@ class CrossBatchNorm2d(nn.BatchNorm2d):
     #: what the earlier sub-batches of this batch left; no buffer, so that it is in no state_dict
     _earlier: Gathered | None = None
 
+    @property
+    def earlier(self) -> Gathered | None:
+        """What the earlier sub-batches of this batch left; never changed in place."""
+        return self._earlier
+
+    @earlier.setter
+    def earlier(self, found: Gathered | None) -> None:
+        self._earlier = found
+
     def forward(self, input: Tensor) -> Tensor:
         """Normalise a sub-batch ``(B, C, H, W)`` of any B; dtype and memory format stay."""
         if not self.training:

@@ -36,10 +36,14 @@ class SharedConvolutionalLayer(nn.Module):
         self.stride, self.padding, self.dilation, self.act = stride, padding, dilation, act
         self._owner = (owner,)  # in a tuple it does not count as a part of this layer
 
+    @property
+    def owner(self) -> ConvolutionalLayer:
+        """The layer with the weights."""
+        return self._owner[0]
+
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, filters, H', W')``."""
-        (owner,) = self._owner
-        conv = owner.conv
+        owner, conv = self.owner, self.owner.conv
         mapped = F.conv2d(x, conv.weight, conv.bias, self.stride, self.padding, self.dilation, conv.groups)
         result: Tensor = self.act(owner.bn(mapped))
         return result

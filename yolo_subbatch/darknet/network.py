@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from yolo_subbatch.darknet.build import build_layers
-from yolo_subbatch.darknet.layers_alexeyab import DropBlock
+from yolo_subbatch.darknet.layers_alexeyab import DropBlock, SharedConvolutionalLayer
 from yolo_subbatch.darknet.loss import Losses, YoloHead, pad_truths
 from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.darknet.report import check_buildable
 from yolo_subbatch.darknet.sections import Cfg, Yolo
+from yolo_subbatch.darknet.segments import Layers
 from yolo_subbatch.darknet.shapes import layer_table
 from yolo_subbatch.darknet.weights_header import Version
 from yolo_subbatch.errors import CfgError
@@ -113,6 +114,12 @@ class Network(nn.Module):
         # Nothing before a stopbackward is trained; batch statistics still move there, as in Darknet.
         return output.detach() if index < self.frozen else output
 
+    def as_layers(self) -> Layers:
+        """Return what the forward pass consists of."""
+        numbers = [index for index, _ in self.plan]
+        modules = [_modules(self.layers[index]) for index in numbers]
+        return Layers(numbers, [self.sources[index] for index in numbers], self.head_indices, modules, self._layer)
+
     def layer_outputs(self, images: Tensor) -> list[Tensor]:
         """Return the output of every section in order, ``(B, C, H, W)`` each; a head's with its logistic applied."""
         outputs = {-1: images}
@@ -151,6 +158,12 @@ class Network(nn.Module):
         """
         found = torch.cat([head.decode(raw).transpose(1, 2) for head, raw in zip(self.heads, maps, strict=True)], 2)
         return torch.cat((found[:, :4], found[:, 5:] * found[:, 4:5]), 1)
+
+
+def _modules(layer: nn.Module) -> list[nn.Module]:
+    """Return what a layer consists of, with the layer whose weights it uses."""
+    shared = layer.owner.modules() if isinstance(layer, SharedConvolutionalLayer) else ()
+    return [*layer.modules(), *shared]
 
 
 def plan(sources: Sequence[tuple[int, ...]], wanted: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:

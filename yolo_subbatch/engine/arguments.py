@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from yolo_subbatch.errors import SettingsError
+from yolo_subbatch.run.checks import WITH_COMPILE
 from yolo_subbatch.run.settings import MISSING_LABELS, TrainSettings, setting
 from yolo_subbatch.run.values import memory_bytes, read_given
 
@@ -17,6 +18,7 @@ NORMS = ("sub-batch", "frozen", "cross")
 SUBBATCH_DEFAULTS: dict[str, Any] = {
     "subdivisions": 1,  # auto: as few as fit into memory
     "memory": None,  # what subdivisions=auto may use, such as 8GB
+    "recompute": False,  # keep activations at a few borders alone, and compute the rest again in the backward pass
     "max_norm": 20.0,  # 0 or inf: no clipping
     "norm_type": 2.0,  # 2 or inf
     # mean: divide by the images of the update; sum: as Ultralytics, whose default rates are tuned for it
@@ -91,6 +93,7 @@ def check_arguments(args: Any) -> None:
         memory_bytes(args.memory)
     if args.bn not in NORMS:
         raise SettingsError(f"bn={args.bn}: unknown; use one of {', '.join(NORMS)}")
+    check_recompute(args)
     check_missing_labels(args.missing_labels)
     if args.max_pixels is not None and (not isinstance(args.max_pixels, int) or args.max_pixels < 1):
         raise SettingsError(f"max_pixels={args.max_pixels}: give a whole number from 1")
@@ -98,6 +101,19 @@ def check_arguments(args: Any) -> None:
         value = getattr(args, key)
         if not isinstance(value, int) or value < 0:
             raise SettingsError(f"{key}={value}: give a whole number from 0, which turns it off")
+
+
+def check_recompute(args: Any) -> None:
+    """Check whether activations are to be computed again; the state of an older run says nothing of it.
+
+    Raises:
+        SettingsError: If that is no truth, or the network is compiled.
+    """
+    recompute = getattr(args, "recompute", False)
+    if not isinstance(recompute, bool):
+        raise SettingsError(f"recompute={recompute}: unknown; use True or False")
+    if recompute and getattr(args, "compile", False):
+        raise SettingsError(WITH_COMPILE)
 
 
 def check_missing_labels(value: Any) -> None:

@@ -12,17 +12,20 @@ from torch.nn import BatchNorm2d
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
+from yolo_subbatch.darknet.host_memory import return_at_once
 from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.engine.exact_norm import ExactNorm
 from yolo_subbatch.engine.host_trainer import HostTrainer
 from yolo_subbatch.engine.overrides import Seamed
 from yolo_subbatch.engine.progress import Progress
+from yolo_subbatch.engine.recompute import COST, Recompute, is_possible
 from yolo_subbatch.engine.shortage import finer
 from yolo_subbatch.engine.sub_batches import SubBatches, Sums, precise
 from yolo_subbatch.engine.taken_names import is_read_only
 from yolo_subbatch.engine.update import Update, forget_unscaled
 from yolo_subbatch.engine.windows import WindowLoader
+from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Warned
 from yolo_subbatch.run.resume import STATE
 
@@ -47,6 +50,7 @@ class TrainerBase(Seamed, HostTrainer):
         self.last_update: Update | None = None  # the one that is being made, and then the last
         self.sub_batches: SubBatches | None = None
         self.exact: ExactNorm | None = None
+        self.recompute: Recompute | None = None
         self.recorder: RunRecorder | None = None
         self.input_shape: list[int] = []  # width and height
         self.callbacks_open = 0
@@ -192,10 +196,16 @@ class TrainerBase(Seamed, HostTrainer):
         return (most // self.stride * self.stride,) * 2
 
     def cut_finer(self, reason: str) -> None:
-        """Raise ``subdivisions``; the batch stays."""
+        """Raise ``subdivisions``, or keep fewer activations where they are at their end; the batch stays."""
         args = self.args
         forget_unscaled(self.scaler, 1.0)
-        args.subdivisions = finer(args.batch, args.subdivisions, self.processes)
+        try:
+            args.subdivisions = finer(args.batch, args.subdivisions, self.processes)
+        except SettingsError:
+            if not self.can_recompute():
+                raise
+            self._recompute_instead(reason)
+            return
         size = self.train_loader.size = args.batch // args.subdivisions
         text = (
             f"memory is short: batch {args.batch} stays, subdivisions={args.subdivisions} from now on "
@@ -203,6 +213,26 @@ class TrainerBase(Seamed, HostTrainer):
         )
         if args.bn == "sub-batch" and self.normalises():
             text += f"; batch normalisation now averages over {size // self.processes} images"
+        self.warn("oom_retry", f"{text} [{reason}]" if reason else text)
+
+    def can_recompute(self) -> bool:
+        """Tell whether memory can still be saved by computing activations again."""
+        return not self.args.recompute and not self.args.compile and is_possible(self.plain_model)
+
+    def set_recompute(self, recompute: bool) -> None:
+        """Have activations computed again in the backward pass from now on, or not."""
+        self.args.recompute = recompute
+        self.recompute = Recompute(self.plain_model) if recompute else None
+        if recompute and self.device.type == "cpu":
+            return_at_once()
+
+    def _recompute_instead(self, reason: str) -> None:
+        """Keep fewer activations, where sub-batches cannot be smaller."""
+        self.set_recompute(True)
+        text = (
+            f"memory is short even for one image at a time: recompute=True from now on, {COST}; "
+            f"iteration {self.progress.iteration + 1} is done again"
+        )
         self.warn("oom_retry", f"{text} [{reason}]" if reason else text)
 
     def set_rates(self, update_index: int) -> None:

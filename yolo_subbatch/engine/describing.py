@@ -14,7 +14,7 @@ def described_step(trainer: TrainerBase) -> str:
 
 
 def described_norm(trainer: TrainerBase) -> list[str]:
-    """Say what depends on the sub-batches, or is kept from it."""
+    """Say what depends on the sub-batches or is kept from it, and what becomes of their activations."""
     each = trainer.train_loader.size // trainer.processes
     said = []
     if trainer.normalises():
@@ -23,6 +23,8 @@ def described_norm(trainer: TrainerBase) -> list[str]:
             "cross": "over the sub-batches so far of each batch", "frozen": "frozen",
         }  # fmt: skip
         said.append(f"batch normalisation {ways[trainer.args.bn]}")
+    if trainer.recompute is not None:
+        said.append("activations computed again in the backward pass (recompute)")
     if trainer.exact is not None:
         said.append(f"exact_norm in {'two passes' if trainer.exact.two_pass else 'one pass'}")
     return said

@@ -10,9 +10,12 @@ from typing import Any
 import psutil
 import torch
 from torch.nn import functional as F
+from ultralytics.utils import RANK
 
+from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.arguments import numbers_of_parts
 from yolo_subbatch.engine.base import TrainerBase
+from yolo_subbatch.engine.recompute import COST, active
 from yolo_subbatch.engine.shortage import Snapshot, is_shortage, reason_of
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.values import memory_bytes
@@ -22,7 +25,7 @@ SHARE = 0.9  # of the free memory, where no budget is given: fragments and other
 
 
 def fewest_subdivisions(trainer: TrainerBase) -> int:
-    """Return the smallest number of subdivisions that fits.
+    """Return the smallest number of subdivisions that fits, and turn ``recompute`` on where none does without.
 
     On the CPU, memory is reckoned from what one image leaves for the backward pass. On a GPU, a sub-batch is really
     computed, beside as much memory as the optimizer will take, and the next number is tried if it does not fit.
@@ -30,30 +33,40 @@ def fewest_subdivisions(trainer: TrainerBase) -> int:
     Raises:
         SettingsError: If not even one image at a time fits.
     """
-    batch, devices = trainer.args.batch, trainer.processes
-    cuda = trainer.device.type == "cuda"
     with _undone(trainer):
         free = _free_bytes(trainer)
-        try:
-            image, largest = _image_bytes(trainer)
-        except (RuntimeError, MemoryError) as error:
-            if not is_shortage(error):
-                raise
-            raise SettingsError(
-                f"subdivisions=auto: one image does not fit into memory ({reason_of(error)}); {LESS}"
-            ) from error
-        constant = _constant_bytes(trainer)
-        for parts in numbers_of_parts(batch, devices):
-            images = batch // parts // devices
-            if constant + images * (image + 2 * largest) > free:
-                continue
-            if not cuda or _fits(trainer, images, free):
-                return parts
-    need = (constant + image + 2 * largest) / 2**20
-    raise SettingsError(
-        f"subdivisions=auto: one image at a time needs about {need:.0f} MiB, {max(0, free) / 2**20:.0f} MiB are free; "
-        + LESS
-    )
+        found, short = _fewest(trainer, free)
+        if found is None and trainer.can_recompute():
+            trainer.set_recompute(True)
+            found, short = _fewest(trainer, free)
+            if found is None:
+                short = f"{short}, even with recompute=True"
+    if found is None:
+        raise SettingsError(f"subdivisions=auto: {short}; {LESS}")
+    if trainer.recompute is not None and RANK in {-1, 0}:
+        where = trainer.args.memory or "the free memory"
+        LOGGER.info(f"subdivisions={found} with recompute=True: fits in {where}; {COST}")
+    return found
+
+
+def _fewest(trainer: TrainerBase, free: float) -> tuple[int | None, str]:
+    """Return the smallest number of subdivisions that fits; None, and what is short, if there is none."""
+    try:
+        image = _image_bytes(trainer)
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error):
+            raise
+        trainer._clear_memory()
+        return None, f"one image does not fit into memory ({reason_of(error)})"
+    constant, devices = _constant_bytes(trainer), trainer.processes
+    for parts in numbers_of_parts(trainer.args.batch, devices):
+        images = trainer.args.batch // parts // devices
+        if constant + images * image > free:
+            continue
+        if trainer.device.type != "cuda" or _fits(trainer, images, free):
+            return parts, ""
+    need, free = (constant + image) / 2**20, max(0, free) / 2**20
+    return None, f"one image at a time needs about {need:.0f} MiB, {free:.0f} MiB are free"
 
 
 def _free_bytes(trainer: TrainerBase) -> float:
@@ -81,8 +94,8 @@ def _weight_bytes(trainer: TrainerBase) -> int:
     return sum(each.numel() * each.element_size() for each in trainer.plain_model.parameters())
 
 
-def _image_bytes(trainer: TrainerBase) -> tuple[int, int]:
-    """Return the bytes that one image leaves for the backward pass, and the largest map among them."""
+def _image_bytes(trainer: TrainerBase) -> int:
+    """Return the bytes that a training pass over one image takes: what it keeps, and gradients on their way."""
     model = trainer.plain_model
     own = {each.untyped_storage().data_ptr() for each in [*model.parameters(), *model.buffers()]}
     kept: dict[int, int] = {}
@@ -95,9 +108,10 @@ def _image_bytes(trainer: TrainerBase) -> tuple[int, int]:
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda saved: saved):
         loss = _loss(trainer, 1)
-    found = sum(kept.values()), max(kept.values(), default=0)
+    found = sum(kept.values()) + 2 * max(kept.values(), default=0)
     del loss
-    return found
+    segments = trainer.recompute.segments if trainer.recompute is not None else None
+    return max(found, segments.borders.peak) if segments is not None and segments.borders is not None else found
 
 
 def _loss(trainer: TrainerBase, images: int) -> torch.Tensor:
@@ -109,7 +123,8 @@ def _loss(trainer: TrainerBase, images: int) -> torch.Tensor:
         width, height = trainer.largest_size()
         if tuple(batch["img"].shape[2:]) != (height, width):
             batch["img"] = F.interpolate(batch["img"], (height, width), mode="bilinear", align_corners=False)
-        loss, _ = trainer.plain_model(batch)
+        with active(trainer.recompute):
+            loss, _ = trainer.plain_model(batch)
         total: torch.Tensor = loss.sum()
         return total
 

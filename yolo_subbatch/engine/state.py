@@ -51,7 +51,7 @@ def capture(trainer: TrainerBase) -> dict[str, Any]:
     return {
         "version": VERSION,
         # Memory may have been short: with batch normalisation, other sub-batches would be another training.
-        "args": plain({**without_trust(trainer.asked), "subdivisions": trainer.args.subdivisions}),
+        "args": plain({**without_trust(trainer.asked), **in_use(trainer)}),
         "host": host_class(type(trainer)),
         "yaml": plain(getattr(model, "yaml", {})),
         "images": fingerprint(trainer.train_loader.dataset),
@@ -80,6 +80,11 @@ def capture(trainer: TrainerBase) -> dict[str, Any]:
         "extra": trainer.extra_state(),
         "optimizer_for": (trainer.resumed or {}).get("optimizer_for"),
     }
+
+
+def in_use(trainer: TrainerBase) -> dict[str, Any]:
+    """Return the arguments that may be other ones by now, because memory was short."""
+    return {key: getattr(trainer.args, key) for key in ("subdivisions", "recompute")}
 
 
 def without_trust(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from yolo_subbatch.darknet.cross_norm import begin_batch
 from yolo_subbatch.darknet.transfer import CopyStream
 from yolo_subbatch.engine import host
 from yolo_subbatch.engine.exact_norm import ExactNorm
+from yolo_subbatch.engine.recompute import Recompute, active
 from yolo_subbatch.engine.shortage import Snapshot, is_shortage, reason_of
 from yolo_subbatch.engine.windows import Part, Window
 from yolo_subbatch.errors import TrainingError
@@ -66,6 +67,7 @@ class Training(Protocol):
     optimizer: Any
     loss_names: Any
     processes: int
+    recompute: Recompute | None
 
     def check_pass(self) -> None:
         """Refuse a loop of the user's."""
@@ -265,7 +267,8 @@ class SubBatches(nn.Module):
     def _loss_of(self, batch: dict[str, Any]) -> Any:
         if self.trainer.args.compile:
             return self.plain.loss(batch, self.module(batch["img"]))
-        return self.module(batch)
+        with active(self.trainer.recompute):
+            return self.module(batch)
 
     def _loss(self) -> tuple[Tensor, host.Items]:
         """Return loss and means of the window, in the form that Ultralytics' loop expects."""

@@ -172,6 +172,8 @@ class SubbatchMixin(TrainerBase):
             self.metrics = {}  # no columns among the figures
         if self.processes > 1:
             self._agree_on_weights()
+        if self.args.recompute:
+            self.set_recompute(True)  # of the network in its final form
         if self.args.subdivisions == AUTO:
             self._fit_memory()
         if self.args.exact_norm and not self.additive_loss and not isinstance(self.plain_model, ClassificationModel):
@@ -206,6 +208,8 @@ class SubbatchMixin(TrainerBase):
         parts = fewest_subdivisions(self)
         if self.processes > 1:
             parts = processes.largest(parts, self.device)
+            if processes.largest(int(self.args.recompute), self.device) > self.args.recompute:
+                self.set_recompute(True)  # as another process has to
         self.args.subdivisions = parts
         self.train_loader.size = self.args.batch // parts
         self.train_loader.go_to(0, 0)
@@ -235,6 +239,8 @@ class SubbatchMixin(TrainerBase):
                 checkpoint = theirs()
         if getattr(self.args, "channels_last", False) is not False and self.device.type == "cpu":
             self.model = self.model.to(memory_format=torch.channels_last)
+        if self.args.recompute:
+            self.set_recompute(True)  # refused here, before more is prepared
         return checkpoint
 
     def around_get_model(self, theirs: Callable[..., Any], *args: Any, **keywords: Any) -> Any:

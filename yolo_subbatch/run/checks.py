@@ -19,6 +19,9 @@ from yolo_subbatch.run.values import memory_bytes
 
 Found = TypeVar("Found")
 DEVICE = re.compile(r"cpu|mps|cuda|(cuda:)?\d+(,(cuda:)?\d+)*", re.ASCII)
+WITH_COMPILE = (
+    "recompute=True: with compile=, the compiler decides what is kept for the backward pass; leave one of the two out"
+)
 NOT_IN_NAMES = re.compile(r'[/\\:*?"<>|\0-\x1f]')  # of a folder, on any system
 
 
@@ -118,6 +121,12 @@ def folder_fault(folder: Path) -> str | None:
     if not os.access(there, os.W_OK | os.X_OK):
         return f"nothing can be written in {there}; give a folder that you may write to"
     return None
+
+
+def check_recompute(settings: Any) -> Iterator[Problem]:
+    """Check that one of two decides what is kept for the backward pass."""
+    if settings.recompute and settings.extra.get("compile"):
+        yield error("recompute", WITH_COMPILE)
 
 
 def check_memory(settings: Any) -> Iterator[Problem]:

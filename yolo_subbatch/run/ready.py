@@ -109,7 +109,7 @@ def check_ready(settings: TrainSettings) -> Readiness:
     facts = _quietly(lambda: cfg_facts(cfg, width, height))
     batch, parts = _parts(settings, cfg)
     sub_batch = batch / parts if parts else None
-    known = sub_batch is not None and facts is not None
+    known = sub_batch is not None and facts is not None and not settings.recompute  # which is measured by the run
     memory = _quietly(lambda: training_bytes(cfg, -int(-(sub_batch or 1) // 1), width, height)) if known else None
     length = _length(settings, cfg, batch, data)
     effective = _effective(cfg, facts) | ({"subdivisions": parts} if parts else {})

@@ -19,7 +19,7 @@ from yolo_subbatch.run.trust import TRUST
 
 STATE = "state.pt"  # in the run's weights folder
 #: Keys that say where and how a run is computed, not what: they may change when it goes on.
-MAY_CHANGE = ("subdivisions", "memory", "device", "workers", "save_iterations", "keep_state")
+MAY_CHANGE = ("subdivisions", "memory", "recompute", "device", "workers", "save_iterations", "keep_state")
 FILES = ("run.json", "settings.json", "events.jsonl", f"weights/{STATE}")  # one of them tells the folder of a run
 MAY_CHANGE_TOO = ("cache", "plots", "save_period", "verbose")  # of Ultralytics
 

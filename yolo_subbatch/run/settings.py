@@ -102,6 +102,10 @@ class TrainSettings:
         None, "Batch", "Memory", "What subdivisions=auto may use, such as 8GB; all that is free if not given.",
         advanced=True,
     )  # fmt: skip
+    recompute: bool | None = setting(
+        None, "Batch", "Recompute", "Keep fewer activations and compute them again: less memory, a third more work.",
+        choices=(False, True), advanced=True,
+    )  # fmt: skip
     max_norm: float = setting(
         20.0, "Batch", "Clip", "Largest norm of a batch's gradient; 0 or inf: not clipped.", min=0, infinite=True
     )

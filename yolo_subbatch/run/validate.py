@@ -18,6 +18,7 @@ from yolo_subbatch.run.checks import (
     check_memory,
     check_place,
     check_ranges,
+    check_recompute,
     check_text,
     check_weights,
     error,
@@ -75,6 +76,7 @@ def validate(settings: TrainSettings, labels: bool = True) -> list[Problem]:
     elif settings.model:
         darknet = attempt("model", problems, lambda: _is_darknet(Path(settings.model or ""), problems)) is not False
     problems += [*_check_schedule(settings, cfg), *_check_extra(settings, darknet), *check_memory(settings)]
+    problems += check_recompute(settings)
     if settings.exact_norm and darknet:
         text = "exact_norm: has no effect on a Darknet network, whose loss is a sum over images"
         problems.append(warning("exact_norm", text))
