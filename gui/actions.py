@@ -9,7 +9,7 @@ from PySide6.QtCore import QCoreApplication
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMenu
 
-from .language import LANGUAGES
+from .toolkit.language import LANGUAGES
 
 if TYPE_CHECKING:
     from .main_window import MainWindow

@@ -16,26 +16,27 @@ from yolo_subbatch.run.listing import summarise
 from yolo_subbatch.run.resume import run_of
 from yolo_subbatch.run.settings import TrainSettings
 
-from . import messages
 from .actions import Actions
-from .comparison import Comparison
-from .config_pane import ConfigPane
-from .console import Console
-from .export_desk import ExportDesk
-from .failure import console_tail, explain
-from .failure_card import FailureCard
-from .launcher import Launcher
+from .export.export_desk import ExportDesk
+from .form.setup_pane import SetupPane
 from .layout import arrange
-from .plain import shown
-from .plot_pane import PlotPane
-from .predictions import Predictions
-from .reader import ENDED, LIVE, RunReader
-from .runs_model import RunsModel
-from .runs_pane import RunsPane
-from .setup_pane import SetupPane
-from .status_card import StatusCard, done_share
-from .store import read_bytes, read_texts
-from .theme import Theme
+from .panes.config_pane import ConfigPane
+from .panes.console import Console
+from .panes.failure_card import FailureCard
+from .panes.predictions import Predictions
+from .panes.runs_model import RunsModel
+from .panes.runs_pane import RunsPane
+from .panes.status_card import StatusCard, done_share
+from .plots.plot_pane import PlotPane
+from .runs.comparison import Comparison
+from .runs.console_text import console_tail
+from .runs.failure import explain
+from .runs.launcher import Launcher
+from .runs.reader import ENDED, LIVE, RunReader
+from .toolkit import message_boxes
+from .toolkit.labels import shown
+from .toolkit.theme import Theme
+from .window_settings import read_bytes, read_texts
 
 REFRESH_RUNS = 2000  # ms between two looks at the run folders
 SAY = 10_000  # ms that a message stays in the status bar
@@ -272,7 +273,7 @@ class MainWindow(QMainWindow):
         if self.reader is None:
             return
         folder = self.reader.folder
-        if messages.ask_to_delete(self, folder):
+        if message_boxes.ask_to_delete(self, folder):
             self.desk.forget()
             self.show_run(None)
             self.launcher.delete(folder)
@@ -302,15 +303,15 @@ class MainWindow(QMainWindow):
 
     def complain(self, text: str) -> None:
         """Tell the user in words what could not be done."""
-        messages.complain(self, text)
+        message_boxes.complain(self, text)
 
     def show_shortcuts(self) -> None:
         """List the keyboard shortcuts."""
-        messages.show_shortcuts(self, self.actions_.described())
+        message_boxes.show_shortcuts(self, self.actions_.described())
 
     def show_about(self) -> None:
         """Say what this is."""
-        messages.show_about(self)
+        message_boxes.show_about(self)
 
     # What is kept
 

@@ -115,11 +115,12 @@ def test_every_package_is_shipped() -> None:
     """An editable install would hide a forgotten one."""
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    mapped = {ROOT / folder: name for name, folder in tool["package-dir"].items()}
+    mapped = {folder: name.split(".") for name, folder in tool["package-dir"].items()}
     folders = {
         file.parent for top in ("yolo_subbatch", "cfg", "export", "gui") for file in (ROOT / top).rglob("__init__.py")
     }
-    found = {mapped.get(folder, ".".join(folder.relative_to(ROOT).parts)) for folder in folders}
+    parts = [folder.relative_to(ROOT).parts for folder in folders]
+    found = {".".join([*mapped.get(top, [top]), *rest]) for top, *rest in parts}
     assert found == set(tool["packages"])
     for package, patterns in tool["package-data"].items():
         folder = ROOT / tool["package-dir"].get(package, package.replace(".", "/"))

@@ -9,9 +9,10 @@ import pytest
 from PySide6.QtWidgets import QAbstractSlider
 from pytestqt.qtbot import QtBot
 
-from yolo_subbatch.gui import console as module
-from yolo_subbatch.gui.console import Console, describe, plain
-from yolo_subbatch.gui.reader import RunReader
+from yolo_subbatch.gui.panes import console as module
+from yolo_subbatch.gui.panes.console import Console
+from yolo_subbatch.gui.runs.console_text import FIRST_BYTES, describe, terminal_line
+from yolo_subbatch.gui.runs.reader import RunReader
 from yolo_subbatch.run.events import Checkpoint, Event, EventWriter, Log, RunFinished, RunStarted, Step, Val, Warned
 from yolo_subbatch.run.folder import RunFolder
 
@@ -103,7 +104,7 @@ def test_it_looks_by_itself(folder: RunFolder, reader: RunReader, qtbot: QtBot) 
     ],
 )
 def test_what_a_terminal_would_show(line: str, shown: str) -> None:
-    assert plain(line) == shown
+    assert terminal_line(line) == shown
 
 
 def test_what_is_cut_between_two_looks_is_whole(console: Console, folder: RunFolder, reader: RunReader) -> None:
@@ -130,7 +131,7 @@ def test_only_the_newest_lines_are_kept(console: Console, folder: RunFolder, rea
 
 def test_of_a_long_file_the_end_is_read(console: Console, folder: RunFolder, reader: RunReader) -> None:
     line = 99 * "x" + "\n"
-    add(folder, f"the beginning\n{line * (module.FIRST_BYTES // 100 + 50)}the end\n".encode())
+    add(folder, f"the beginning\n{line * (FIRST_BYTES // 100 + 50)}the end\n".encode())
     show(console, reader)
     for _ in range(10):
         console.read()

@@ -16,16 +16,16 @@ from tests.engine.conftest import cfg_text
 from tests.gui.test_translations import assert_chinese
 from yolo_subbatch import cli
 from yolo_subbatch.darknet import Network, read_cfg, save_weights
-from yolo_subbatch.gui import exports as module
 from yolo_subbatch.gui.app import Program
-from yolo_subbatch.gui.export_card import LOOKS
-from yolo_subbatch.gui.export_dialog import ExportDialog
-from yolo_subbatch.gui.export_form import SHOWN
-from yolo_subbatch.gui.exports import CANCELLED, DONE, FAILED, WORKING, Export, Exports
-from yolo_subbatch.gui.language import install_language
+from yolo_subbatch.gui.export import export_processes as module
+from yolo_subbatch.gui.export.export_card import LOOKS
+from yolo_subbatch.gui.export.export_dialog import ExportDialog
+from yolo_subbatch.gui.export.export_form import SHOWN
+from yolo_subbatch.gui.export.export_processes import CANCELLED, DONE, FAILED, WORKING, Export, Exports
+from yolo_subbatch.gui.export.output_dialog import OutputDialog
 from yolo_subbatch.gui.main_window import MainWindow
-from yolo_subbatch.gui.output_dialog import OutputDialog
-from yolo_subbatch.gui.section import BREAK
+from yolo_subbatch.gui.toolkit.language import install_language
+from yolo_subbatch.gui.toolkit.section import BREAK
 from yolo_subbatch.run.commands import ExportSettings, GuiSettings
 from yolo_subbatch.run.events import EventWriter, RunFinished, RunStarted, Step
 from yolo_subbatch.run.export import ExportProcess, checkpoints, network_size, pairs, problems_of

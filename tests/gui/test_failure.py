@@ -10,9 +10,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
-from yolo_subbatch.gui.failure import TAIL_BYTES, Failure, console_tail, explain, next_subdivisions
-from yolo_subbatch.gui.failure_card import FailureCard
-from yolo_subbatch.gui.history import History
+from yolo_subbatch.gui.panes.failure_card import FailureCard
+from yolo_subbatch.gui.runs.console_text import TAIL_BYTES, console_tail
+from yolo_subbatch.gui.runs.failure import Failure, explain, next_subdivisions
+from yolo_subbatch.gui.runs.history import History
 from yolo_subbatch.run.events import RunFinished, RunStarted, Step, Warned
 from yolo_subbatch.run.settings import TrainSettings
 

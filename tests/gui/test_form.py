@@ -13,11 +13,11 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel, QScrollArea, QWidget
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.gui.fields import ChoiceBox
-from yolo_subbatch.gui.form import Form
-from yolo_subbatch.gui.number_box import NumberBox
-from yolo_subbatch.gui.path_field import PathField
-from yolo_subbatch.gui.section import BREAK, Message
+from yolo_subbatch.gui.form.fields import ChoiceBox
+from yolo_subbatch.gui.form.number_box import NumberBox
+from yolo_subbatch.gui.form.path_field import PathField
+from yolo_subbatch.gui.form.train_form import Form
+from yolo_subbatch.gui.toolkit.section import BREAK, Message
 from yolo_subbatch.run.checks import Problem
 from yolo_subbatch.run.ready import check_ready
 from yolo_subbatch.run.settings import TrainSettings

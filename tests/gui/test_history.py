@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from yolo_subbatch.gui.history import FIRST_ROOM, Averages, Column, History, Smoothed, decimate, in_view, moving_average
+from yolo_subbatch.gui.runs.history import (
+    FIRST_ROOM,
+    Averages,
+    Column,
+    History,
+    Smoothed,
+    decimate,
+    in_view,
+    moving_average,
+)
 from yolo_subbatch.run.events import Checkpoint, Event, Image, Log, RunFinished, RunStarted, Step, Val, Warned
 
 NAN, INF = math.nan, math.inf

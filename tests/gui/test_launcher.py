@@ -19,9 +19,9 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.conftest import Work
 from tests.run.sample import write_cfg, write_data
-from yolo_subbatch.gui import launcher as module
-from yolo_subbatch.gui.beside import run_beside
-from yolo_subbatch.gui.launcher import STOPPED_AT_ONCE, Launcher
+from yolo_subbatch.gui.runs import launcher as module
+from yolo_subbatch.gui.runs.launcher import STOPPED_AT_ONCE, Launcher
+from yolo_subbatch.gui.toolkit.background import run_in_background
 from yolo_subbatch.run import queue
 from yolo_subbatch.run.events import EventWriter, RunFinished, RunStarted, Step, last_event, read_events
 from yolo_subbatch.run.folder import RunFolder
@@ -495,7 +495,7 @@ def test_an_answer_comes_in_the_windows_thread(qtbot: QtBot) -> None:
         threads.append(threading.current_thread())
         answers.append(answer)
 
-    run_beside(owner, work, then)
+    run_in_background(owner, work, then)
     qtbot.waitUntil(lambda: bool(answers), timeout=WAIT)
     assert answers == ["done"]
     assert threads[0] is not threads[1]
@@ -507,7 +507,7 @@ def test_an_answer_comes_in_the_windows_thread(qtbot: QtBot) -> None:
 def test_work_that_fails_is_answered_too(qtbot: QtBot) -> None:
     owner = QObject()
     answers: list[object] = []
-    run_beside(owner, lambda: 1 / 0, answers.append)
+    run_in_background(owner, lambda: 1 / 0, answers.append)
     qtbot.waitUntil(lambda: bool(answers), timeout=WAIT)
     assert answers == [None]
 
@@ -525,7 +525,7 @@ def test_nobody_is_told_once_the_owner_is_gone(qtbot: QtBot, answered: bool) -> 
         may_end.wait(WAIT / 1000)
         return "done"
 
-    run_beside(owner, work, answers.append)
+    run_in_background(owner, work, answers.append)
     qtbot.waitUntil(lambda: bool(threads), timeout=WAIT)
     with qtbot.captureExceptions() as exceptions:
         if answered:

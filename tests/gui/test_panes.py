@@ -14,16 +14,17 @@ from PySide6.QtGui import QColor, QImage
 from pytestqt.qtbot import QtBot
 
 from tests.run.sample import write_cfg
-from yolo_subbatch.gui import predictions, words
-from yolo_subbatch.gui.comparison import Comparison
-from yolo_subbatch.gui.config_pane import OF_THE_FORM, OF_THE_RUN, ConfigPane
-from yolo_subbatch.gui.history import History
-from yolo_subbatch.gui.predictions import Predictions
-from yolo_subbatch.gui.reader import RunReader
-from yolo_subbatch.gui.runs_model import NAME, NOTE, RunsModel
-from yolo_subbatch.gui.runs_pane import RunsPane
-from yolo_subbatch.gui.status_card import NUMBERS, StatusCard, done_share, running_loss, seconds_left
-from yolo_subbatch.gui.theme import DARK, LIGHT
+from yolo_subbatch.gui.panes import predictions
+from yolo_subbatch.gui.panes.config_pane import OF_THE_FORM, OF_THE_RUN, ConfigPane
+from yolo_subbatch.gui.panes.predictions import Predictions
+from yolo_subbatch.gui.panes.runs_model import NAME, NOTE, RunsModel
+from yolo_subbatch.gui.panes.runs_pane import RunsPane
+from yolo_subbatch.gui.panes.status_card import NUMBERS, StatusCard, done_share, running_loss, seconds_left
+from yolo_subbatch.gui.runs.comparison import Comparison
+from yolo_subbatch.gui.runs.history import History
+from yolo_subbatch.gui.runs.reader import RunReader
+from yolo_subbatch.gui.toolkit import words
+from yolo_subbatch.gui.toolkit.theme import DARK, LIGHT
 from yolo_subbatch.run import queue
 from yolo_subbatch.run.events import Event, EventWriter, Image, RunFinished, RunStarted, Step, Val
 from yolo_subbatch.run.folder import RunFolder

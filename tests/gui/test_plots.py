@@ -17,15 +17,15 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QCheckBox, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from yolo_subbatch.gui.axes import number_text
-from yolo_subbatch.gui.crosshair import readings
-from yolo_subbatch.gui.curves import View, points
-from yolo_subbatch.gui.history import Column, Smoothed
-from yolo_subbatch.gui.plot_pane import PlotPane
-from yolo_subbatch.gui.plot_tools import MOST, keep_of
-from yolo_subbatch.gui.reader import RunReader
-from yolo_subbatch.gui.theme import DARK, LIGHT
-from yolo_subbatch.gui.viewport import Extent, Viewport
+from yolo_subbatch.gui.plots.axes import number_text
+from yolo_subbatch.gui.plots.crosshair import readings
+from yolo_subbatch.gui.plots.curves import View, points
+from yolo_subbatch.gui.plots.plot_pane import PlotPane
+from yolo_subbatch.gui.plots.plot_tools import MOST, keep_of
+from yolo_subbatch.gui.plots.viewport import Extent, Viewport
+from yolo_subbatch.gui.runs.history import Column, Smoothed
+from yolo_subbatch.gui.runs.reader import RunReader
+from yolo_subbatch.gui.toolkit.theme import DARK, LIGHT
 from yolo_subbatch.run.events import Event, EventWriter, RunFinished, RunStarted, Step, Val, Warned
 from yolo_subbatch.run.folder import RunFolder
 
@@ -694,7 +694,7 @@ def test_a_logarithmic_axis_has_numbers(pane: PlotPane, low: float, high: float)
 
 def test_nothing_heavy_is_loaded() -> None:
     code = (
-        "import sys\nfrom yolo_subbatch.gui import plot_pane\n"
+        "import sys\nfrom yolo_subbatch.gui.plots import plot_pane\n"
         "print([name for name in ('torch', 'cv2', 'ultralytics', 'scipy', 'OpenGL', 'pyqtgraph.opengl') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -15,8 +15,8 @@ from PySide6.QtCore import QTimer
 from pytestqt.qtbot import QtBot
 
 from tests.gui.conftest import Work
-from yolo_subbatch.gui import reader
-from yolo_subbatch.gui.reader import RunReader
+from yolo_subbatch.gui.runs import reader
+from yolo_subbatch.gui.runs.reader import RunReader
 from yolo_subbatch.run import queue
 from yolo_subbatch.run.events import Event, EventWriter, Log, RunFinished, RunStarted, Step, read_events
 from yolo_subbatch.run.folder import RunFolder

@@ -10,10 +10,10 @@ from PySide6.QtWidgets import QApplication, QComboBox, QFileDialog, QInputDialog
 
 from tests.run.sample import write_cfg, write_data
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.gui.path_field import PathField
-from yolo_subbatch.gui.presets import Presets
-from yolo_subbatch.gui.section import BREAK
-from yolo_subbatch.gui.setup_pane import SetupPane
+from yolo_subbatch.gui.form.path_field import PathField
+from yolo_subbatch.gui.form.presets import Presets
+from yolo_subbatch.gui.form.setup_pane import SetupPane
+from yolo_subbatch.gui.toolkit.section import BREAK
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.validate import validate
 

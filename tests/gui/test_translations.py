@@ -28,13 +28,13 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from yolo_subbatch.gui.app import Program
-from yolo_subbatch.gui.failure import Failure
-from yolo_subbatch.gui.language import chosen_language, install_language
-from yolo_subbatch.gui.reader import LIVE, RunReader
-from yolo_subbatch.gui.runs_model import NOTE
-from yolo_subbatch.gui.status_card import StatusCard
-from yolo_subbatch.gui.theme import LIGHT
-from yolo_subbatch.gui.words import GLYPHS, span, state_word
+from yolo_subbatch.gui.panes.runs_model import NOTE
+from yolo_subbatch.gui.panes.status_card import StatusCard
+from yolo_subbatch.gui.runs.failure import Failure
+from yolo_subbatch.gui.runs.reader import LIVE, RunReader
+from yolo_subbatch.gui.toolkit.language import chosen_language, install_language
+from yolo_subbatch.gui.toolkit.theme import LIGHT
+from yolo_subbatch.gui.toolkit.words import GLYPHS, span, state_word
 from yolo_subbatch.run.commands import GuiSettings
 from yolo_subbatch.run.events import EventWriter, RunFinished, RunStarted, Step, Val
 from yolo_subbatch.run.folder import RunFolder
@@ -114,7 +114,7 @@ def test_patterns_of_dialogues_stay() -> None:
 def test_the_file_has_what_the_window_asks_for() -> None:
     """A text inside an f-string, or one that is asked for under another context, would be English for ever."""
     held = {(context, source) for context, source, _ in messages()}
-    asked = [each for file in sorted(FOLDER.parent.glob("*.py")) for each in asked_texts(file)]
+    asked = [each for file in sorted(FOLDER.parent.rglob("*.py")) for each in asked_texts(file)]
     assert len(asked) > 150
     assert [each for each in asked if each[1:] not in held] == []
 
@@ -250,6 +250,6 @@ def test_there_is_a_font_to_look_at_it(qapp: QCoreApplication) -> None:
     if not QFontDatabase.families(QFontDatabase.WritingSystem.SimplifiedChinese):
         pytest.skip("no Chinese font is installed")
     families = set(QFontDatabase.families(QFontDatabase.WritingSystem.SimplifiedChinese))
-    from yolo_subbatch.gui.theme import FONT_FAMILIES
+    from yolo_subbatch.gui.toolkit.theme import FONT_FAMILIES
 
     assert families & set(FONT_FAMILIES)
