@@ -112,8 +112,8 @@ class Program:
         window = MainWindow(self.store, chosen_theme(self.theme_name))
         window.actions_.themes[self.theme_name].setChecked(True)
         window.actions_.languages[self.language_name].setChecked(True)
-        window.theme_wanted.connect(self.use_theme)
-        window.language_wanted.connect(self.use_language)
+        window.actions_.theme_wanted.connect(self.use_theme)
+        window.actions_.language_wanted.connect(self.use_language)
         return window
 
     def use_theme(self, name: str) -> None:
