@@ -6,11 +6,12 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from yolo_subbatch.run.find import short_path
+from yolo_subbatch.run.number_texts import file_size
 
 from ..runs.failure import Failure
+from ..toolkit.durations import duration_text
 from ..toolkit.labels import Label
 from ..toolkit.section import breakable, set_role
-from ..toolkit.words import span
 from .export_processes import CANCELLED, DONE, FAILED, WORKING, Export
 
 MOST_LINES, WIDEST = 4, 400  # of a message; all of it is in the details
@@ -96,7 +97,7 @@ class ExportCard(QFrame):
             return self.tr("Cancelling the export ...")
         if export.state == WORKING:
             text = self.tr("Exporting to {file} ... {span}")
-            return text.format(file=file, span=span(export.process.seconds()))
+            return text.format(file=file, span=duration_text(export.process.seconds()))
         if export.state == DONE:
             return self.tr("Exported: {file}, {size}").format(file=file, size=_size(export))
         if export.state == CANCELLED:
@@ -132,7 +133,6 @@ def _shortened(message: str) -> str:
 
 def _size(export: Export) -> str:
     try:
-        number = export.target.stat().st_size
+        return file_size(export.target.stat().st_size)
     except OSError:
         return "-"
-    return f"{number / 2**20:.1f} MB" if number >= 2**20 else f"{number / 2**10:.0f} KB"

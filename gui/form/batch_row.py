@@ -5,13 +5,12 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
+from yolo_subbatch.run.number_texts import memory_size
 from yolo_subbatch.run.ready import Readiness
 
 from ..toolkit.labels import Label
 from ..toolkit.section import small
 from .number_box import NumberBox
-
-MIB = 2**20
 
 
 class BatchRow(QWidget):
@@ -51,12 +50,6 @@ class BatchRow(QWidget):
             return self.tr("as few parts as fit into memory") if self._subdivisions.given().strip() == "auto" else ""
         if ready.memory is None:
             return self.tr("1 image at a time") if images == 1 else self.tr("{n} images at a time").format(n=images)
-        text = self.tr("1 image at a time, about {memory}") if images == 1 else self.tr(
-            "{n} images at a time, about {memory}"
-        )  # fmt: skip
-        return text.format(n=images, memory=memory_text(ready.memory))
-
-
-def memory_text(size: int) -> str:
-    """Return a number of bytes with the unit that suits it."""
-    return f"{size / MIB:.0f} MiB" if size < 1024 * MIB else f"{size / MIB / 1024:.1f} GiB"
+        one = self.tr("1 image at a time, about {memory}")
+        text = one if images == 1 else self.tr("{n} images at a time, about {memory}")
+        return text.format(n=images, memory=memory_size(ready.memory))

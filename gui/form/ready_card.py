@@ -8,11 +8,11 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent, QTextLayout, QTextOption
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from yolo_subbatch.run.number_texts import grouped
 from yolo_subbatch.run.ready import Readiness
 
 from ..toolkit.labels import Label, shown, tip
 from ..toolkit.section import GLYPHS, breakable, set_role, small
-from ..toolkit.words import count
 
 MOST_LINES = 4
 Line = tuple[str, str]  # a role and a text
@@ -90,10 +90,10 @@ class ReadyCard(QFrame):
             lines.append(("ok", text.format(layers=facts.layers, heads=facts.heads, classes=facts.classes)))
         if ready.data is not None and ready.data.train and "data" not in wrong:
             text = self.tr("data: {train} train / {val} val images")
-            lines.append(("ok", text.format(train=count(ready.data.train), val=count(ready.data.val or 0))))
+            lines.append(("ok", text.format(train=grouped(ready.data.train), val=grouped(ready.data.val or 0))))
         if ready.iterations is not None and ready.epochs is not None and not wrong:
             text = self.tr("run: {iterations} iterations, {epochs} epochs")
-            lines.append(("ok", text.format(iterations=count(ready.iterations), epochs=count(ready.epochs))))
+            lines.append(("ok", text.format(iterations=grouped(ready.iterations), epochs=grouped(ready.epochs))))
         return lines
 
     def _busy_lines(self) -> list[Line]:

@@ -9,10 +9,10 @@ from PySide6.QtGui import QDesktopServices, QMouseEvent, QPainter, QPaintEvent, 
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QToolButton, QVBoxLayout, QWidget
 
 from yolo_subbatch.run.events import Event, Image
+from yolo_subbatch.run.number_texts import grouped
 
 from ..runs.reader import RunReader
 from ..toolkit.labels import Label, tip
-from ..toolkit.words import count
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 NEWEST = 200  # pictures of a run that are looked for
@@ -104,7 +104,7 @@ class Predictions(QWidget):
         self.picture.show_file(folder / image.path)
         self.caption.setText(
             self.tr("after iteration {step}  ·  {name}  ·  {place} of {total}").format(
-                step=count(image.step), name=image.path, place=self.place + 1, total=len(self.pictures)
+                step=grouped(image.step), name=image.path, place=self.place + 1, total=len(self.pictures)
             )
         )
         for button in (self.before, self.after):

@@ -12,8 +12,8 @@ from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.listing import RunSummary, summarise
 
 from ..toolkit.labels import shown, tip
+from ..toolkit.run_states import GLYPHS, state_word
 from ..toolkit.theme import Theme
-from ..toolkit.words import GLYPHS, state_word
 
 Index = QModelIndex | QPersistentModelIndex
 NAME, NOTE = range(2)

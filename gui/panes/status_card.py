@@ -17,11 +17,14 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
 )
 
+from yolo_subbatch.run.number_texts import MIB, brief, grouped, memory_size, percent
+
 from ..runs.history import TOTAL, History, moving_average
 from ..runs.reader import ENDED, LIVE, STOPPING, RunReader
+from ..toolkit.durations import duration_text
 from ..toolkit.labels import Label
+from ..toolkit.run_states import GLYPHS, state_word
 from ..toolkit.theme import Theme
-from ..toolkit.words import GLYPHS, brief, count, memory, percent, span, state_word
 
 REFRESH = 200  # ms between two changes of the numbers: faster ones cannot be read
 PATIENCE = 20_000  # ms after which the button offers to stop at once
@@ -194,13 +197,13 @@ class StatusCard(QFrame):
         if history.started and history.started.steps_total:
             place = self.tr("iteration {done} of {total}")
             done = history.last.step if history.last else history.started.start_step
-            parts.append(place.format(done=count(done), total=count(history.started.steps_total)))
+            parts.append(place.format(done=grouped(done), total=grouped(history.started.steps_total)))
         left = seconds_left(history) if reader.state in LIVE else None
         if left is not None:
-            parts.append(self.tr("{span} left").format(span=span(left)))
+            parts.append(self.tr("{span} left").format(span=duration_text(left)))
         if reader.state in ENDED and history.started and not history.started.start_step and len(history):
             took = history.columns["t"].values[-1] - history.started.t
-            parts.append(self.tr("after {span}").format(span=span(max(0.0, float(took)))))
+            parts.append(self.tr("after {span}").format(span=duration_text(max(0.0, float(took)))))
         return "  ·  ".join(parts)
 
     def _update_numbers(self, history: History) -> None:
@@ -218,9 +221,9 @@ class StatusCard(QFrame):
         self._number("lr", brief(history.last_known("lr")), self.tr("learning rate"))
         self._number("gnorm", f"{norm} / {clip:g}" if clip else norm, self.tr("grad norm / clip"))
         self._number("ips", brief(history.last_known("ips")), self.tr("images / s"))
-        self._number(
-            "memory", memory(history.last_known("mem_mb")), self.tr("GPU memory") if on_gpu else self.tr("memory")
-        )
+        memory = history.last_known("mem_mb")
+        caption = self.tr("GPU memory") if on_gpu else self.tr("memory")
+        self._number("memory", memory_size(None if memory is None else memory * MIB), caption)
 
     def _number(self, name: str, value: str, caption: str) -> None:
         self.numbers[name].setText(value)

@@ -7,8 +7,9 @@ import math
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF
 
+from yolo_subbatch.run.number_texts import grouped, shortest
+
 from ..toolkit.theme import Theme, interface_font
-from ..toolkit.words import count
 
 WIDTH = 58  # pixels that every left axis takes, so that the plots stand exactly below each other
 BOTTOM = 34  # pixels of the numbers and the title below the lowest plot
@@ -47,7 +48,7 @@ class ValueAxis(pg.AxisItem):  # type: ignore[misc]
 
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:  # noqa: N802
         """Return the numbers as text."""
-        return [number_text(10**value if self.logarithmic else value) for value in values]
+        return [shortest(10**value if self.logarithmic else value) for value in values]
 
     def boundingRect(self) -> QRectF:  # noqa: N802
         """Return where it paints: a bit more than its place, so that a number at its end is not left out."""
@@ -71,7 +72,7 @@ class IterationAxis(pg.AxisItem):  # type: ignore[misc]
 
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:  # noqa: N802
         """Return the iterations as text."""
-        return [count(round(value)) if abs(value - round(value)) < 1e-6 else "" for value in values]
+        return [grouped(round(value)) if abs(value - round(value)) < 1e-6 else "" for value in values]
 
     def apply_theme(self, theme: Theme) -> None:
         """Use the colours of a theme."""
@@ -86,14 +87,6 @@ def paint_axis(axis: pg.AxisItem, theme: Theme, title: str) -> None:
     axis.setGrid(GRID)
     if title:
         axis.setLabel(title, color=theme.dim, **{"font-size": f"{FONT_SIZE}pt"})
-
-
-def number_text(value: float) -> str:
-    """Return a number as short as it can be written: ``20``, ``0.05``, ``1e-3``."""
-    if value == 0 or 0.002 <= abs(value) < 1e5:
-        return f"{value:.6g}"
-    mantissa, exponent = f"{value:e}".split("e")
-    return f"{float(mantissa):.3g}e{int(exponent)}"
 
 
 def _linear_values(low: float, high: float) -> list[tuple[float, list[float]]]:

@@ -12,13 +12,13 @@ from PySide6.QtCore import QCoreApplication, QPoint, QPointF, Qt
 from PySide6.QtWidgets import QWidget
 
 from yolo_subbatch.run.events import Val
+from yolo_subbatch.run.number_texts import brief, grouped, percent, shortest
 
 from ..runs.history import TOTAL, Averages
 from ..toolkit.labels import Label
 from ..toolkit.labels import shown as shown_text
 from ..toolkit.theme import interface_font
-from ..toolkit.words import brief, count, percent
-from .axes import FONT_SIZE, number_text
+from .axes import FONT_SIZE
 from .lines import Overlay, Shown
 
 AWAY = 14  # pixels between the line and the box
@@ -97,7 +97,7 @@ def _compared(shown: Shown, other: Overlay, step: int) -> list[Reading]:
 
 
 def _rate(value: float) -> str:
-    return number_text(float(f"{value:.4g}")) if value == value else "-"
+    return shortest(float(f"{value:.4g}")) if value == value else "-"
 
 
 class Crosshair:
@@ -169,7 +169,7 @@ class Crosshair:
 
 def _table(step: int, rows: Sequence[Reading], dim: str) -> str:
     """Return the content of the box."""
-    title = QCoreApplication.translate("Plots", "iteration {step}").format(step=count(step))
+    title = QCoreApplication.translate("Plots", "iteration {step}").format(step=grouped(step))
     cells = "".join(
         f'<tr><td><span style="color:{row.colour or "transparent"}">■</span> {html.escape(shown_text(row.name))}</td>'
         f'<td align="right">&nbsp;&nbsp;{row.value}</td>'

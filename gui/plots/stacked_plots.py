@@ -10,9 +10,11 @@ from PySide6.QtCore import QCoreApplication, QEvent, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QGraphicsSimpleTextItem, QWidget
 
+from yolo_subbatch.run.number_texts import shortest
+
 from ..runs.history import History
 from ..toolkit.theme import Theme, interface_font
-from .axes import FONT_SIZE, IterationAxis, ValueAxis, number_text
+from .axes import FONT_SIZE, IterationAxis, ValueAxis
 from .crosshair import Crosshair
 from .curves import Curves, Line, View
 from .lines import Shown, loss_lines, map_lines, norm_lines, rate_lines
@@ -182,7 +184,7 @@ class Plots(pg.GraphicsLayoutWidget):  # type: ignore[misc]
         place = math.log10(clip) if self.norm.axis.logarithmic else clip
         self.clip_line.setValue(place)
         translate = QCoreApplication.translate
-        text = translate("Plots", "clip {norm}").format(norm=number_text(clip))
+        text = translate("Plots", "clip {norm}").format(norm=shortest(clip))
         if len(history):
             share = f"{100 * history.clipped / len(history):.0f}"
             text += " · " + translate("Plots", "clipped {share} %").format(share=share)

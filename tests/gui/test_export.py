@@ -306,7 +306,7 @@ def test_a_real_export(window: MainWindow, run: RunFolder, qtbot: QtBot, monkeyp
     file = run.weights / "best.onnx"
     assert export.target == file
     assert b"yolo-subbatch" in file.read_bytes()[:64]
-    assert card.title.text() == f"Exported: runs/done/weights/best.onnx, {file.stat().st_size / 1024:.0f} KB"
+    assert card.title.text() == f"Exported: runs/done/weights/best.onnx, {file.stat().st_size / 1024:.0f} KiB"
     assert "boxes within" in card.message.text()
     assert "boxes after suppression" in card.message.text()
     assert window.actions_.export.isEnabled()

@@ -23,7 +23,7 @@ from yolo_subbatch.gui.panes.status_card import NUMBERS, StatusCard, done_share,
 from yolo_subbatch.gui.runs.comparison import Comparison
 from yolo_subbatch.gui.runs.history import History
 from yolo_subbatch.gui.runs.reader import RunReader
-from yolo_subbatch.gui.toolkit import words
+from yolo_subbatch.gui.toolkit.run_states import GLYPHS, state_word
 from yolo_subbatch.gui.toolkit.theme import DARK, LIGHT
 from yolo_subbatch.run import queue
 from yolo_subbatch.run.events import Event, EventWriter, Image, RunFinished, RunStarted, Step, Val
@@ -115,11 +115,11 @@ def test_the_numbers_of_a_run(card: StatusCard, folder: RunFolder, follow: Follo
     assert card.detail.text().startswith("Running  ·  iteration 450 of 1\u202f800")
     texts = {name: label.text() for name, label in card.numbers.items()}
     assert texts == {
-        "loss": "1.00", "map": "-", "lr": "0.001", "gnorm": "6.31 / 10", "ips": "112", "memory": "5.2 GB",
+        "loss": "1.00", "map": "-", "lr": "0.001", "gnorm": "6.31 / 10", "ips": "112", "memory": "5.2 GiB",
     }  # fmt: skip
     assert [card.numbers[name].accessibleName() for name in NUMBERS] == [
         "loss (avg): 1.00", "best mAP@0.5: -", "learning rate: 0.001", "grad norm / clip: 6.31 / 10",
-        "images / s: 112", "GPU memory: 5.2 GB",
+        "images / s: 112", "GPU memory: 5.2 GiB",
     ]  # fmt: skip
     assert card.bar.accessibleName() == "Progress of the run"
     figures = Val(step=450, epoch=1, map50=0.7184, map=0.4, best=True), Val(step=500, epoch=2, map50=0.5, map=0.3)
@@ -594,49 +594,6 @@ def test_a_reader_for_every_run_that_is_compared(tmp_path: Path, qtbot: QtBot) -
     assert comparison.children() == [] or not any(each._timer.isActive() for each in twins.values())
 
 
-# --- words -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"), (0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min"), (60, "1 min"), (89, "1 min"), (2460, "41 min"),
-        (3599, "1 h 0 min"), (3600, "1 h 0 min"), (11_100, "3 h 5 min"), (172_700, "47 h 58 min"),
-        (172_799, "2 d 0 h"), (187_200, "2 d 4 h"),
-    ],
-)  # fmt: skip
-def test_spans(seconds: float, text: str) -> None:
-    assert words.span(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "-"), (math.nan, "-"), (math.inf, "-"), (0.0, "0"), (0.00123, "0.001"), (0.5, "0.500"), (-0.5, "-0.500"),
-        (1.0, "1.00"), (8.314, "8.31"), (99.99, "99.99"), (112.4, "112"), (99_999.0, "99999"), (100_000.0, "1.0e5"),
-        (0.000261, "2.6e-4"), (1e-12, "1.0e-12"), (-1e20, "-1.0e20"),
-    ],
-)  # fmt: skip
-def test_brief_numbers(value: float | None, text: str) -> None:
-    assert words.brief(value) == text
-
-
-@pytest.mark.parametrize(
-    ("number", "text"), [(0, "0"), (999, "999"), (1000, "1\u202f000"), (1_234_567, "1\u202f234\u202f567")]
-)
-def test_counts(number: int, text: str) -> None:
-    assert words.count(number) == text
-
-
-@pytest.mark.parametrize(
-    ("mib", "text"),
-    [(None, "-"), (math.nan, "-"), (0.0, "0 MB"), (640.4, "640 MB"), (1023.4, "1023 MB"), (1023.6, "1.0 GB"),
-     (1024.0, "1.0 GB"), (5325.0, "5.2 GB")],
-)  # fmt: skip
-def test_memory(mib: float | None, text: str) -> None:
-    assert words.memory(mib) == text
-
-
 def test_every_state_has_a_sign_and_a_word() -> None:
-    assert len(set(words.GLYPHS.values())) == len(words.GLYPHS) == 8
-    assert [words.state_word(state) for state in words.GLYPHS] == list(words.GLYPHS)
+    assert len(set(GLYPHS.values())) == len(GLYPHS) == 8
+    assert [state_word(state) for state in GLYPHS] == list(GLYPHS)

@@ -17,7 +17,6 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QCheckBox, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from yolo_subbatch.gui.plots.axes import number_text
 from yolo_subbatch.gui.plots.crosshair import readings
 from yolo_subbatch.gui.plots.curves import View, points
 from yolo_subbatch.gui.plots.plot_pane import PlotPane
@@ -671,15 +670,6 @@ def test_what_cannot_be_written_is_said(pane: PlotPane, run: Made, tmp_path: Pat
     assert "No such file" in message.text()
     message.close()
     assert pane.cursor().shape() == Qt.CursorShape.ArrowCursor
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0"), (10, "10"), (0.1, "0.1"), (0.30000000000000004, "0.3"), (1e-3, "1e-3"), (5e-4, "5e-4"), (2.5e-5, "2.5e-5"),
-     (99999, "99999"), (1e5, "1e5"), (-20, "-20")],
-)  # fmt: skip
-def test_numbers_at_axes(value: float, text: str) -> None:
-    assert number_text(value) == text
 
 
 @pytest.mark.parametrize(("low", "high"), [(-3.2, 2.1), (-0.4, 0.5), (0.30, 0.301), (0.2, 0.35), (-12.0, 8.0)])

@@ -32,9 +32,10 @@ from yolo_subbatch.gui.panes.runs_model import NOTE
 from yolo_subbatch.gui.panes.status_card import StatusCard
 from yolo_subbatch.gui.runs.failure import Failure
 from yolo_subbatch.gui.runs.reader import LIVE, RunReader
+from yolo_subbatch.gui.toolkit.durations import duration_text
 from yolo_subbatch.gui.toolkit.language import chosen_language, install_language
+from yolo_subbatch.gui.toolkit.run_states import GLYPHS, state_word
 from yolo_subbatch.gui.toolkit.theme import LIGHT
-from yolo_subbatch.gui.toolkit.words import GLYPHS, span, state_word
 from yolo_subbatch.run.commands import GuiSettings
 from yolo_subbatch.run.events import EventWriter, RunFinished, RunStarted, Step, Val
 from yolo_subbatch.run.folder import RunFolder
@@ -148,7 +149,12 @@ def test_standard_buttons(chinese: None, qtbot: QtBot) -> None:
 
 def test_words(chinese: None) -> None:
     assert all(CHINESE.search(state_word(state)) for state in GLYPHS)
-    assert [span(each) for each in (40, 2460, 11_100, 187_200)] == ["40 秒", "41 分", "3 小时 5 分", "2 天 4 小时"]
+    assert [duration_text(each) for each in (40, 2460, 11_100, 187_200)] == [
+        "40 秒",
+        "41 分",
+        "3 小时 5 分",
+        "2 天 4 小时",
+    ]
 
 
 def test_the_system_decides_unless_the_user_does() -> None:
