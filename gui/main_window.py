@@ -341,6 +341,6 @@ class MainWindow(QMainWindow):
         self.store.sync()
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
-        """Keep the settings; what runs goes on."""
+        """Keep the settings; runs are not ended."""
         self.save()
         super().closeEvent(event)

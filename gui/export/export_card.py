@@ -38,7 +38,7 @@ class ExportCard(QFrame):
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(6)
-        self.bar.setRange(0, 0)  # nobody knows how long it takes
+        self.bar.setRange(0, 0)  # it is not known how long it takes
         self.bar.setAccessibleName(self.tr("The export is at work"))
         self.cancel = QPushButton(self.tr("Cancel"))
         self.folder = QPushButton(self.tr("Open folder"))
@@ -46,9 +46,12 @@ class ExportCard(QFrame):
         self.details = QPushButton(self.tr("Show what it printed"))
         self.close_button = QPushButton(self.tr("Hide"))
         for button, signal in (
-            (self.cancel, self.cancel_wanted), (self.folder, self.folder_wanted), (self.again, self.again_wanted),
-            (self.details, self.details_wanted), (self.close_button, self.closed),
-        ):  # fmt: skip
+            (self.cancel, self.cancel_wanted),
+            (self.folder, self.folder_wanted),
+            (self.again, self.again_wanted),
+            (self.details, self.details_wanted),
+            (self.close_button, self.closed),
+        ):
             button.setProperty("role", "plain")
             button.clicked.connect(signal)
         self._arrange()
@@ -119,7 +122,7 @@ class ExportCard(QFrame):
     def _message(self, export: Export) -> str:
         if export.state == WORKING:
             lines = export.lines()
-            return lines[-1] if lines else self.tr("loading torch, some seconds; it goes on if this window is closed")
+            return lines[-1] if lines else self.tr("loading torch, some seconds; it continues if this window is closed")
         if export.state == DONE:
             return "\n".join(export.findings())
         return export.failure.message.strip() if export.failure is not None else ""

@@ -72,7 +72,7 @@ class ExportDesk(QObject):
         self.offered.emit(self._possible(export))
 
     def _possible(self, export: Export | None) -> bool:
-        """Tell whether the run that is shown has ended with a checkpoint, which nobody exports at the moment."""
+        """Tell whether the run that is shown has ended with a checkpoint, and is not being exported."""
         reader = self.reader
         idle = export is None or export.state != WORKING
         return idle and reader is not None and reader.state in ENDED and bool(checkpoints(reader.folder))
@@ -118,7 +118,7 @@ class ExportDesk(QObject):
     def _changed(self, export: Export) -> None:
         self.update_now()
         if export.state == WORKING or self.exports.known.get(export.run.path) is not export:
-            return  # it goes on, or is to be seen no longer
+            return  # it is not over, or not shown any more
         self.ended.emit()
         if export.run != self.run:
             if export.state == DONE:

@@ -84,9 +84,9 @@ class ExportDialog(QDialog):
     def _receive(self, problems: list[Problem] | None) -> list[Problem]:
         found = [*self._faults, *(problems or ())]
         self.form.show_problems(found)
-        errors = [each for each in found if each.level == "error"]
+        errors = [problem for problem in found if problem.level == "error"]
         self.button.setEnabled(not errors)
-        self.button.setToolTip(tip("\n".join(each.text for each in errors)))
+        self.button.setToolTip(tip("\n".join(problem.text for problem in errors)))
         return errors
 
     def _accept(self) -> None:

@@ -25,7 +25,7 @@ from ..form.number_box import by_doubling, by_stride
 from ..toolkit.language import setting_text
 from ..toolkit.section import Message, Section
 
-DECLARED = {each.name: each for each in dataclasses.fields(ExportSettings)}
+DECLARED = {field.name: field for field in dataclasses.fields(ExportSettings)}
 #: The cards, in two columns; the last one, of settings that are rarely needed, is folded.
 COLUMNS = (
     {"Network": ("model",), "Input": ("imgsz", "batch", "dynamic", "preprocess"), "Result": ("to",)},
@@ -35,9 +35,14 @@ MORE = ("agnostic_nms", "raw", "calibration", "opset", "simplify", "with_script"
 SHOWN = (*(name for column in COLUMNS for names in column.values() for name in names), *MORE)
 #: What another setting has to be for these to mean anything.
 NEEDS = {
-    "data": ("int8", "True"), "calibration": ("int8", "True"), "conf": ("nms", "True"), "iou": ("nms", "True"),
-    "max_det": ("nms", "True"), "agnostic_nms": ("nms", "True"), "batch": ("dynamic", "False"),
-}  # fmt: skip
+    "data": ("int8", "True"),
+    "calibration": ("int8", "True"),
+    "conf": ("nms", "True"),
+    "iou": ("nms", "True"),
+    "max_det": ("nms", "True"),
+    "agnostic_nms": ("nms", "True"),
+    "batch": ("dynamic", "False"),
+}
 STEPS = {"batch": by_doubling, "imgsz": by_stride}
 WIDEST_LABEL = 96  # wider ones are wrapped
 
@@ -151,10 +156,10 @@ class ExportForm(QWidget):
     def show_problems(self, problems: Iterable[Problem]) -> None:
         """Show problems under their fields."""
         found = list(problems)
-        if not any(each.field == "to" for each in found):
+        if not any(problem.field == "to" for problem in found):
             found += self._replaced()
         for name, message in self.messages.items():
-            if message.show_problems(each for each in found if self._field_of(each) == name):
+            if message.show_problems(problem for problem in found if self._field_of(problem) == name):
                 self._section_of[name].set_open(True)
 
     def _replaced(self) -> list[Problem]:

@@ -124,20 +124,20 @@ class Exports(QObject):
             self.changed.emit(export)
 
     def take_over(self, other: Exports) -> None:
-        """Go on with the exports of a window that this one replaces: how they end is known to this program alone."""
+        """Follow the exports of a window that this one replaces: how they end is known to this program alone."""
         for export in other.known.values():
             self._follow(export)
         other.known = {}
 
     def look(self) -> None:
         """Look how far the exports are."""
-        for export in [each for each in self.known.values() if each.state == WORKING]:
+        for export in [export for export in self.known.values() if export.state == WORKING]:
             ended = export.look()
             late = export.cancelled_at is not None and export.process.seconds() > export.cancelled_at + PATIENCE
             if late and not ended:
                 self._kill(export)
             self.changed.emit(export)
-        if not any(each.state == WORKING for each in self.known.values()):
+        if not any(export.state == WORKING for export in self.known.values()):
             self._timer.stop()
 
     def _follow(self, export: Export) -> Export:

@@ -92,14 +92,14 @@ class NumberBox(QAbstractSpinBox):
     def _stepped(self, sign: int) -> str | None:
         start = _numbers(self.given()) or _numbers(self.lineEdit().placeholderText()) or [self._least()]
         stepped = [self._allowed(number, sign) for number in start]
-        texts = [f"{each:f}" for each in stepped if each is not None]
+        texts = [f"{number:f}" for number in stepped if number is not None]
         return ",".join(texts) if len(texts) == len(start) else None
 
     def _allowed(self, number: Decimal, sign: int) -> Decimal | None:
         """Return the next number in that direction; near a bound in finer steps, if there are any."""
         finer = number + Decimal(0).scaleb(_exponent(number) - 1)
         tries = (self._step(number, sign), self._step(finer, sign))
-        good = (each for each in tries if each != number and number_fault(float(each), self._rule) is None)
+        good = (other for other in tries if other != number and number_fault(float(other), self._rule) is None)
         return next(good, None)
 
     def _least(self) -> Decimal:
@@ -112,7 +112,7 @@ def _numbers(text: str) -> list[Decimal]:
         numbers = [Decimal(part.strip()) for part in text.strip("[]() ").split(",")]
     except InvalidOperation:
         return []
-    return numbers if all(each.is_finite() and abs(each.adjusted()) < DIGITS for each in numbers) else []
+    return numbers if all(number.is_finite() and abs(number.adjusted()) < DIGITS for number in numbers) else []
 
 
 def _exponent(number: Decimal) -> int:

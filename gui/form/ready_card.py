@@ -78,12 +78,12 @@ class ReadyCard(QFrame):
 
     @staticmethod
     def _problem_lines(level: str, role: str, ready: Readiness) -> list[Line]:
-        return [(role, each.text) for each in ready.problems if each.level == level]
+        return [(role, problem.text) for problem in ready.problems if problem.level == level]
 
     def _fact_lines(self, ready: Readiness) -> list[Line]:
         """Return what is known of a network, its data and the length of the run, where nothing is wrong with them."""
         lines: list[Line] = []
-        wrong = {each.field for each in ready.errors}
+        wrong = {problem.field for problem in ready.errors}
         if ready.cfg is not None and "cfg" not in wrong:
             text = self.tr("cfg: {layers} layers, {heads} heads, {classes} classes")
             facts = ready.cfg

@@ -97,11 +97,11 @@ class SetupPane(QWidget):
         """
         settings, faults = self.form.read()
         if faults:
-            raise SettingsError("\n".join(each.text for each in faults))
+            raise SettingsError("\n".join(fault.text for fault in faults))
         return self._named(settings)
 
     def set_settings(self, settings: TrainSettings) -> None:
-        """Show settings; a name that would be made from them anyway goes on following them."""
+        """Show settings; a name that would be made from them anyway follows them further."""
         self.preset_bar.select(None)
         self._show_settings(settings)
 
@@ -161,7 +161,9 @@ class SetupPane(QWidget):
 
     def _receive(self, ready: Readiness) -> None:
         order = [*self.form.fields]
-        problems = sorted((*self._faults, *ready.problems), key=lambda each: order.index(self.form.field_of(each)))
+        problems = sorted(
+            (*self._faults, *ready.problems), key=lambda problem: order.index(self.form.field_of(problem))
+        )
         self._ready = replace(ready, problems=tuple(problems))
         settings, _ = self.form.read()
         generated = run_name(settings, ready)

@@ -25,7 +25,7 @@ from .fields import CheckField, ChoiceBox, KeysBox, text_of
 from .number_box import NumberBox, by_doubling, by_stride
 
 DEFAULTS = defaults(TrainSettings)
-DECLARED = {each.name: each for each in dataclasses.fields(TrainSettings)}
+DECLARED = {field.name: field for field in dataclasses.fields(TrainSettings)}
 NOT_HERE = {"resume", "run_dir", "trust", "max_pixels"}  # of the command line alone
 STEPS = {"batch": by_doubling, "subdivisions": by_doubling, "imgsz": by_stride}
 WIDEST_LABEL = 96  # wider ones are wrapped
@@ -46,7 +46,7 @@ class Form(QWidget):
         self.messages: dict[str, Message] = {}
         self.sections: dict[str, Section] = {}
         self._section_of: dict[str, Section] = {}
-        labels = [label_of(each) for each in DECLARED.values()]
+        labels = [label_of(field) for field in DECLARED.values()]
         widest = max(self.fontMetrics().horizontalAdvance(f"{label} ") for label in labels)
         self._label_width = min(widest, WIDEST_LABEL)
         self._layout = QVBoxLayout(self)
@@ -65,11 +65,11 @@ class Form(QWidget):
         self._add_rows(batching, ("imgsz", "max_norm"))
         schedule = self._add_section("schedule", self.tr("Schedule"), folds=False)
         self._add_rows(schedule, ("max_batches", "epochs", "schedule", "learning_rate", "device", "name"))
-        rest = [each for name, each in DECLARED.items() if name not in self.fields and name not in NOT_HERE]
-        for group, names in _grouped(each for each in rest if not each.metadata.get("advanced")).items():
+        rest = [field for name, field in DECLARED.items() if name not in self.fields and name not in NOT_HERE]
+        for group, names in _grouped(field for field in rest if not field.metadata.get("advanced")).items():
             self._add_rows(self._add_section(group, setting_text(group), folds=True), names)
         more = self._add_section("more", self.tr("More settings"), folds=True)
-        for group, names in _grouped(each for each in rest if each.metadata.get("advanced")).items():
+        for group, names in _grouped(field for field in rest if field.metadata.get("advanced")).items():
             more.add_heading(setting_text(group))
             self._add_rows(more, names)
 
@@ -142,7 +142,7 @@ class Form(QWidget):
         for name, field in self.fields.items():
             value = getattr(settings, name)
             if name == "extra":
-                lines = (f"{key}={'None' if each is None else text_of(each)}" for key, each in value.items())
+                lines = (f"{key}={'None' if item is None else text_of(item)}" for key, item in value.items())
                 field.give("\n".join(lines))
             else:
                 field.give("" if value == DEFAULTS[name] else text_of(value))
@@ -183,8 +183,8 @@ def _make_field(name: str) -> Field:
 
 def _grouped(fields: Iterable[dataclasses.Field[Any]]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
-    for each in fields:
-        groups.setdefault(each.metadata["group"], []).append(each.name)
+    for field in fields:
+        groups.setdefault(field.metadata["group"], []).append(field.name)
     return groups
 
 

@@ -25,7 +25,7 @@ def setting_texts() -> list[str]:
     """Return every group, label and tip of the settings, and the filters of their dialogues, each once."""
     form = import_module("yolo_subbatch.gui.export.export_form")
     fields = [*dataclasses.fields(TrainSettings), *(form.DECLARED[name] for name in form.SHOWN)]
-    shown = (each.metadata.get(key) for key in ("group", "label", "tip", "filter") for each in fields)
+    shown = (field.metadata.get(key) for key in ("group", "label", "tip", "filter") for field in fields)
     return list(dict.fromkeys(text for text in shown if text))
 
 

@@ -246,7 +246,7 @@
         <translation>导出失败；文件未保留</translation>
     </message>
     <message>
-        <source>loading torch, some seconds; it goes on if this window is closed</source>
+        <source>loading torch, some seconds; it continues if this window is closed</source>
         <translation>正在加载 torch，需要几秒钟；关闭窗口后导出仍会继续</translation>
     </message>
 </context>
@@ -349,7 +349,7 @@
         <translation>请在表单中更正后重新开始；没有覆盖任何文件。</translation>
     </message>
     <message>
-        <source>What the last checkpoint holds is kept: Resume goes on from there.</source>
+        <source>What the last checkpoint holds is kept: Resume continues from there.</source>
         <translation>最后一个检查点已保留：“继续训练”将从那里接着进行。</translation>
     </message>
     <message>

@@ -57,9 +57,15 @@ class LayersModel(QAbstractTableModel):
         if role != Qt.ItemDataRole.DisplayRole or orientation != Qt.Orientation.Horizontal:
             return None
         return (
-            self.tr("Layer"), self.tr("Kind"), self.tr("Filters"), self.tr("Size / stride"), self.tr("Input"),
-            self.tr("Output"), self.tr("BFLOPs"), self.tr("Parameters"),
-        )[section]  # fmt: skip
+            self.tr("Layer"),
+            self.tr("Kind"),
+            self.tr("Filters"),
+            self.tr("Size / stride"),
+            self.tr("Input"),
+            self.tr("Output"),
+            self.tr("BFLOPs"),
+            self.tr("Parameters"),
+        )[section]
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """As in Qt."""

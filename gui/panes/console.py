@@ -89,7 +89,7 @@ class Console(QPlainTextEdit):
         if data:
             self._show(self._decoder.decode(data))
         elif self._rest and self.reader.state in ENDED:
-            self._show("\n")  # nobody will end this line
+            self._show("\n")  # this line gets no end any more
 
     def _show(self, text: str) -> None:
         whole, end, self._rest = (self._rest + text).rpartition("\n")

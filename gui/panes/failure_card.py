@@ -58,7 +58,7 @@ class FailureCard(QFrame):
         layout.addLayout(buttons)
 
     def show_failure(self, failure: Failure | None, resumable: bool = False) -> None:
-        """Show why a run failed, or nothing; ``resumable`` offers to go on with it."""
+        """Show why a run failed, or nothing; ``resumable`` offers to resume it."""
         self.failure = failure
         self.setVisible(failure is not None)
         if failure is None:
@@ -93,7 +93,7 @@ class FailureCard(QFrame):
             return self._about_memory(failure)
         if failure.kind == "mistake":
             return self.tr("Correct it in the form and start again; nothing was overwritten.")
-        kept = self.tr("What the last checkpoint holds is kept: Resume goes on from there.") if resumable else ""
+        kept = self.tr("What the last checkpoint holds is kept: Resume continues from there.") if resumable else ""
         look = self.tr("The console shows all that the process printed.")
         return f"{kept} {look}".strip()
 

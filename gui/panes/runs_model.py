@@ -59,7 +59,7 @@ class RunsModel(QAbstractTableModel):
 
     def row_of(self, folder: RunFolder) -> int | None:
         """Return the row of a run."""
-        return next((row for row, each in enumerate(self.rows) if each.folder.path == folder.path), None)
+        return next((row for row, summary in enumerate(self.rows) if summary.folder.path == folder.path), None)
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008, N802
         """As in Qt."""

@@ -261,8 +261,8 @@ def seconds_left(history: History) -> float | None:
     reach = min(len(times), since_start, max(RECENT, 2 * started.updates_per_epoch) + 1)  # with both ends
     if reach < STEADY:
         return None
-    each = (times[-1] - times[-reach]) / (reach - 1)
-    return max(0.0, float(each) * (started.steps_total - history.last.step))
+    seconds = (times[-1] - times[-reach]) / (reach - 1)
+    return max(0.0, float(seconds) * (started.steps_total - history.last.step))
 
 
 def running_loss(history: History) -> float | None:

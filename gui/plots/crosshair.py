@@ -63,7 +63,7 @@ def _column(shown: Shown, run: Averages, name: str, index: int) -> Reading:
 
 def _validation(shown: Shown, validations: Sequence[Val], step: int) -> list[Reading]:
     """Return what the newest validation up to then found."""
-    last = next((each for each in reversed(validations) if each.step <= step), None)
+    last = next((val for val in reversed(validations) if val.step <= step), None)
     if last is None:
         return []
     figures = (
@@ -105,7 +105,7 @@ class Crosshair:
 
     Args:
         parent: The widget that holds the plots.
-        plots: They.
+        plots: The plots.
     """
 
     def __init__(self, parent: QWidget, plots: Sequence[pg.PlotItem]) -> None:

@@ -88,7 +88,7 @@ def map_lines(shown: Shown) -> dict[str, Line]:
 
 def main_figure(validations: Sequence[Val]) -> str:
     """Return the figure that tells how good a network is: ``accuracy`` of one that classifies, else ``map50``."""
-    return "accuracy" if any(each.accuracy is not None for each in validations) else "map50"
+    return "accuracy" if any(val.accuracy is not None for val in validations) else "map50"
 
 
 def _raw_and_average(shown: Shown, name: str) -> dict[str, Line]:
@@ -104,8 +104,8 @@ def _raw_and_average(shown: Shown, name: str) -> dict[str, Line]:
 
 
 def _validated(validations: Sequence[Val], figure: str, colour: str, bold: bool = False) -> Line:
-    values = [getattr(each, figure) for each in validations]
-    return Line(np.array([each.step for each in validations], np.float64), _known(values), colour, bold, dots=True)
+    values = [getattr(val, figure) for val in validations]
+    return Line(np.array([val.step for val in validations], np.float64), _known(values), colour, bold, dots=True)
 
 
 def _known(values: Sequence[float | None]) -> Numbers:

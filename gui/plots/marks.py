@@ -100,7 +100,7 @@ class Marks:
         """Show the labels that stand apart from those before them; the best network's comes before all others."""
         (left, right), width = self.plot.vb.viewRange()[0], self.plot.vb.width()
         taken: list[float] = []
-        for mark, line in sorted(zip(self.marks, self.lines, strict=True), key=lambda each: not each[0].best):
+        for mark, line in sorted(zip(self.marks, self.lines, strict=True), key=lambda pair: not pair[0].best):
             place = (mark.step - left) / (right - left) * width
             free = bool(0 <= place <= width) and all(abs(place - other) >= APART for other in taken)
             if free:

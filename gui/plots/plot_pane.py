@@ -193,9 +193,13 @@ class PlotPane(QFrame):
             self.empty.setText(self._what_to_do())
             return
         shown = Shown(
-            self.theme, self.run, self._overlays(), self.tools.keep, self.log_action.isChecked(),
+            self.theme,
+            self.run,
+            self._overlays(),
+            self.tools.keep,
+            self.log_action.isChecked(),
             frozenset(self.legend.hidden),
-        )  # fmt: skip
+        )
         self.plots.draw(shown, *self.viewport.edges(self._extent()))
 
     def _what_to_do(self) -> str:
@@ -221,9 +225,9 @@ class PlotPane(QFrame):
         shown = self.run.history if self.run is not None else History()
         others = [run.history.steps.values for _, run, _ in self.compared.values() if len(run.history)]
         steps = [shown.steps.values] if len(shown) else others
-        first = min((each[0] for each in steps), default=1.0)
-        newest = max((each[-1] for each in steps), default=1.0)
-        total = max((each[-1] for each in others), default=newest)
+        first = min((column[0] for column in steps), default=1.0)
+        newest = max((column[-1] for column in steps), default=1.0)
+        total = max((column[-1] for column in others), default=newest)
         planned = shown.started.steps_total if shown.started is not None else 0
         return Extent(max(0.0, first - 1), newest, max(total, planned))
 

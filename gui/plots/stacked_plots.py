@@ -41,9 +41,13 @@ class Plot:
     """
 
     def __init__(
-        self, item: pg.PlotItem, axis: ValueAxis, lines: Callable[[Shown], dict[str, Line]], from_zero: bool = False,
+        self,
+        item: pg.PlotItem,
+        axis: ValueAxis,
+        lines: Callable[[Shown], dict[str, Line]],
+        from_zero: bool = False,
         below: float = ROOM,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.item, self.axis, self.lines, self.from_zero, self.below = item, axis, lines, from_zero, below
         self.box: pg.ViewBox = item.vb
         self.curves = Curves(item)
@@ -153,8 +157,13 @@ class Plots(pg.GraphicsLayoutWidget):  # type: ignore[misc]
         self.apply_theme(theme)
 
     def _plot(
-        self, row: int, title: str, lines: Callable[[Shown], dict[str, Line]], from_zero: bool = False, under: str = "",
-    ) -> Plot:  # fmt: skip
+        self,
+        row: int,
+        title: str,
+        lines: Callable[[Shown], dict[str, Line]],
+        from_zero: bool = False,
+        under: str = "",
+    ) -> Plot:
         axis = ValueAxis(title)
         item = self.addPlot(row=row, col=0, axisItems={"left": axis, "bottom": IterationAxis(under)})
         self.ci.layout.setRowStretchFactor(row, SHARES[row])

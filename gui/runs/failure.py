@@ -44,7 +44,7 @@ def explain(history: History, settings: TrainSettings | None, exit_status: int |
     Args:
         history: What it reported.
         settings: What was asked, where that can be read.
-        exit_status: Of its process, negative for a signal; None where nobody knows.
+        exit_status: Of its process, negative for a signal; None where it is not known.
         console: The end of what it printed.
     """
     message, kind = _own_words(history.finished, console)

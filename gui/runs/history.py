@@ -215,12 +215,12 @@ class History:
     @property
     def best(self) -> Val | None:
         """The newest validation that was the best so far."""
-        return next((each for each in reversed(self.validations) if each.best), None)
+        return next((val for val in reversed(self.validations) if val.best), None)
 
     def last_known(self, name: str) -> float | None:
         """Return the newest number of a column that is known."""
         values = self.columns[name].values if name in self.columns else np.empty(0)
-        return next((float(each) for each in values[:-100:-1] if each == each), None)
+        return next((float(value) for value in values[:-100:-1] if value == value), None)
 
     def write_csv(self, path: Path) -> None:
         """Write every update, all columns, as a table; validations have columns of their own.
@@ -229,7 +229,7 @@ class History:
             OSError: If the file cannot be written.
         """
         figures = ("map50", "map", "precision", "recall", "accuracy")
-        at_step = {each.step: each for each in self.validations}
+        at_step = {val.step: val for val in self.validations}
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["step", *self.parts, *OTHERS, *figures])

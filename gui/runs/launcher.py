@@ -30,7 +30,7 @@ class Launcher(QObject):
     """Runs of some project folders: those that this window started and any others.
 
     A run is a process of its own that needs no window; what waits for its turn is in the user's own queue, so that the
-    next window goes on with it. Folders that were opened start nothing, whatever is in them.
+    next window serves it. Folders that were opened start nothing, whatever is in them.
     """
 
     started = Signal(object)  #: a RunFolder whose process was just started
@@ -64,8 +64,8 @@ class Launcher(QObject):
     @staticmethod
     def busy(device: str | None, running: Iterable[RunFolder]) -> list[RunFolder]:
         """Return those of the running runs that compute on a device of this machine that ``device`` would use."""
-        here = (each for each in running if each.process() is not None)
-        return [each for each in here if queue.share_a_device(device, device_of(each))]
+        here = (folder for folder in running if folder.process() is not None)
+        return [folder for folder in here if queue.share_a_device(device, device_of(folder))]
 
     def start(self, settings: TrainSettings) -> RunFolder | None:
         """Start a run, or put it into the queue where its device is busy; None where that failed.
@@ -82,7 +82,7 @@ class Launcher(QObject):
         return folder if self.resume(folder) else None
 
     def resume(self, folder: RunFolder) -> bool:
-        """Begin a run, or go on with one that was stopped or has failed, as soon as its device is free.
+        """Begin a run, or resume one that was stopped or has failed, as soon as its device is free.
 
         False where it cannot be put into the queue.
         """
@@ -99,7 +99,7 @@ class Launcher(QObject):
         """Start the waiting runs whose devices are free; another window does not do so at the same moment."""
         for process in self.processes.values():
             process.poll()  # of one that has ended nothing is to be left in the system's table
-        waiting = queue.in_order(each for project in self.projects for each in list_waiting(project))
+        waiting = queue.in_order(folder for project in self.projects for folder in list_waiting(project))
         lock = QLockFile(f"{QStandardPaths.writableLocation(QStandardPaths.StandardLocation.TempLocation)}/{LOCK}")
         lock.setStaleLockTime(STALE)
         if waiting and lock.tryLock(0):
@@ -109,18 +109,18 @@ class Launcher(QObject):
                 lock.unlock()
 
     def _start_those_that_can(self, waiting: list[RunFolder]) -> None:
-        taken = [device_of(each) for each in self.runs() if each.process() is not None]
+        taken = [device_of(folder) for folder in self.runs() if folder.process() is not None]
         for folder in waiting:
             device, place = device_of(folder), queue.place_of(folder)
             if not queue.is_as_queued(folder):
                 self._refuse(folder)
                 continue
-            if not any(queue.share_a_device(device, each) for each in taken) and self._take(folder):
+            if not any(queue.share_a_device(device, other) for other in taken) and self._take(folder):
                 self._launch(folder, place)
             taken.append(device)  # the order is kept: a later run does not overtake on the same device
 
     def _refuse(self, folder: RunFolder) -> None:
-        """Take a run out of the queue whose settings are not those that were put there: nobody asked for these."""
+        """Take a run out of the queue whose settings have changed since: the user has not asked for these."""
         if self._take(folder):
             found = f"{folder.settings}: has changed since this run was put into the queue"
             self.failed.emit(f"{found}; look at its settings and start it again")
@@ -189,7 +189,7 @@ class Launcher(QObject):
             self.failed.emit(text.format(folder=folder.path))
             return
         queued = folder.waiting.exists()
-        # Once it is out of the queue nobody starts it; if somebody was faster, it is being started.
+        # Once it is out of the queue no window starts it; if it is out already, one is starting it.
         if folder.status() == "running" or (queued and not self._take(folder)):
             self.failed.emit(running)
             return

@@ -84,7 +84,7 @@ class RunReader(QObject):
         return min(1.0, self.tail.offset / size) if size else 1.0
 
     def launched(self, process: subprocess.Popen[bytes]) -> None:
-        """Follow the process that begins, or goes on, in the run's folder."""
+        """Follow the process that starts or resumes the run."""
         self.process = process
         self._began = self.folder.when_it_began()
         self._set_state(STARTING)
@@ -161,7 +161,7 @@ class RunReader(QObject):
             self._set_state("failed")
 
     def look_at_process(self) -> bool:
-        """Look whether the run's process lives, and return it; of a run that has ended nobody asks again and again."""
+        """Return whether the run's process lives; of a run that has ended it is not asked again."""
         self._looked = time.monotonic()
         began = self.folder.when_it_began()
         if began not in (0, self._began):
@@ -184,7 +184,7 @@ class RunReader(QObject):
         return alive
 
     def _follow_another(self) -> None:
-        """Take up the process that goes on in this folder, started by whomever."""
+        """Follow a process that another program has started in this folder to resume the run."""
         if self.state in ENDED:
             self._set_state(STARTING)
         self._begin_again()

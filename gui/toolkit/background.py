@@ -14,7 +14,7 @@ from shiboken6 import isValid
 class _Postbox(QObject):
     """Carries answers into the window's thread, in which it is made.
 
-    It belongs to nobody and is never deleted: a thread that still works while a window is closed must not find the
+    It has no parent and is never deleted: a thread that still works while a window is closed must not find the
     object gone through which it answers.
     """
 
@@ -40,7 +40,7 @@ def run_in_background(owner: QObject, work: Callable[[], Any], then: Callable[[A
     """Do some work in another thread and hand its answer on.
 
     Args:
-        owner: Lives in the window's thread; once it is deleted, nobody is told.
+        owner: Lives in the window's thread; once it is deleted, the answer is dropped.
         work: Must not touch a widget. Where it raises, the answer is None.
         then: Is called with the answer in the window's thread.
     """
@@ -50,7 +50,7 @@ def run_in_background(owner: QObject, work: Callable[[], Any], then: Callable[[A
         answer = None
         try:
             answer = work()
-        finally:  # without an answer, who waits for it would wait for ever
+        finally:  # an owner without an answer would wait for ever
             box.came.emit((owner, then, answer))
 
     threading.Thread(target=run).start()

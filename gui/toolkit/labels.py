@@ -33,7 +33,7 @@ def escaped(text: str) -> str:
 
 
 class Label(QLabel):
-    """A label without markup, in its tool tip neither."""
+    """A label without markup, also in its tool tip."""
 
     def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -53,9 +53,14 @@ class Box(QMessageBox):
     """A message box without markup."""
 
     def __init__(
-        self, icon: QMessageBox.Icon, title: str, text: str, parent: QWidget | None = None,
-        buttons: QMessageBox.StandardButton = QMessageBox.StandardButton.NoButton, details: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        icon: QMessageBox.Icon,
+        title: str,
+        text: str,
+        parent: QWidget | None = None,
+        buttons: QMessageBox.StandardButton = QMessageBox.StandardButton.NoButton,
+        details: str = "",
+    ) -> None:
         super().__init__(parent)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setIcon(icon)

@@ -16,7 +16,7 @@ TITLE = "yolo-subbatch"
 
 
 def complain(parent: QWidget, text: str) -> None:
-    """Tell the user in words what could not be done; the window goes on meanwhile."""
+    """Tell the user in words what could not be done; the window does not wait for an answer."""
     _open(Box(QMessageBox.Icon.Warning, TITLE, text, parent, QMessageBox.StandardButton.Ok))
 
 
@@ -25,9 +25,12 @@ def ask_to_delete(parent: QWidget, folder: RunFolder) -> bool:
     translate = QCoreApplication.translate
     text = translate("Messages", "Delete {name} with its weights, plots and events for good?")
     asked = Box(
-        QMessageBox.Icon.Warning, translate("Messages", "Delete a run"), text.format(name=folder.path.name), parent,
+        QMessageBox.Icon.Warning,
+        translate("Messages", "Delete a run"),
+        text.format(name=folder.path.name),
+        parent,
         details=str(folder.path),
-    )  # fmt: skip
+    )
     yes = asked.addButton(translate("Messages", "Delete"), QMessageBox.ButtonRole.DestructiveRole)
     asked.setDefaultButton(asked.addButton(QMessageBox.StandardButton.Cancel))
     asked.exec()

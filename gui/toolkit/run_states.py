@@ -6,9 +6,15 @@ from PySide6.QtCore import QCoreApplication
 
 #: A sign for every state, so that none is told by its colour alone.
 GLYPHS = {
-    "prepared": "○", "queued": "…", "starting": "◌", "running": "●", "stopping": "◐", "completed": "✓",
-    "stopped": "■", "failed": "✗",
-}  # fmt: skip
+    "prepared": "○",
+    "queued": "…",
+    "starting": "◌",
+    "running": "●",
+    "stopping": "◐",
+    "completed": "✓",
+    "stopped": "■",
+    "failed": "✗",
+}
 
 
 def state_word(state: str) -> str:

@@ -51,8 +51,8 @@ class Message(Label):
 
     def show_problems(self, problems: Iterable[Problem]) -> bool:
         """Show problems, errors first; True if there is an error that was not shown before."""
-        ordered = sorted(problems, key=lambda each: each.level)
-        lines = [f"{GLYPHS[ROLES[each.level]]} {each.text}" for each in ordered]
+        ordered = sorted(problems, key=lambda problem: problem.level)
+        lines = [f"{GLYPHS[ROLES[problem.level]]} {problem.text}" for problem in ordered]
         before = self._told
         if "\n".join(lines) != before:
             self._told = "\n".join(lines)
@@ -60,7 +60,7 @@ class Message(Label):
             self.setText(breakable("\n".join(lines)))
             self.setToolTip("\n".join(lines))
             self.setVisible(bool(lines))
-        return any(each.level == "error" and f"{GLYPHS['bad']} {each.text}" not in before for each in ordered)
+        return any(problem.level == "error" and f"{GLYPHS['bad']} {problem.text}" not in before for problem in ordered)
 
 
 class Section(QFrame):

@@ -15,9 +15,15 @@ from PySide6.QtWidgets import QApplication
 
 #: Tried in order, so that Chinese is readable wherever one of them is installed.
 FONT_FAMILIES = (
-    "Segoe UI", "SF Pro Text", "DejaVu Sans", "Noto Sans", "Microsoft YaHei", "PingFang SC", "Noto Sans CJK SC",
+    "Segoe UI",
+    "SF Pro Text",
+    "DejaVu Sans",
+    "Noto Sans",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "Noto Sans CJK SC",
     "WenQuanYi Micro Hei",
-)  # fmt: skip
+)
 MONOSPACE = ("Cascadia Mono", "Menlo", "DejaVu Sans Mono", "Noto Sans Mono", "WenQuanYi Micro Hei Mono", "monospace")
 
 
@@ -48,25 +54,61 @@ class Theme:
 
 
 LIGHT = Theme(
-    name="light", background="#f3f4f6", panel="#ffffff", field="#ffffff", line="#d9dde3", text="#1d2330",
-    dim="#5f6876", accent="#2563eb", on_accent="#ffffff", tick="#2563eb", ok="#0f7a48", warn="#8f5a10", bad="#c53030",
+    name="light",
+    background="#f3f4f6",
+    panel="#ffffff",
+    field="#ffffff",
+    line="#d9dde3",
+    text="#1d2330",
+    dim="#5f6876",
+    accent="#2563eb",
+    on_accent="#ffffff",
+    tick="#2563eb",
+    ok="#0f7a48",
+    warn="#8f5a10",
+    bad="#c53030",
     selection="#dbe7ff",
     series={
-        "total": "#4a5160", "box": "#2563eb", "obj": "#d9660a", "cls": "#15935a", "gnorm": "#9a6700",
-        "lr": "#8250df", "map50": "#15935a", "map": "#2563eb", "dfl": "#8250df",
+        "total": "#4a5160",
+        "box": "#2563eb",
+        "obj": "#d9660a",
+        "cls": "#15935a",
+        "gnorm": "#9a6700",
+        "lr": "#8250df",
+        "map50": "#15935a",
+        "map": "#2563eb",
+        "dfl": "#8250df",
     },
     compared=("#c2255c", "#0b7285", "#5f3dc4", "#a0522d", "#2b8a3e", "#1864ab"),
-)  # fmt: skip
+)
 DARK = Theme(
-    name="dark", background="#1e2126", panel="#262a31", field="#1a1d22", line="#3a3f48", text="#e4e7ec",
-    dim="#98a1af", accent="#4c8dff", on_accent="#0d1117", tick="#2f6fe0", ok="#3fb96b", warn="#e0a030", bad="#f07068",
+    name="dark",
+    background="#1e2126",
+    panel="#262a31",
+    field="#1a1d22",
+    line="#3a3f48",
+    text="#e4e7ec",
+    dim="#98a1af",
+    accent="#4c8dff",
+    on_accent="#0d1117",
+    tick="#2f6fe0",
+    ok="#3fb96b",
+    warn="#e0a030",
+    bad="#f07068",
     selection="#2f4468",
     series={
-        "total": "#9aa2ae", "box": "#4c8dff", "obj": "#f0883e", "cls": "#3fb96b", "gnorm": "#d4a72c",
-        "lr": "#b98cff", "map50": "#3fb96b", "map": "#4c8dff", "dfl": "#b98cff",
+        "total": "#9aa2ae",
+        "box": "#4c8dff",
+        "obj": "#f0883e",
+        "cls": "#3fb96b",
+        "gnorm": "#d4a72c",
+        "lr": "#b98cff",
+        "map50": "#3fb96b",
+        "map": "#4c8dff",
+        "dfl": "#b98cff",
     },
     compared=("#f783ac", "#3bc9db", "#b197fc", "#d9a066", "#8ce99a", "#74c0fc"),
-)  # fmt: skip
+)
 THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
 
 
@@ -106,16 +148,24 @@ def palette(theme: Theme) -> QPalette:
     """Return Qt's palette for a theme."""
     made = QPalette()
     roles = {
-        QPalette.ColorRole.Window: theme.background, QPalette.ColorRole.WindowText: theme.text,
-        QPalette.ColorRole.Base: theme.field, QPalette.ColorRole.AlternateBase: theme.background,
-        QPalette.ColorRole.Text: theme.text, QPalette.ColorRole.PlaceholderText: theme.dim,
-        QPalette.ColorRole.Button: theme.panel, QPalette.ColorRole.ButtonText: theme.text,
-        QPalette.ColorRole.Highlight: theme.selection, QPalette.ColorRole.HighlightedText: theme.text,
-        QPalette.ColorRole.ToolTipBase: theme.panel, QPalette.ColorRole.ToolTipText: theme.text,
-        QPalette.ColorRole.Link: theme.accent, QPalette.ColorRole.BrightText: theme.bad,
-        QPalette.ColorRole.Accent: theme.accent, QPalette.ColorRole.Mid: theme.line,
+        QPalette.ColorRole.Window: theme.background,
+        QPalette.ColorRole.WindowText: theme.text,
+        QPalette.ColorRole.Base: theme.field,
+        QPalette.ColorRole.AlternateBase: theme.background,
+        QPalette.ColorRole.Text: theme.text,
+        QPalette.ColorRole.PlaceholderText: theme.dim,
+        QPalette.ColorRole.Button: theme.panel,
+        QPalette.ColorRole.ButtonText: theme.text,
+        QPalette.ColorRole.Highlight: theme.selection,
+        QPalette.ColorRole.HighlightedText: theme.text,
+        QPalette.ColorRole.ToolTipBase: theme.panel,
+        QPalette.ColorRole.ToolTipText: theme.text,
+        QPalette.ColorRole.Link: theme.accent,
+        QPalette.ColorRole.BrightText: theme.bad,
+        QPalette.ColorRole.Accent: theme.accent,
+        QPalette.ColorRole.Mid: theme.line,
         QPalette.ColorRole.Dark: theme.line,
-    }  # fmt: skip
+    }
     for role, colour in roles.items():
         made.setColor(role, QColor(colour))
     for role in (QPalette.ColorRole.Text, QPalette.ColorRole.ButtonText, QPalette.ColorRole.WindowText):

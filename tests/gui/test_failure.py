@@ -195,7 +195,7 @@ def test_what_the_card_says(card: FailureCard, name: str, resumable: bool) -> No
     if card.finer in wanted:
         assert card.finer.text() == "Try subdivisions 32"
     if resumable and name in {"signal", "silent", "error"}:
-        assert "Resume goes on from there" in card.advice.text()
+        assert "Resume continues from there" in card.advice.text()
 
 
 def test_the_card_goes_away(card: FailureCard) -> None:
