@@ -20,6 +20,7 @@ from yolo_subbatch.darknet.shapes import check_detector, largest_stride
 from yolo_subbatch.errors import CfgError, ExportError, ParityError
 from yolo_subbatch.run.checks import size_fault
 from yolo_subbatch.run.commands import ExportSettings
+from yolo_subbatch.run.number_texts import file_size
 
 from . import metadata, parity
 from .candidate import Array, Candidate
@@ -92,7 +93,7 @@ class OnnxExporter:
             _move(file, target)
             if script is not None:
                 _move(_copied(SCRIPT, folder / "infer.py"), script)
-        self.say(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, opset {self.settings.opset}, {self._inputs()}")
+        self.say(f"{target}: {file_size(target.stat().st_size)}, opset {self.settings.opset}, {self._inputs()}")
         return target
 
     def _write(self, file: Path) -> None:

@@ -2,76 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-from PySide6.QtCore import QCoreApplication
+from PySide6.QtCore import QCoreApplication, QObject, Signal, SignalInstance
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
-from PySide6.QtWidgets import QMenu
+from PySide6.QtWidgets import QMainWindow, QMenu, QMenuBar
 
-from .language import LANGUAGES
-
-if TYPE_CHECKING:
-    from .main_window import MainWindow
-
+from .form.setup_pane import SetupPane
+from .plots.plot_pane import PlotPane
+from .runs.reader import ENDED, LIVE
+from .toolkit.language import LANGUAGES
 
 translate = QCoreApplication.translate
 
 
-class Actions:
-    """Everything that the window's menus offer; the attributes are enabled and disabled by the window."""
+class Actions(QObject):
+    """Everything that the window's menus offer; the window enables it, and does what its signals ask for.
 
-    def __init__(self, window: MainWindow) -> None:
-        self.window = window
-        self.open_run = self._action(translate("Actions", "Open a run's folder ..."), window.open_run, "Ctrl+O")
-        self.open_project = self._action(
-            translate("Actions", "List the runs of another project ..."), window.open_project
-        )
-        self.quit = self._action(translate("Actions", "Close the window"), window.close, "Ctrl+Q")
-        self.stop = self._action(translate("Actions", "Stop after this update"), window.ask_to_stop, "Ctrl+.")
-        self.kill = self._action(translate("Actions", "Stop now"), window.stop_at_once, "Ctrl+Shift+.")
-        self.resume = self._action(translate("Actions", "Resume"), window.resume, "Ctrl+R")
-        self.duplicate = self._action(translate("Actions", "Use its settings in the form"), window.duplicate, "Ctrl+D")
-        self.open_folder = self._action(translate("Actions", "Open its folder"), window.open_folder, "Ctrl+Shift+O")
-        self.delete = self._action(translate("Actions", "Delete ..."), window.delete)
-        self.export = self._action(translate("Actions", "Export ONNX ..."), window.desk.ask, "Ctrl+Shift+X")
-        self.shortcuts = self._action(translate("Actions", "Keyboard shortcuts"), window.show_shortcuts, "F1")
-        self.about = self._action(translate("Actions", "About"), window.show_about)
-        self._with_shortcuts()
-        self._menus()
+    Args:
+        window: Gets the menus.
+        setup: The form, whose own actions are offered too.
+        plots: The plots, whose own actions are offered too.
+    """
 
-    def _action(self, text: str, work: Callable[[], object], keys: str = "") -> QAction:
-        action = QAction(text, self.window)
+    theme_wanted = Signal(str)
+    language_wanted = Signal(str)
+
+    def __init__(self, window: QMainWindow, setup: SetupPane, plots: PlotPane) -> None:
+        super().__init__(window)
+        self._setup, self._plots = setup, plots
+        self.open_run = self._action(translate("Actions", "Open a run's folder ..."), "Ctrl+O")
+        self.open_project = self._action(translate("Actions", "List the runs of another project ..."))
+        self.quit = self._action(translate("Actions", "Close the window"), "Ctrl+Q")
+        self.stop = self._action(translate("Actions", "Stop after this update"), "Ctrl+.")
+        self.kill = self._action(translate("Actions", "Stop now"), "Ctrl+Shift+.")
+        self.resume = self._action(translate("Actions", "Resume"), "Ctrl+R")
+        self.duplicate = self._action(translate("Actions", "Use its settings in the form"), "Ctrl+D")
+        self.open_folder = self._action(translate("Actions", "Open its folder"), "Ctrl+Shift+O")
+        self.delete = self._action(translate("Actions", "Delete ..."))
+        self.export = self._action(translate("Actions", "Export ONNX ..."), "Ctrl+Shift+X")
+        self.shortcuts = self._action(translate("Actions", "Keyboard shortcuts"), "F1")
+        self.about = self._action(translate("Actions", "About"))
+        self._add_shortcuts_of_panes()
+        self._add_menus(window.menuBar())
+
+    def _action(self, text: str, keys: str = "") -> QAction:
+        action = QAction(text, self)
         action.setAutoRepeat(False)
-        action.triggered.connect(lambda: work())
         if keys:
             action.setShortcut(QKeySequence(keys))
         return action
 
-    def _with_shortcuts(self) -> None:
+    def _add_shortcuts_of_panes(self) -> None:
         """Give the panes' own actions their keys; a letter goes to a field that is being typed into first."""
-        plots, setup = self.window.plots, self.window.setup
+        setup, plots = self._setup, self._plots
         for action, keys in (
-            (setup.start_action, "Ctrl+Return"), (setup.save_preset_action, "Ctrl+S"), (plots.log_action, "L"),
-            (plots.follow_action, "F"), (plots.pause_action, "P"), (plots.reset_action, "Home"),
-            (plots.png_action, "Ctrl+E"), (plots.csv_action, "Ctrl+Shift+E"),
-        ):  # fmt: skip
+            (setup.start_action, "Ctrl+Return"),
+            (setup.save_preset_action, "Ctrl+S"),
+            (plots.log_action, "L"),
+            (plots.follow_action, "F"),
+            (plots.pause_action, "P"),
+            (plots.reset_action, "Home"),
+            (plots.png_action, "Ctrl+E"),
+            (plots.csv_action, "Ctrl+Shift+E"),
+        ):
             action.setShortcut(QKeySequence(keys))
             action.setAutoRepeat(False)  # a key held down does not start run after run
 
-    def _menus(self) -> None:
-        window, bar = self.window, self.window.menuBar()
-        plots, setup = self.window.plots, self.window.setup
-        titles = (
-            translate("Actions", "&File"), translate("Actions", "&Run"), translate("Actions", "&View"),
-            translate("Actions", "&Help"),
-        )  # fmt: skip
-        file, run, view, help_ = map(bar.addMenu, titles)
+    def _add_menus(self, bar: QMenuBar) -> None:
+        setup, plots = self._setup, self._plots
+        file = bar.addMenu(translate("Actions", "&File"))
+        run = bar.addMenu(translate("Actions", "&Run"))
+        view = bar.addMenu(translate("Actions", "&View"))
+        help_ = bar.addMenu(translate("Actions", "&Help"))
         self.menus: list[QMenu] = [file, run, view, help_]
-        fill(file, [
-            self.open_run, self.open_project, None, setup.save_preset_action, None, plots.png_action, plots.csv_action,
-            None, self.quit,
-        ])  # fmt: skip
+        fill(file, [self.open_run, self.open_project, None, setup.save_preset_action, None])
+        fill(file, [plots.png_action, plots.csv_action, None, self.quit])
         fill(run, [setup.start_action, self.stop, self.kill, None, *self.of_a_run()])
         fill(view, [plots.log_action, plots.follow_action, plots.pause_action, plots.reset_action, None])
         themes = {
@@ -79,23 +83,30 @@ class Actions:
             "light": translate("Actions", "Light"),
             "dark": translate("Actions", "Dark"),
         }
-        self.themes = self._choice(view.addMenu(translate("Actions", "Theme")), themes, window.theme_wanted.emit)
+        self.themes = self._choice(view.addMenu(translate("Actions", "Theme")), themes, self.theme_wanted)
         languages = {"system": translate("Actions", "As the system"), **LANGUAGES}
-        self.languages = self._choice(
-            view.addMenu(translate("Actions", "Language")), languages, window.language_wanted.emit
-        )
+        self.languages = self._choice(view.addMenu(translate("Actions", "Language")), languages, self.language_wanted)
         fill(help_, [self.shortcuts, self.about])
+
+    def enable_for(self, state: str, resumable: bool) -> None:
+        """Enable what can be done with a run in some state; an empty one is that of no run."""
+        self.stop.setEnabled(state in (*LIVE, "queued"))
+        self.kill.setEnabled(state in LIVE)
+        self.resume.setEnabled(resumable and state in ENDED)
+        self.duplicate.setEnabled(bool(state))
+        self.open_folder.setEnabled(bool(state))
+        self.delete.setEnabled(bool(state) and state not in LIVE)
 
     def of_a_run(self) -> list[QAction | None]:
         """Return what can be done with the run that is marked in the list."""
         return [self.resume, self.duplicate, self.export, self.open_folder, None, self.delete]
 
-    def _choice(self, menu: QMenu, texts: dict[str, str], chosen: Callable[[str], object]) -> dict[str, QAction]:
-        group = QActionGroup(self.window)
+    def _choice(self, menu: QMenu, texts: dict[str, str], chosen: SignalInstance) -> dict[str, QAction]:
+        group = QActionGroup(self)
         actions = {}
         for name, text in texts.items():
-            action = QAction(text, self.window, checkable=True)
-            action.triggered.connect(lambda checked, name=name: chosen(name))
+            action = QAction(text, self, checkable=True)
+            action.triggered.connect(lambda checked, name=name: chosen.emit(name))
             group.addAction(action)
             menu.addAction(action)
             actions[name] = action

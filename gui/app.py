@@ -16,10 +16,10 @@ from yolo_subbatch.run.marks import mark
 from yolo_subbatch.run.plain_text import plain_output
 from yolo_subbatch.run.values import make, parse_pairs
 
-from .language import chosen_language, install_language
 from .main_window import MainWindow
-from .reader import RunReader
-from .theme import apply_theme, chosen_theme, interface_font
+from .runs.reader import RunReader
+from .toolkit.language import chosen_language, install_language
+from .toolkit.theme import apply_theme, chosen_theme, interface_font
 
 SYSTEM = "system"
 PICTURE = (1280, 800)  # pixels of a screenshot
@@ -112,8 +112,8 @@ class Program:
         window = MainWindow(self.store, chosen_theme(self.theme_name))
         window.actions_.themes[self.theme_name].setChecked(True)
         window.actions_.languages[self.language_name].setChecked(True)
-        window.theme_wanted.connect(self.use_theme)
-        window.language_wanted.connect(self.use_language)
+        window.actions_.theme_wanted.connect(self.use_theme)
+        window.actions_.language_wanted.connect(self.use_language)
         return window
 
     def use_theme(self, name: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from PySide6.QtCore import QSettings, QTimer, QUrl, Signal
-from PySide6.QtGui import QCloseEvent, QDesktopServices
+from PySide6.QtCore import QSettings, QTimer
+from PySide6.QtGui import QAction, QCloseEvent
 from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QSplitter, QTabWidget
 
 from yolo_subbatch.errors import SettingsError
@@ -16,30 +17,31 @@ from yolo_subbatch.run.listing import summarise
 from yolo_subbatch.run.resume import run_of
 from yolo_subbatch.run.settings import TrainSettings
 
-from . import messages
 from .actions import Actions
-from .comparison import Comparison
-from .config_pane import ConfigPane
-from .console import Console
-from .export_desk import ExportDesk
-from .failure import console_tail, explain
-from .failure_card import FailureCard
-from .launcher import Launcher
-from .layout import arrange
-from .plain import shown
-from .plot_pane import PlotPane
-from .predictions import Predictions
-from .reader import ENDED, LIVE, RunReader
-from .runs_model import RunsModel
-from .runs_pane import RunsPane
-from .setup_pane import SetupPane
-from .status_card import StatusCard, done_share
-from .store import read_bytes, read_texts
-from .theme import Theme
+from .export.export_desk import ExportDesk
+from .form.setup_pane import SetupPane
+from .layout import CentralWidget
+from .panes.config_pane import ConfigPane
+from .panes.console import Console
+from .panes.failure_card import FailureCard
+from .panes.predictions import Predictions
+from .panes.runs_model import RunsModel
+from .panes.runs_pane import RunsPane
+from .panes.status_card import StatusCard, done_share
+from .plots.plot_pane import PlotPane
+from .run_control import RunControl
+from .runs.comparison import Comparison
+from .runs.console_text import console_tail
+from .runs.failure import explain
+from .runs.launcher import Launcher
+from .runs.reader import ENDED, LIVE, RunReader
+from .toolkit import message_boxes
+from .toolkit.labels import shown
+from .toolkit.theme import Theme
+from .window_settings import restore_place, restored_projects, save_place, save_projects
 
 REFRESH_RUNS = 2000  # ms between two looks at the run folders
 SAY = 10_000  # ms that a message stays in the status bar
-MOST_PROJECTS = 20  # remembered
 
 
 class MainWindow(QMainWindow):
@@ -52,13 +54,11 @@ class MainWindow(QMainWindow):
         theme: Its colours.
     """
 
-    theme_wanted = Signal(str)
-    language_wanted = Signal(str)
-
     def __init__(self, store: QSettings, theme: Theme) -> None:
         super().__init__()
         self.store, self.theme = store, theme
         self.launcher = Launcher(self)
+        self.control = RunControl(self.launcher, self)
         self.reader: RunReader | None = None
         self.comparison = Comparison(self)
         self.runs_model = RunsModel(theme, self)
@@ -70,10 +70,11 @@ class MainWindow(QMainWindow):
         self.console, self.predictions, self.config = Console(), Predictions(), ConfigPane()
         self.tabs = QTabWidget()
         self.runs = RunsPane(self.runs_model)
-        self.splitters: dict[str, QSplitter] = arrange(self)
-        self.actions_ = Actions(self)
+        self.splitters = self._arrange()
+        self.actions_ = Actions(self, self.setup, self.plots)
         self.runs.set_menu(self.actions_.of_a_run())
         self._connect()
+        self._connect_actions()
         self._restore()
         self._timer = QTimer(self)
         self._timer.setInterval(REFRESH_RUNS)
@@ -81,20 +82,55 @@ class MainWindow(QMainWindow):
         self._timer.start()
         self.refresh_runs()
 
+    def _arrange(self) -> Mapping[str, QSplitter]:
+        """Put the panes into the window, and return what the user can move."""
+        self.tabs.addTab(self.console, self.tr("Console"))
+        self.tabs.addTab(self.predictions, self.tr("Predictions"))
+        self.tabs.addTab(self.config, self.tr("Config"))
+        cards = (self.status, self.failure, self.desk.card)
+        central = CentralWidget(self.setup, cards, self.plots, self.tabs, self.runs)
+        self.setCentralWidget(central)
+        return central.splitters
+
     def _connect(self) -> None:
         self.setup.start_requested.connect(self.start)
         self.setup.readiness_changed.connect(self._form_changed)
-        self.status.stop_wanted.connect(self.ask_to_stop)
-        self.status.kill_wanted.connect(self.stop_at_once)
+        self.status.stop_wanted.connect(self.control.ask_to_stop)
+        self.status.kill_wanted.connect(self.control.stop_at_once)
         self.status.export_wanted.connect(self.desk.ask)
+        self.desk.offered.connect(self._offer_export)
+        self.desk.ended.connect(self._call_for_attention)
+        self.desk.told.connect(self._say)
+        self.desk.failed.connect(self.complain)
         self.failure.console_wanted.connect(lambda: self.tabs.setCurrentWidget(self.console))
         self.failure.settings_wanted.connect(self.duplicate)
-        self.failure.resume_wanted.connect(self.resume)
+        self.failure.resume_wanted.connect(self.control.resume)
+        self.control.stop_asked.connect(self.status.stop_asked)
+        self.control.left.connect(self._leave_run)
         self.launcher.started.connect(self._run_started)
         self.launcher.failed.connect(self.complain)
         self.launcher.changed.connect(self.refresh_runs)
         self.runs.chosen.connect(self.show_run)
         self.runs_model.compared_changed.connect(self._compare)
+
+    def _connect_actions(self) -> None:
+        actions = self.actions_
+        works: dict[QAction, Callable[[], object]] = {
+            actions.open_run: self.open_run,
+            actions.open_project: self.open_project,
+            actions.quit: self.close,
+            actions.stop: self.control.ask_to_stop,
+            actions.kill: self.control.stop_at_once,
+            actions.resume: self.control.resume,
+            actions.duplicate: self.duplicate,
+            actions.open_folder: self.control.open_folder,
+            actions.delete: self.control.delete,
+            actions.export: self.desk.ask,
+            actions.shortcuts: lambda: message_boxes.show_shortcuts(self, actions.described()),
+            actions.about: lambda: message_boxes.show_about(self),
+        }
+        for action, work in works.items():
+            action.triggered.connect(lambda checked, work=work: work())
 
     # What is shown
 
@@ -108,7 +144,7 @@ class MainWindow(QMainWindow):
             self.reader.state_changed.connect(self._state_changed)
             self.reader.caught_up.connect(self._caught_up)
             self.reader.received.connect(self._show_title)
-        for pane in (self.status, self.plots, self.console, self.predictions):
+        for pane in (self.status, self.plots, self.console, self.predictions, self.desk, self.control):
             pane.show_run(self.reader)
         self.config.show_run(folder)
         if before is not None:
@@ -119,8 +155,11 @@ class MainWindow(QMainWindow):
             self.reader.start()
             self._state_changed(self.reader.state)
         self.runs.select(folder)
-        self.desk.update_now()
         self._compare()
+
+    def _leave_run(self) -> None:
+        self.desk.forget()
+        self.show_run(None)
 
     def show_what_runs(self) -> None:
         """Show the newest run that is running, if there is one: the window may have been away meanwhile."""
@@ -134,8 +173,8 @@ class MainWindow(QMainWindow):
         reader = self.reader
         if reader is None:
             return
-        if state in ENDED and reader.up_to_date and not self.isActiveWindow():
-            QApplication.alert(self)
+        if state in ENDED and reader.up_to_date:
+            self._call_for_attention()
         where = short_path(reader.folder.path)
         if state in LIVE:
             text = self.tr("{folder}: it is safe to close this window, training keeps going")
@@ -144,6 +183,14 @@ class MainWindow(QMainWindow):
         else:
             text = "{folder}"
         self.statusBar().showMessage(shown(text.format(folder=where)))
+
+    def _call_for_attention(self) -> None:
+        if not self.isActiveWindow():
+            QApplication.alert(self)
+
+    def _say(self, text: str) -> None:
+        """Show a message in the status bar for some seconds."""
+        self.statusBar().showMessage(shown(text), SAY)
 
     def _caught_up(self) -> None:
         self._explain_failure()
@@ -154,10 +201,8 @@ class MainWindow(QMainWindow):
         if reader is None or reader.state != "failed" or not reader.up_to_date:
             self.failure.show_failure(None)
             return
-        failure = explain(
-            reader.history, self.settings_of(reader.folder, quietly=True), reader.exit_status,
-            console_tail(reader.folder.console),
-        )  # fmt: skip
+        settings, console = self.settings_of(reader.folder, quietly=True), console_tail(reader.folder.console)
+        failure = explain(reader.history, settings, reader.exit_status, console)
         self.failure.show_failure(failure, summarise(reader.folder).resumable)
 
     def _show_title(self) -> None:
@@ -180,13 +225,14 @@ class MainWindow(QMainWindow):
     def _enable_actions(self) -> None:
         run = summarise(self.reader.folder) if self.reader is not None else None
         state = self.reader.state if self.reader is not None else ""
-        self.actions_.stop.setEnabled(state in (*LIVE, "queued"))
-        self.actions_.kill.setEnabled(state in LIVE)
-        self.actions_.resume.setEnabled(run is not None and run.resumable and state in ENDED)
-        self.actions_.duplicate.setEnabled(run is not None)
-        self.actions_.open_folder.setEnabled(run is not None)
-        self.actions_.delete.setEnabled(run is not None and state not in LIVE)
+        self.actions_.enable_for(state, run is not None and run.resumable)
         self.desk.update_now()
+
+    def _offer_export(self, possible: bool) -> None:
+        self.actions_.export.setEnabled(possible)
+        self.status.offer_export(possible)
+        if self.desk.working:
+            self.actions_.delete.setEnabled(False)
 
     def _compare(self) -> None:
         """Lay the runs that are checked in the list over the one that is shown."""
@@ -206,11 +252,11 @@ class MainWindow(QMainWindow):
         folder = self.launcher.start(settings)
         if folder is None:
             return
-        if folder.path.name != settings.name:
-            text = self.tr("{name} exists already; this run goes to {folder}")
-            self.statusBar().showMessage(shown(text.format(name=settings.name, folder=short_path(folder.path))), SAY)
         self.show_run(folder)
         self.tabs.setCurrentWidget(self.console)
+        if folder.path.name != settings.name:
+            text = self.tr("{name} exists already; this run goes to {folder}")
+            self._say(text.format(name=settings.name, folder=short_path(folder.path)))
 
     def _run_started(self, folder: RunFolder) -> None:
         """Follow the process of a run that is shown already; tell of one that came from the queue."""
@@ -220,27 +266,7 @@ class MainWindow(QMainWindow):
         elif self.reader is None:
             self.show_run(folder)
         else:
-            self.statusBar().showMessage(shown(self.tr("{name} has started").format(name=folder.path.name)), SAY)
-
-    def ask_to_stop(self) -> None:
-        """Have the shown run stop after its current update."""
-        if self.reader is not None:
-            waiting = self.reader.state == "queued"
-            self.launcher.ask_to_stop(self.reader.folder)
-            if waiting and not self.reader.folder.path.exists():
-                self.show_run(None)
-            elif not waiting:
-                self.status.stop_asked()
-
-    def stop_at_once(self) -> None:
-        """End the shown run's processes."""
-        if self.reader is not None:
-            self.launcher.stop_at_once(self.reader.folder)
-
-    def resume(self) -> None:
-        """Go on with the shown run."""
-        if self.reader is not None and summarise(self.reader.folder).resumable:
-            self.launcher.resume(self.reader.folder)
+            self._say(self.tr("{name} has started").format(name=folder.path.name))
 
     def duplicate(self, subdivisions: int | None = None) -> None:
         """Put the shown run's settings into the form, with another number of subdivisions if one is given."""
@@ -251,7 +277,7 @@ class MainWindow(QMainWindow):
             settings = dataclasses.replace(settings, subdivisions=subdivisions)
         self.setup.set_settings(settings)
         self.setup.check_now()
-        self.statusBar().showMessage(self.tr("The settings are in the form; Start begins a new run with them"), SAY)
+        self._say(self.tr("The settings are in the form; Start begins a new run with them"))
 
     def settings_of(self, folder: RunFolder, quietly: bool = False) -> TrainSettings | None:
         """Return the settings of a run; None, and a complaint unless quietly, where they cannot be read."""
@@ -261,21 +287,6 @@ class MainWindow(QMainWindow):
             if not quietly:
                 self.complain(str(error))
             return None
-
-    def open_folder(self) -> None:
-        """Open the shown run's folder in the system's file manager."""
-        if self.reader is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.reader.folder.path)))
-
-    def delete(self) -> None:
-        """Delete the shown run's folder, after asking."""
-        if self.reader is None:
-            return
-        folder = self.reader.folder
-        if messages.ask_to_delete(self, folder):
-            self.desk.forget()
-            self.show_run(None)
-            self.launcher.delete(folder)
 
     def open_run(self) -> None:
         """Show a run from anywhere on the disk."""
@@ -302,15 +313,7 @@ class MainWindow(QMainWindow):
 
     def complain(self, text: str) -> None:
         """Tell the user in words what could not be done."""
-        messages.complain(self, text)
-
-    def show_shortcuts(self) -> None:
-        """List the keyboard shortcuts."""
-        messages.show_shortcuts(self, self.actions_.described())
-
-    def show_about(self) -> None:
-        """Say what this is."""
-        messages.show_about(self)
+        message_boxes.complain(self, text)
 
     # What is kept
 
@@ -322,28 +325,22 @@ class MainWindow(QMainWindow):
         self.refresh_runs()
 
     def _restore(self) -> None:
-        self.resize(1280, 800)
-        self.restoreGeometry(read_bytes(self.store, "geometry"))
-        for name, splitter in self.splitters.items():
-            splitter.restoreState(read_bytes(self.store, f"splitter/{name}"))
+        restore_place(self.store, self, self.splitters)
         self.setup.restore(self.store)
         self.plots.restore(self.store)
         self.launcher.watch(TrainSettings().project)
-        for project in read_texts(self.store, "projects"):
-            if Path(project).is_dir():
-                self.launcher.watch(project)
+        for project in restored_projects(self.store):
+            self.launcher.watch(project)
 
     def save(self) -> None:
         """Keep the window's own settings."""
-        self.store.setValue("geometry", self.saveGeometry())
-        for name, splitter in self.splitters.items():
-            self.store.setValue(f"splitter/{name}", splitter.saveState())
+        save_place(self.store, self, self.splitters)
         self.setup.save(self.store)
         self.plots.save(self.store)
-        self.store.setValue("projects", [str(path) for path in self.launcher.projects[-MOST_PROJECTS:]])
+        save_projects(self.store, self.launcher.projects)
         self.store.sync()
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
-        """Keep the settings; what runs goes on."""
+        """Keep the settings; runs are not ended."""
         self.save()
         super().closeEvent(event)

@@ -46,6 +46,15 @@ FORBIDDEN = {
     "gui": {"torch", "ultralytics"},
     "export": {"PySide6", "pyqtgraph"},
 }
+#: What each room of the window knows besides itself; the modules outside of rooms know all of them, and none knows these.
+GUI_ROOMS = {
+    "toolkit": set(),
+    "runs": {"toolkit"},
+    "form": {"toolkit"},
+    "plots": {"toolkit", "runs"},
+    "panes": {"toolkit", "runs"},
+    "export": {"toolkit", "runs", "form"},
+}
 WITHOUT_TORCH = (
     "sections", "parser", "schedule", "datafile", "shapes", "plan", "report", "textfile", "pictures", "label_faults",
     "weights_header", "weights_kinds", "explicit", "regular_files",
@@ -115,15 +124,68 @@ def test_every_package_is_shipped() -> None:
     """An editable install would hide a forgotten one."""
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    mapped = {ROOT / folder: name for name, folder in tool["package-dir"].items()}
+    mapped = {folder: name.split(".") for name, folder in tool["package-dir"].items()}
     folders = {
         file.parent for top in ("yolo_subbatch", "cfg", "export", "gui") for file in (ROOT / top).rglob("__init__.py")
     }
-    found = {mapped.get(folder, ".".join(folder.relative_to(ROOT).parts)) for folder in folders}
+    parts = [folder.relative_to(ROOT).parts for folder in folders]
+    found = {".".join([*mapped.get(top, [top]), *rest]) for top, *rest in parts}
     assert found == set(tool["packages"])
     for package, patterns in tool["package-data"].items():
         folder = ROOT / tool["package-dir"].get(package, package.replace(".", "/"))
         assert all(list(folder.glob(pattern)) for pattern in patterns)
+
+
+def gui_imports(file: Path) -> set[tuple[str, ...]]:
+    """Return the modules of the window that a file imports at whatever place, also for types alone: ``("runs", "reader")``."""
+    here, found = file.parent.relative_to(SOURCES["gui"]).parts, set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = (*here[: len(here) + 1 - node.level], *(node.module or "").split("."))
+            found |= {tuple(filter(None, base)), *(tuple(filter(None, (*base, name.name))) for name in node.names)}
+    names = {
+        name.removeprefix("yolo_subbatch.gui.") for name in imported(file) if name.startswith("yolo_subbatch.gui.")
+    }
+    found |= {tuple(name.split(".")) for name in names}
+    return {parts for parts in found if (SOURCES["gui"].joinpath(*parts).with_suffix(".py")).is_file()}
+
+
+def test_rooms_of_the_window_know_each_other_one_way() -> None:
+    assert {file.parent.name for file in SOURCES["gui"].glob("*/__init__.py")} == set(GUI_ROOMS)
+    seen = 0
+    for room, known in GUI_ROOMS.items():
+        for file in (SOURCES["gui"] / room).glob("*.py"):
+            rooms = {parts[0] for parts in gui_imports(file)}
+            assert rooms <= known | {room}, file
+            seen += len(rooms)
+    assert seen > 30
+
+
+def circle(graph: dict[tuple[str, ...], set[tuple[str, ...]]]) -> list[tuple[str, ...]]:
+    """Return the modules of a circle of imports, or nothing."""
+    done: set[tuple[str, ...]] = set()
+
+    def walk(node: tuple[str, ...], way: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        if node in way:
+            return [*way[way.index(node) :], node]
+        if node in done:
+            return []
+        for other in sorted(graph[node]):
+            if found := walk(other, [*way, node]):
+                return found
+        done.add(node)
+        return []
+
+    return next(filter(None, (walk(node, []) for node in sorted(graph))), [])
+
+
+def test_the_window_imports_in_no_circle() -> None:
+    files = {file.relative_to(SOURCES["gui"]).with_suffix("").parts: file for file in modules("gui")}
+    graph = {name: gui_imports(file) for name, file in files.items()}
+    assert sum(map(len, graph.values())) > 100
+    assert circle(graph) == []
+    back = {**graph, ("toolkit", "theme"): {("main_window",)}}
+    assert circle(back)[0] == circle(back)[-1], "a circle is seen"
 
 
 def test_no_file_is_called_after_nothing() -> None:

@@ -23,9 +23,9 @@ SETTINGS_CONTEXT = "TrainSettings"
 
 def setting_texts() -> list[str]:
     """Return every group, label and tip of the settings, and the filters of their dialogues, each once."""
-    form = import_module("yolo_subbatch.gui.export_form")
+    form = import_module("yolo_subbatch.gui.export.export_form")
     fields = [*dataclasses.fields(TrainSettings), *(form.DECLARED[name] for name in form.SHOWN)]
-    shown = (each.metadata.get(key) for key in ("group", "label", "tip", "filter") for each in fields)
+    shown = (field.metadata.get(key) for key in ("group", "label", "tip", "filter") for field in fields)
     return list(dict.fromkeys(text for text in shown if text))
 
 
@@ -36,7 +36,7 @@ def update(folder: Path = FOLDER) -> None:
         listed = Path(place) / "settings_texts.py"
         calls = (f"QCoreApplication.translate({SETTINGS_CONTEXT!r}, {text!r})" for text in setting_texts())
         listed.write_text("\n".join(calls) + "\n", encoding="utf-8")
-        sources = [*sorted(FOLDER.parent.glob("*.py")), listed]
+        sources = [*sorted(FOLDER.parent.rglob("*.py"), key=lambda file: file.name), listed]
         for language in LANGUAGES:
             file = folder / f"{language}.ts"
             subprocess.run(

@@ -165,6 +165,25 @@
     </message>
 </context>
 <context>
+    <name>Duration</name>
+    <message>
+        <source>{seconds} s</source>
+        <translation>{seconds} 秒</translation>
+    </message>
+    <message>
+        <source>{minutes} min</source>
+        <translation>{minutes} 分</translation>
+    </message>
+    <message>
+        <source>{hours} h {minutes} min</source>
+        <translation>{hours} 小时 {minutes} 分</translation>
+    </message>
+    <message>
+        <source>{days} d {hours} h</source>
+        <translation>{days} 天 {hours} 小时</translation>
+    </message>
+</context>
+<context>
     <name>ExportCard</name>
     <message>
         <source>The export is at work</source>
@@ -227,7 +246,7 @@
         <translation>导出失败；文件未保留</translation>
     </message>
     <message>
-        <source>loading torch, some seconds; it goes on if this window is closed</source>
+        <source>loading torch, some seconds; it continues if this window is closed</source>
         <translation>正在加载 torch，需要几秒钟；关闭窗口后导出仍会继续</translation>
     </message>
 </context>
@@ -235,6 +254,7 @@
     <name>ExportDesk</name>
     <message>
         <source>{name}: exported</source>
+        <extracomment>whether the run that is shown can be exported now an export, of whatever run how the export of a run that is not shown has ended, in words something could not be done, in words</extracomment>
         <translation>{name}：已导出</translation>
     </message>
     <message>
@@ -329,7 +349,7 @@
         <translation>请在表单中更正后重新开始；没有覆盖任何文件。</translation>
     </message>
     <message>
-        <source>What the last checkpoint holds is kept: Resume goes on from there.</source>
+        <source>What the last checkpoint holds is kept: Resume continues from there.</source>
         <translation>最后一个检查点已保留：“继续训练”将从那里接着进行。</translation>
     </message>
     <message>
@@ -873,25 +893,6 @@
     <message>
         <source>Last used</source>
         <translation>上次使用</translation>
-    </message>
-</context>
-<context>
-    <name>Span</name>
-    <message>
-        <source>{seconds} s</source>
-        <translation>{seconds} 秒</translation>
-    </message>
-    <message>
-        <source>{minutes} min</source>
-        <translation>{minutes} 分</translation>
-    </message>
-    <message>
-        <source>{hours} h {minutes} min</source>
-        <translation>{hours} 小时 {minutes} 分</translation>
-    </message>
-    <message>
-        <source>{days} d {hours} h</source>
-        <translation>{days} 天 {hours} 小时</translation>
     </message>
 </context>
 <context>

@@ -9,19 +9,16 @@ import pytest
 from PySide6.QtWidgets import QAbstractSlider
 from pytestqt.qtbot import QtBot
 
-from yolo_subbatch.gui import console as module
-from yolo_subbatch.gui.console import Console, describe, plain
-from yolo_subbatch.gui.reader import RunReader
-from yolo_subbatch.run.events import Checkpoint, Event, EventWriter, Log, RunFinished, RunStarted, Step, Val, Warned
+from tests.gui.run_files import step, write
+from yolo_subbatch.gui.panes import console as module
+from yolo_subbatch.gui.panes.console import Console
+from yolo_subbatch.gui.runs.console_text import FIRST_BYTES, describe, terminal_line
+from yolo_subbatch.gui.runs.reader import RunReader
+from yolo_subbatch.run.events import Checkpoint, Log, RunFinished, RunStarted, Val, Warned
 from yolo_subbatch.run.folder import RunFolder
 
 SOON = 10_000
-STEP = Step(step=12, epoch=1, loss={"total": 1.5, "box": None}, lr=0.001, gnorm=6.31, ips=112.4)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> RunFolder:
-    return RunFolder.create(tmp_path, "run")
+STEP = step(12, loss={"total": 1.5, "box": None}, gnorm=6.31, ips=112.4)
 
 
 @pytest.fixture
@@ -42,13 +39,6 @@ def reader(folder: RunFolder) -> Iterator[RunReader]:
 def add(folder: RunFolder, data: bytes) -> None:
     with folder.console.open("ab") as file:
         file.write(data)
-
-
-def write(folder: RunFolder, *events: Event) -> None:
-    writer = EventWriter(folder.events)
-    for event in events:
-        writer.write(event)
-    writer.close()
 
 
 def lines(console: Console) -> list[str]:
@@ -89,21 +79,20 @@ def test_it_looks_by_itself(folder: RunFolder, reader: RunReader, qtbot: QtBot) 
     assert console.toPlainText() == ""
 
 
-@pytest.mark.parametrize(
-    ("line", "shown"),
-    [
-        ("plain", "plain"),
-        ("\x1b[1;31mred\x1b[0m and \x1b[Kmore", "red and more"),
-        ("\x1b[?25lhidden cursor", "hidden cursor"),
-        ("10 %\r20 %\r30 %", "30 %"),
-        ("10 %\r100 %\r", "100 %"),
-        ("a line of Windows\r", "a line of Windows"),
-        ("\r\x1b[Kdone", "done"),
-        ("", ""),
-    ],
-)
-def test_what_a_terminal_would_show(line: str, shown: str) -> None:
-    assert plain(line) == shown
+TERMINAL = {
+    "plain": "plain",
+    "\x1b[1;31mred\x1b[0m and \x1b[Kmore": "red and more",
+    "\x1b[?25lhidden cursor": "hidden cursor",
+    "10 %\r20 %\r30 %": "30 %",
+    "10 %\r100 %\r": "100 %",
+    "a line of Windows\r": "a line of Windows",
+    "\r\x1b[Kdone": "done",
+    "": "",
+}
+
+
+def test_what_a_terminal_would_show() -> None:
+    assert {line: terminal_line(line) for line in TERMINAL} == TERMINAL
 
 
 def test_what_is_cut_between_two_looks_is_whole(console: Console, folder: RunFolder, reader: RunReader) -> None:
@@ -130,7 +119,7 @@ def test_only_the_newest_lines_are_kept(console: Console, folder: RunFolder, rea
 
 def test_of_a_long_file_the_end_is_read(console: Console, folder: RunFolder, reader: RunReader) -> None:
     line = 99 * "x" + "\n"
-    add(folder, f"the beginning\n{line * (module.FIRST_BYTES // 100 + 50)}the end\n".encode())
+    add(folder, f"the beginning\n{line * (FIRST_BYTES // 100 + 50)}the end\n".encode())
     show(console, reader)
     for _ in range(10):
         console.read()
@@ -226,23 +215,17 @@ def test_events_beside_a_console_file_are_not(console: Console, folder: RunFolde
     assert lines(console) == ["printed"]
 
 
-@pytest.mark.parametrize(
-    ("event", "text"),
-    [
+def test_a_line_for_an_event() -> None:
+    for event, text in (
         (STEP, "    12  total 1.50  box -  lr 0.001  |g| 6.31  112 img/s"),
         (Val(step=1, epoch=3, map50=0.718, map=None), "epoch 3: mAP50 0.718, mAP50-95 -"),
         (Log(level="info", text="hello"), "hello"),
         (Warned(code="x", text="careful"), "warning: careful"),
         (RunFinished(status="failed", reason="no memory"), "failed no memory"),
         (RunFinished(status="completed"), "completed"),
-    ],
-)
-def test_a_line_for_an_event(event: Event, text: str) -> None:
-    assert describe(event)[10:] == text
-
-
-def test_some_events_have_no_line() -> None:
-    assert describe(Checkpoint(step=1, path="x", kind="last")) == ""
+    ):
+        assert describe(event)[10:] == text
+    assert describe(Checkpoint(step=1, path="x", kind="last")) == "", "some events have no line"
 
 
 def test_the_view_stays_where_the_user_put_it(console: Console, folder: RunFolder, reader: RunReader) -> None:

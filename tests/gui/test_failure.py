@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
-from yolo_subbatch.gui.failure import TAIL_BYTES, Failure, console_tail, explain, next_subdivisions
-from yolo_subbatch.gui.failure_card import FailureCard
-from yolo_subbatch.gui.history import History
+from yolo_subbatch.gui.panes.failure_card import FailureCard
+from yolo_subbatch.gui.runs.console_text import TAIL_BYTES, console_tail
+from yolo_subbatch.gui.runs.failure import Failure, explain, next_subdivisions
+from yolo_subbatch.gui.runs.history import History
 from yolo_subbatch.run.events import RunFinished, RunStarted, Step, Warned
 from yolo_subbatch.run.settings import TrainSettings
 
@@ -177,24 +179,23 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("resumable", [False, True])
-def test_what_the_card_says(card: FailureCard, name: str, resumable: bool) -> None:
-    failure, title, advice = KINDS[name]
-    card.show_failure(failure, resumable)
-    assert not card.isHidden()
-    assert card.title.text() == f"✗  {title}"
-    assert advice in card.advice.text()
-    assert card.message.text() == failure.message
-    assert card.message.isVisibleTo(card) == bool(failure.message)
-    wanted = {card.again, card.console}
-    wanted |= {card.resume} if resumable else set()
-    wanted |= {card.finer} if name in {"memory", "killed"} else set()
-    assert shown(card) == wanted
-    if card.finer in wanted:
-        assert card.finer.text() == "Try subdivisions 32"
-    if resumable and name in {"signal", "silent", "error"}:
-        assert "Resume goes on from there" in card.advice.text()
+def test_what_the_card_says(card: FailureCard) -> None:
+    for name, resumable in product(KINDS, (False, True)):
+        failure, title, advice = KINDS[name]
+        card.show_failure(failure, resumable)
+        assert not card.isHidden()
+        assert card.title.text() == f"✗  {title}"
+        assert advice in card.advice.text()
+        assert card.message.text() == failure.message
+        assert card.message.isVisibleTo(card) == bool(failure.message)
+        wanted = {card.again, card.console}
+        wanted |= {card.resume} if resumable else set()
+        wanted |= {card.finer} if name in {"memory", "killed"} else set()
+        assert shown(card) == wanted
+        if card.finer in wanted:
+            assert card.finer.text() == "Try subdivisions 32"
+        if resumable and name in {"signal", "silent", "error"}:
+            assert "Resume continues from there" in card.advice.text()
 
 
 def test_the_card_goes_away(card: FailureCard) -> None:

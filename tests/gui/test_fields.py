@@ -9,10 +9,10 @@ from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QFileDialog, QWidget
 
-from yolo_subbatch.gui.device_box import DeviceBox, read_cards
-from yolo_subbatch.gui.fields import CheckField, ChoiceBox, text_of
-from yolo_subbatch.gui.number_box import NumberBox, by_doubling, by_last_digit, by_one, by_stride
-from yolo_subbatch.gui.path_field import PathField
+from yolo_subbatch.gui.form.device_box import DeviceBox, read_cards
+from yolo_subbatch.gui.form.fields import CheckField, ChoiceBox, text_of
+from yolo_subbatch.gui.form.number_box import NumberBox, by_doubling, by_last_digit, by_one, by_stride
+from yolo_subbatch.gui.form.path_field import PathField
 from yolo_subbatch.run.conversion import convert
 
 

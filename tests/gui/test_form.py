@@ -13,11 +13,11 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel, QScrollArea, QWidget
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.gui.fields import ChoiceBox
-from yolo_subbatch.gui.form import Form
-from yolo_subbatch.gui.number_box import NumberBox
-from yolo_subbatch.gui.path_field import PathField
-from yolo_subbatch.gui.section import BREAK, Message
+from yolo_subbatch.gui.form.fields import ChoiceBox
+from yolo_subbatch.gui.form.number_box import NumberBox
+from yolo_subbatch.gui.form.path_field import PathField
+from yolo_subbatch.gui.form.train_form import Form
+from yolo_subbatch.gui.toolkit.section import BREAK, Message
 from yolo_subbatch.run.checks import Problem
 from yolo_subbatch.run.ready import check_ready
 from yolo_subbatch.run.settings import TrainSettings
@@ -97,36 +97,37 @@ VALUES = st.fixed_dictionaries(
 
 
 @given(VALUES)
-@rules(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@rules(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_values_come_back(form: Form, values: dict[str, Any]) -> None:
     settings = TrainSettings(**values)
     form.write(settings)
     assert read(form) == settings
 
 
-@pytest.mark.parametrize(("name", "text"), [
-    ("batch", "many"), ("batch", "1.5"), ("epochs", "abc"), ("learning_rate", "0,1"), ("imgsz", "1,2,3"),
-    ("steps", "1,x"), ("max_norm", "few"),
-])  # fmt: skip
-def test_a_text_without_meaning_is_the_command_lines_fault(form: Form, name: str, text: str) -> None:
-    form.fields[name].give(text)
-    with pytest.raises(SettingsError) as told:
-        make(TrainSettings, parse_pairs([f"{name}={text}"]))
-    settings, faults = form.read()
-    assert faults == [Problem(name, "error", str(told.value))]
-    assert settings == TrainSettings()
+def test_a_text_without_meaning_is_the_command_lines_fault(form: Form) -> None:
+    for name, text in (
+        ("batch", "many"), ("batch", "1.5"), ("epochs", "abc"), ("learning_rate", "0,1"), ("imgsz", "1,2,3"),
+        ("steps", "1,x"), ("max_norm", "few"),
+    ):  # fmt: skip
+        form.fields[name].give(text)
+        with pytest.raises(SettingsError) as told:
+            make(TrainSettings, parse_pairs([f"{name}={text}"]))
+        settings, faults = form.read()
+        assert faults == [Problem(name, "error", str(told.value))]
+        assert settings == TrainSettings()
+        form.fields[name].give("")
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("mosaik=1", "mosaik: unknown key; did you mean mosaic?"), ("mosaic", "no key=value"), ("nbs=64", "batch="),
-    ("mosaic=0\nmosaic=1", "given twice"), ("batch=3", "batch: not one of these keys"),
-    ("lr0=3", "lr0: not one of these keys"), ("run_dir=x", "run_dir: not one of these keys"),
-])  # fmt: skip
-def test_wrong_lines_of_keys_are_told(form: Form, text: str, words: str) -> None:
-    form.fields["extra"].give(text)
-    _, faults = form.read()
-    assert [each.field for each in faults] == ["extra"]
-    assert words in faults[0].text
+def test_wrong_lines_of_keys_are_told(form: Form) -> None:
+    for text, words in {
+        "mosaik=1": "mosaik: unknown key; did you mean mosaic?", "mosaic": "no key=value", "nbs=64": "batch=",
+        "mosaic=0\nmosaic=1": "given twice", "batch=3": "batch: not one of these keys",
+        "lr0=3": "lr0: not one of these keys", "run_dir=x": "run_dir: not one of these keys",
+    }.items():  # fmt: skip
+        form.fields["extra"].give(text)
+        _, faults = form.read()
+        assert [fault.field for fault in faults] == ["extra"]
+        assert words in faults[0].text
 
 
 def test_blanks_around_keys_do_not_matter(form: Form) -> None:
@@ -177,20 +178,18 @@ def test_empty_fields_show_what_will_hold(form: Form) -> None:
     assert placeholder(form, "max_norm") == "20"
 
 
-@pytest.mark.parametrize(("settings", "result", "meaning"), [
-    (TrainSettings(cfg="yolov3.cfg", batch=64, subdivisions=16), "= 4", "4 images at a time, about 3.7 GiB"),
-    (TrainSettings(cfg="shapes.cfg", batch=4, subdivisions=4), "= 1", "1 image at a time, about 9 MiB"),
-    (TrainSettings(model="yolo26n.yaml", batch=8, subdivisions=2), "= 4", "4 images at a time"),
-    (TrainSettings(cfg="shapes.cfg", batch=64, subdivisions=7), "", ""),
-    (TrainSettings(cfg="shapes.cfg", batch=64, subdivisions="auto"), "", "as few parts as fit into memory"),
-])  # fmt: skip
-def test_batch_and_subdivisions_tell_what_they_mean(
-    form: Form, settings: TrainSettings, result: str, meaning: str
-) -> None:
-    form.write(settings)
-    form.show_readiness(check_ready(settings))
-    texts = [label.text() for name in ("sub_batch", "sub_batch_meaning") for label in [form.findChild(QLabel, name)]]
-    assert texts == [result, meaning]
+def test_batch_and_subdivisions_tell_what_they_mean(form: Form) -> None:
+    for settings, result, meaning in (
+        (TrainSettings(cfg="yolov3.cfg", batch=64, subdivisions=16), "= 4", "4 images at a time, about 3.7 GiB"),
+        (TrainSettings(cfg="shapes.cfg", batch=4, subdivisions=4), "= 1", "1 image at a time, about 9 MiB"),
+        (TrainSettings(model="yolo26n.yaml", batch=8, subdivisions=2), "= 4", "4 images at a time"),
+        (TrainSettings(cfg="shapes.cfg", batch=64, subdivisions=7), "", ""),
+        (TrainSettings(cfg="shapes.cfg", batch=64, subdivisions="auto"), "", "as few parts as fit into memory"),
+    ):
+        form.write(settings)
+        form.show_readiness(check_ready(settings))
+        labels = [form.findChild(QLabel, name) for name in ("sub_batch", "sub_batch_meaning")]
+        assert [label.text() for label in labels] == [result, meaning]
 
 
 def wheel(widget: QWidget) -> None:
@@ -199,8 +198,7 @@ def wheel(widget: QWidget) -> None:
     QApplication.processEvents()
 
 
-@pytest.mark.parametrize("name", ["batch", "learning_rate", "schedule", "device", "flavour"])
-def test_the_wheel_scrolls_the_form_and_changes_no_field_that_is_not_in_use(qtbot: Any, form: Form, name: str) -> None:
+def test_the_wheel_scrolls_the_form_and_changes_no_field_that_is_not_in_use(qtbot: Any, form: Form) -> None:
     area = QScrollArea()
     qtbot.addWidget(area)
     area.setWidget(form)
@@ -208,20 +206,22 @@ def test_the_wheel_scrolls_the_form_and_changes_no_field_that_is_not_in_use(qtbo
     area.resize(340, 300)
     area.show()
     form.sections["more"].set_open(True)
-    qtbot.waitUntil(lambda: area.verticalScrollBar().maximum() > 300)
-    form.write(TrainSettings(cfg="shapes.cfg", batch=64, learning_rate=0.1, device="cpu"))
-    before = read(form)
-    field, bar = form.fields[name], area.verticalScrollBar()
-    area.ensureWidgetVisible(field)
-    form.fields["cfg"].setFocus()
-    place = bar.value()
-    wheel(field)
-    assert read(form) == before
-    assert bar.value() > place
-    area.ensureWidgetVisible(field)
-    field.setFocus()
-    wheel(field)
-    assert name == "device" or read(form) != before
+    bar = area.verticalScrollBar()
+    qtbot.waitUntil(lambda: bar.maximum() > 300)
+    for name in ("batch", "learning_rate", "schedule", "device", "flavour"):
+        form.write(TrainSettings(cfg="shapes.cfg", batch=64, learning_rate=0.1, device="cpu"))
+        before, field = read(form), form.fields[name]
+        bar.setValue(0)
+        area.ensureWidgetVisible(field)
+        form.fields["cfg"].setFocus()
+        place = bar.value()
+        wheel(field)
+        assert read(form) == before
+        assert bar.value() > place
+        area.ensureWidgetVisible(field)
+        field.setFocus()
+        wheel(field)
+        assert name == "device" or read(form) != before
     area.takeWidget()
 
 

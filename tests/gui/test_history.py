@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from yolo_subbatch.gui.history import FIRST_ROOM, Averages, Column, History, Smoothed, decimate, in_view, moving_average
+from yolo_subbatch.gui.runs.history import (
+    FIRST_ROOM,
+    Averages,
+    Column,
+    History,
+    Smoothed,
+    decimate,
+    in_view,
+    moving_average,
+)
 from yolo_subbatch.run.events import Checkpoint, Event, Image, Log, RunFinished, RunStarted, Step, Val, Warned
 
 NAN, INF = math.nan, math.inf
@@ -188,10 +197,11 @@ def test_history_takes_every_event() -> None:
         Val(step=3, epoch=2, map50=0.4, map=None),
         Checkpoint(step=2, path="weights/best.pt", kind="best"),
         Image(step=2, path="val0.jpg", kind="val"),
-        step(3),
+        step(3, clipped=True),
         RunFinished(status="completed", step=3),
     ]
-    history.take(events)
+    history.take(events[:4])
+    history.take(events[4:])
     assert history.steps.values.tolist() == [1, 2, 3]
     assert history.parts == ["total", "box"]
     assert history.columns["box"].values.tolist() == [0.5, 0.25, 0.5 / 3]
@@ -203,7 +213,7 @@ def test_history_takes_every_event() -> None:
         (2, "after two"),
     ]
     assert history.best == best
-    assert (history.clipped, len(history.images), len(history.validations)) == (1, 1, 2)
+    assert (history.clipped, len(history.images), len(history.validations)) == (2, 1, 2)
     assert history.started == events[0]
     assert history.finished == events[-1]
     assert history.last == events[-2]

@@ -1,16 +1,12 @@
-"""Runs that are started, queued, stopped and removed: with processes that only speak as trainings do, and a real one."""
+"""Runs that are started, queued, stopped and removed, with processes that only speak as trainings do."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
 import psutil
 import pytest
 import shiboken6
@@ -18,19 +14,17 @@ from PySide6.QtCore import QObject
 from pytestqt.qtbot import QtBot
 
 from tests.gui.conftest import Work
-from tests.run.sample import write_cfg, write_data
-from yolo_subbatch.gui import launcher as module
-from yolo_subbatch.gui.beside import run_beside
-from yolo_subbatch.gui.launcher import STOPPED_AT_ONCE, Launcher
+from tests.gui.run_files import events_of, steps_of
+from yolo_subbatch.gui.runs import launcher as module
+from yolo_subbatch.gui.runs.launcher import STOPPED_AT_ONCE, Launcher
+from yolo_subbatch.gui.toolkit.background import run_in_background
 from yolo_subbatch.run import queue
-from yolo_subbatch.run.events import EventWriter, RunFinished, RunStarted, Step, last_event, read_events
+from yolo_subbatch.run.events import EventWriter, RunFinished, RunStarted, Step, last_event
 from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.listing import list_runs, summarise
+from yolo_subbatch.run.listing import summarise
 from yolo_subbatch.run.settings import TrainSettings
 
-ROOT = Path(__file__).parents[2]
 WAIT = 20_000  # ms that a process may take on a busy machine
-LONG = 90_000  # and a training
 FOREVER = ("--steps", "100000", "--rate", "200")
 
 
@@ -47,7 +41,6 @@ class Heard:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, "LOOK_AT_QUEUE", 50)
     return tmp_path
 
 
@@ -86,21 +79,17 @@ def start(launcher: Launcher, name: str, device: str | None = "cpu") -> RunFolde
     return folder
 
 
-def wait_for(qtbot: QtBot, folder: RunFolder, *states: str, timeout: int = WAIT) -> None:
-    qtbot.waitUntil(lambda: folder.status() in states, timeout=timeout)
+def wait_for(qtbot: QtBot, folder: RunFolder, state: str) -> None:
+    qtbot.waitUntil(lambda: folder.status() == state, timeout=WAIT)
 
 
 def wait_for_steps(qtbot: QtBot, folder: RunFolder, number: int) -> None:
     qtbot.waitUntil(lambda: getattr(last_event(folder.events, Step), "step", 0) >= number, timeout=WAIT)
 
 
-def steps_of(folder: RunFolder) -> list[int]:
-    return [event.step for event in read_events(folder.events) if isinstance(event, Step)]
-
-
 def span_of(folder: RunFolder) -> tuple[float, float]:
     """Return when a run began and ended."""
-    events = list(read_events(folder.events))
+    events = events_of(folder)
     assert isinstance(events[0], RunStarted)
     assert isinstance(events[-1], RunFinished)
     return events[0].t, events[-1].t
@@ -155,17 +144,21 @@ def test_two_windows_start_a_run_once(
     options += ["--steps", "10"]
     runs = [start(launcher, f"run{number}x") for number in range(4)]
     qtbot.waitUntil(lambda: all(run.status() == "completed" for run in runs), timeout=WAIT)
-    counts = [sum(isinstance(event, RunStarted) for event in read_events(run.events)) for run in runs]
+    counts = [sum(isinstance(event, RunStarted) for event in events_of(run)) for run in runs]
     assert counts == [1, 1, 1, 1]
     assert sorted([*launcher.processes, *other.processes]) == sorted(run.path for run in runs)
 
 
-def test_the_next_window_goes_on_with_the_queue(
+def test_the_next_window_serves_the_queue(
     place: Path, open_launcher: Callable[[], Launcher], options: list[str], qtbot: QtBot
 ) -> None:
     waiting = RunFolder.create("runs", "left")
     waiting.write_settings(settings("left"))
     queue.enqueue(waiting)
+    looking = open_launcher()
+    looking.only_look()  # as for a screenshot
+    qtbot.wait(120)
+    assert not waiting.began.exists()
     launcher = open_launcher()
     assert launcher.runs() == [waiting]
     wait_for(qtbot, waiting, "completed")
@@ -185,7 +178,23 @@ def test_a_run_is_taken_out_of_the_queue(launcher: Launcher, options: list[str],
     assert first.path.is_dir()
 
 
-def test_what_nobody_may_take_is_left_there(launcher: Launcher, heard: Heard, options: list[str], qtbot: QtBot) -> None:
+def test_settings_that_were_changed_in_the_queue_are_not_started(
+    launcher: Launcher, heard: Heard, options: list[str], qtbot: QtBot
+) -> None:
+    options += FOREVER
+    first, second = start(launcher, "one"), start(launcher, "two")
+    second.write_settings(settings("other"))
+    launcher.ask_to_stop(first)
+    qtbot.waitUntil(lambda: bool(heard.faults), timeout=WAIT)
+    assert "has changed since this run was put into the queue" in heard.faults[0]
+    assert not second.began.exists()
+    assert second.status() == "prepared"
+    assert heard.started == ["one"]
+
+
+def test_what_may_not_be_taken_is_left_there(
+    launcher: Launcher, heard: Heard, options: list[str], qtbot: QtBot
+) -> None:
     odd = RunFolder.create("runs", "odd")
     odd.write_settings(settings("odd", "0"))
     odd.waiting.mkdir(parents=True)  # cannot be removed as a file can
@@ -196,7 +205,7 @@ def test_what_nobody_may_take_is_left_there(launcher: Launcher, heard: Heard, op
     assert odd.status() == "queued"
 
 
-# --- stopping and going on -------------------------------------------------------------------------------------------
+# --- stopping and resuming -------------------------------------------------------------------------------------------
 
 
 def test_a_stop_that_is_asked_for_and_what_follows(
@@ -219,10 +228,10 @@ def test_a_stop_that_is_asked_for_and_what_follows(
     assert heard.started == ["one", "one"]
     assert launcher.process_of(run) is not first
     assert steps_of(run) == list(range(1, len(done) + 21))
-    assert sum(isinstance(event, RunStarted) for event in read_events(run.events)) == 2
+    assert sum(isinstance(event, RunStarted) for event in events_of(run)) == 2
 
 
-def test_a_run_that_goes_on_waits_for_its_device_too(launcher: Launcher, options: list[str], qtbot: QtBot) -> None:
+def test_a_resumed_run_waits_for_its_device_too(launcher: Launcher, options: list[str], qtbot: QtBot) -> None:
     options += FOREVER
     run = start(launcher, "one")
     wait_for_steps(qtbot, run, 1)
@@ -274,7 +283,7 @@ def test_stopped_at_once_before_anything_was_kept(launcher: Launcher, options: l
     assert not summarise(run).resumable
 
 
-def test_stopped_at_once_while_it_gets_ready_to_go_on(launcher: Launcher, options: list[str], qtbot: QtBot) -> None:
+def test_stopped_at_once_while_it_gets_ready_to_resume(launcher: Launcher, options: list[str], qtbot: QtBot) -> None:
     """The last event of the process before does not pass for this one's."""
     options += FOREVER
     run = start(launcher, "one")
@@ -440,18 +449,13 @@ def test_a_process_that_cannot_be_started(launcher: Launcher, heard: Heard) -> N
     assert folder.status() == "failed", "it stays in the list"
 
 
-@pytest.mark.parametrize(
-    ("name", "folders"),
-    [("b64s16", ["b64s16", "b64s16-2", "b64s16-3"]), ("train", ["train", "train2", "train3"])],
-)
-def test_a_taken_name_gets_a_number(launcher: Launcher, options: list[str], name: str, folders: list[str]) -> None:
+def test_a_taken_name_gets_a_number(launcher: Launcher, options: list[str]) -> None:
     options += FOREVER
-    assert [start(launcher, name).path.name for _ in folders] == folders
+    assert [start(launcher, "b64s16").path.name for _ in range(3)] == ["b64s16", "b64s16-2", "b64s16-3"]
+    assert [start(launcher, "train").path.name for _ in range(3)] == ["train", "train2", "train3"]
 
 
-def test_a_run_that_another_program_went_on_with(
-    launcher: Launcher, options: list[str], work: Work, qtbot: QtBot
-) -> None:
+def test_a_run_that_another_program_resumes(launcher: Launcher, options: list[str], work: Work, qtbot: QtBot) -> None:
     options += ["--end", "kill", "--at", "15"]
     run = start(launcher, "one")
     wait_for(qtbot, run, "failed")
@@ -495,7 +499,7 @@ def test_an_answer_comes_in_the_windows_thread(qtbot: QtBot) -> None:
         threads.append(threading.current_thread())
         answers.append(answer)
 
-    run_beside(owner, work, then)
+    run_in_background(owner, work, then)
     qtbot.waitUntil(lambda: bool(answers), timeout=WAIT)
     assert answers == ["done"]
     assert threads[0] is not threads[1]
@@ -507,14 +511,14 @@ def test_an_answer_comes_in_the_windows_thread(qtbot: QtBot) -> None:
 def test_work_that_fails_is_answered_too(qtbot: QtBot) -> None:
     owner = QObject()
     answers: list[object] = []
-    run_beside(owner, lambda: 1 / 0, answers.append)
+    run_in_background(owner, lambda: 1 / 0, answers.append)
     qtbot.waitUntil(lambda: bool(answers), timeout=WAIT)
     assert answers == [None]
 
 
 @pytest.mark.parametrize("answered", [False, True])
-def test_nobody_is_told_once_the_owner_is_gone(qtbot: QtBot, answered: bool) -> None:
-    """Be it that the work goes on then, or that its answer is on the way."""
+def test_an_answer_is_dropped_once_its_owner_is_gone(qtbot: QtBot, answered: bool) -> None:
+    """Whether the work is still done then, or its answer is on the way."""
     owner = QObject()
     threads: list[threading.Thread] = []
     may_end = threading.Event()
@@ -525,7 +529,7 @@ def test_nobody_is_told_once_the_owner_is_gone(qtbot: QtBot, answered: bool) -> 
         may_end.wait(WAIT / 1000)
         return "done"
 
-    run_beside(owner, work, answers.append)
+    run_in_background(owner, work, answers.append)
     qtbot.waitUntil(lambda: bool(threads), timeout=WAIT)
     with qtbot.captureExceptions() as exceptions:
         if answered:
@@ -537,39 +541,3 @@ def test_nobody_is_told_once_the_owner_is_gone(qtbot: QtBot, answered: bool) -> 
         qtbot.wait(50)
     assert answers == []
     assert exceptions == []
-
-
-# --- a training ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def trained(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TrainSettings]:
-    """The settings of a real training on pictures of noise; it is ended with the test."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    cfg, data = write_cfg(place), write_data(place, images=4)
-    numbers = np.random.default_rng(3)
-    for file in (place / "images").rglob("*.jpg"):
-        assert cv2.imwrite(str(file), numbers.integers(0, 255, (64, 64, 3), np.uint8))
-    yield TrainSettings(
-        cfg=cfg.name, data=data.name, batch=4, subdivisions=2, epochs=2, name="real", device="cpu", workers=0,
-        extra={"plots": False},
-    )  # fmt: skip
-    for run in list_runs("runs"):
-        run.kill()
-
-
-def test_a_real_training(launcher: Launcher, heard: Heard, trained: TrainSettings, qtbot: QtBot) -> None:
-    run = launcher.start(trained)
-    assert run is not None
-    process: subprocess.Popen[bytes] | None = launcher.process_of(run)
-    assert process is not None
-    assert os.getsid(process.pid) == process.pid, "it outlives the window and its terminal"
-    wait_for(qtbot, run, "completed", "failed", timeout=LONG)
-    assert run.status() == "completed", run.console.read_text()
-    assert steps_of(run) == [1, 2]
-    assert (run.weights / "last.weights").is_file()
-    assert process.wait(WAIT / 1000) == 0
-    assert "results are in" in run.console.read_text()
-    assert run.read_settings() == trained
-    assert heard.started == ["real"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,53 +11,30 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor, QImage
 from pytestqt.qtbot import QtBot
 
+from tests.gui import run_files
+from tests.gui.run_files import record, started, write
 from tests.run.sample import write_cfg
-from yolo_subbatch.gui import predictions, words
-from yolo_subbatch.gui.comparison import Comparison
-from yolo_subbatch.gui.config_pane import OF_THE_FORM, OF_THE_RUN, ConfigPane
-from yolo_subbatch.gui.history import History
-from yolo_subbatch.gui.predictions import Predictions
-from yolo_subbatch.gui.reader import RunReader
-from yolo_subbatch.gui.runs_model import NAME, NOTE, RunsModel
-from yolo_subbatch.gui.runs_pane import RunsPane
-from yolo_subbatch.gui.status_card import NUMBERS, StatusCard, done_share, running_loss, seconds_left
-from yolo_subbatch.gui.theme import DARK, LIGHT
+from yolo_subbatch.gui.panes import predictions
+from yolo_subbatch.gui.panes.config_pane import OF_THE_FORM, OF_THE_RUN, ConfigPane
+from yolo_subbatch.gui.panes.predictions import Predictions
+from yolo_subbatch.gui.panes.runs_model import NAME, NOTE, RunsModel
+from yolo_subbatch.gui.panes.runs_pane import RunsPane
+from yolo_subbatch.gui.panes.status_card import NUMBERS, StatusCard, done_share, running_loss, seconds_left
+from yolo_subbatch.gui.runs.comparison import Comparison
+from yolo_subbatch.gui.runs.history import History
+from yolo_subbatch.gui.runs.reader import RunReader
+from yolo_subbatch.gui.toolkit.run_states import GLYPHS, state_word
+from yolo_subbatch.gui.toolkit.theme import DARK, LIGHT
 from yolo_subbatch.run import queue
-from yolo_subbatch.run.events import Event, EventWriter, Image, RunFinished, RunStarted, Step, Val
+from yolo_subbatch.run.events import Event, Image, RunFinished, Step, Val
 from yolo_subbatch.run.folder import RunFolder
 from yolo_subbatch.run.settings import TrainSettings
 
 SOON = 10_000  # ms
 
 
-def write(folder: RunFolder, *events: Event) -> None:
-    writer = EventWriter(folder.events)
-    for event in events:
-        writer.write(event)
-    writer.close()
-
-
 def step(number: int, loss: float | None = 1.0, t: float = 0.0) -> Step:
-    return Step(
-        step=number, epoch=1, loss={"total": loss}, lr=0.001, gnorm=6.31, ips=112.4, mem_mb=5325.0, t=t, seq=number
-    )  # fmt: skip
-
-
-def start(total: int = 900, **more: object) -> RunStarted:
-    return RunStarted(pid=os.getpid(), steps_total=total, batch=64, subdivisions=16, seq=0, **more)  # type: ignore[arg-type]
-
-
-def record(folder: RunFolder, *, lives: bool = True) -> None:
-    """Record this very process as the run's, or one that is gone: this one, as if its number had been used before."""
-    folder.write_process()
-    if not lives:
-        record = folder.process_record()
-        folder.began.write_text(json.dumps({**record, "started": record["started"] - 100}))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> RunFolder:
-    return RunFolder.create(tmp_path / "runs", "run")
+    return run_files.step(number, loss, gnorm=6.31, ips=112.4, mem_mb=5325.0, t=t, seq=number)
 
 
 Follow = Callable[..., RunReader]
@@ -105,7 +80,7 @@ def test_no_run(card: StatusCard) -> None:
 
 def test_the_numbers_of_a_run(card: StatusCard, folder: RunFolder, follow: Follow, qtbot: QtBot) -> None:
     record(folder)
-    write(folder, start(1800, device="cuda:0", clip=10.0), *(step(number) for number in range(1, 451)))
+    write(folder, started(1800, device="cuda:0", clip=10.0), *(step(number) for number in range(1, 451)))
     reader = follow(folder)
     card.show_run(reader)
     assert card.name.text() == "run"
@@ -114,11 +89,11 @@ def test_the_numbers_of_a_run(card: StatusCard, folder: RunFolder, follow: Follo
     assert card.detail.text().startswith("Running  ·  iteration 450 of 1\u202f800")
     texts = {name: label.text() for name, label in card.numbers.items()}
     assert texts == {
-        "loss": "1.00", "map": "-", "lr": "0.001", "gnorm": "6.31 / 10", "ips": "112", "memory": "5.2 GB",
+        "loss": "1.00", "map": "-", "lr": "0.001", "gnorm": "6.31 / 10", "ips": "112", "memory": "5.2 GiB",
     }  # fmt: skip
     assert [card.numbers[name].accessibleName() for name in NUMBERS] == [
         "loss (avg): 1.00", "best mAP@0.5: -", "learning rate: 0.001", "grad norm / clip: 6.31 / 10",
-        "images / s: 112", "GPU memory: 5.2 GB",
+        "images / s: 112", "GPU memory: 5.2 GiB",
     ]  # fmt: skip
     assert card.bar.accessibleName() == "Progress of the run"
     figures = Val(step=450, epoch=1, map50=0.7184, map=0.4, best=True), Val(step=500, epoch=2, map50=0.5, map=0.3)
@@ -135,7 +110,7 @@ def test_the_numbers_of_a_run(card: StatusCard, folder: RunFolder, follow: Follo
 
 
 def test_a_network_that_classifies_has_an_accuracy(card: StatusCard, folder: RunFolder, follow: Follow) -> None:
-    write(folder, start(device="cpu"), Val(step=1, epoch=1, map50=None, map=None, accuracy=0.25, best=True))
+    write(folder, started(device="cpu"), Val(step=1, epoch=1, map50=None, map=None, accuracy=0.25, best=True))
     card.show_run(follow(folder))
     assert card.numbers["map"].accessibleName() == "best accuracy: 25.0 %"
     assert card.captions["memory"].text() == "memory"
@@ -164,7 +139,7 @@ def test_a_run_that_waits(card: StatusCard, folder: RunFolder, follow: Follow, q
 def test_the_stop_button(card: StatusCard, folder: RunFolder, follow: Follow, qtbot: QtBot) -> None:
     card._patience.setInterval(50)
     record(folder)
-    write(folder, start(), step(1))
+    write(folder, started(), step(1))
     card.show_run(follow(folder))
     assert stop_text(card) == "■  Stop after this update"
     with qtbot.waitSignal(card.kill_wanted):
@@ -183,14 +158,14 @@ def test_the_stop_button(card: StatusCard, folder: RunFolder, follow: Follow, qt
 
 def test_a_stop_asked_for_elsewhere(card: StatusCard, folder: RunFolder, follow: Follow, qtbot: QtBot) -> None:
     record(folder)
-    write(folder, start(), step(1))
+    write(folder, started(), step(1))
     card.show_run(follow(folder))
     folder.request_stop()
     qtbot.waitUntil(lambda: stop_text(card) == "■  Stopping after this update ...", timeout=SOON)
     assert card.state.text() == "◐"
     other = RunFolder.create(folder.path.parent, "other")
     record(other)
-    write(other, start(), step(1))
+    write(other, started(), step(1))
     card.show_run(follow(other))
     assert stop_text(card) == "■  Stop after this update", "of another run nobody has asked it"
 
@@ -200,7 +175,7 @@ def timed(
 ) -> History:
     """Return a history with so many updates, and a validation after every epoch."""
     history, now = History(), 5000.0
-    events: list[Event] = [start(total, start_step=first, updates_per_epoch=epoch)]
+    events: list[Event] = [started(total, start_step=first, updates_per_epoch=epoch)]
     for number in range(first + 1, first + updates + 1):
         now += each + (validation if epoch and number > first + 1 and number % epoch == 1 else 0.0)
         events.append(step(number, t=now))
@@ -208,36 +183,36 @@ def timed(
     return history
 
 
-@pytest.mark.parametrize("updates", [0, 1, 29])
-def test_a_duration_that_would_be_a_guess(updates: int) -> None:
-    assert seconds_left(timed(updates)) is None
+def test_a_duration_that_would_be_a_guess() -> None:
     assert seconds_left(History()) is None
-    assert seconds_left(timed(updates, first=500)) is None
+    for updates in (0, 1, 29):
+        assert seconds_left(timed(updates)) is None
+        assert seconds_left(timed(updates, first=500)) is None
 
 
-@pytest.mark.parametrize("updates", [30, 199, 200, 201, 999, 1000])
-def test_the_time_left(updates: int) -> None:
-    assert seconds_left(timed(updates)) == pytest.approx(2.0 * (1000 - updates))
-    assert done_share(timed(updates)) == updates / 1000
+def test_the_time_left() -> None:
+    for updates in (30, 199, 200, 201, 999, 1000):
+        assert seconds_left(timed(updates)) == pytest.approx(2.0 * (1000 - updates))
+        assert done_share(timed(updates)) == updates / 1000
 
 
-def test_the_time_left_of_a_run_that_went_on() -> None:
+def test_the_time_left_of_a_resumed_run() -> None:
     """The pause, and the speed of before, do not count."""
     history = timed(100, each=50.0)
-    history.take([start(1000, start_step=100)])
+    history.take([started(1000, start_step=100)])
     history.take([step(100 + number, t=90_000.0 + 3.0 * number) for number in range(1, 30)])
     assert seconds_left(history) is None
     history.take([step(130, t=90_090.0)])
     assert seconds_left(history) == pytest.approx(3.0 * 870)
 
 
-@pytest.mark.parametrize(("epoch", "off"), [(40, 1e-9), (60, 0.1), (100, 1e-9), (150, 1e-9)])
-def test_the_time_left_with_validations(epoch: int, off: float) -> None:
+def test_the_time_left_with_validations() -> None:
     """Wherever in an epoch it is, two whole ones are looked at, or some more short ones."""
-    for updates in range(max(201, 2 * epoch + 1), 4 * epoch + 60, 7):
-        history = timed(updates, total=10 * epoch, epoch=epoch, validation=100.0)
-        steps = 10 * epoch - updates
-        assert seconds_left(history) == pytest.approx((2.0 + 100.0 / epoch) * steps, rel=off), updates
+    for epoch, off in ((40, 1e-9), (60, 0.1), (100, 1e-9), (150, 1e-9)):
+        for updates in range(max(201, 2 * epoch + 1), 4 * epoch + 60, 7):
+            history = timed(updates, total=10 * epoch, epoch=epoch, validation=100.0)
+            steps = 10 * epoch - updates
+            assert seconds_left(history) == pytest.approx((2.0 + 100.0 / epoch) * steps, rel=off), updates
 
 
 def test_nothing_is_left_of_a_run_that_is_done() -> None:
@@ -306,13 +281,13 @@ def test_a_note_for_every_state(model: RunsModel, tmp_path: Path) -> None:
     runs["whole"] = ended(tmp_path, "whole")
     runs["scored"] = ended(tmp_path, "scored")
     write_results(runs["scored"], 0.5, 0.7186, 0.6)
-    runs["halted"] = ended(tmp_path, "halted", start(10), step(4), status="stopped", reason="asked to\nat night")
+    runs["halted"] = ended(tmp_path, "halted", started(10), step(4), status="stopped", reason="asked to\nat night")
     runs["broken"] = ended(tmp_path, "broken", status="failed", error={"type": "ValueError", "message": "odd"})
     runs["short"] = ended(tmp_path, "short", status="failed", error={"type": "OutOfMemoryError", "message": "CUDA"})
     queue.enqueue(runs["waits"])
     record(runs["ready"])
     record(runs["half"])
-    write(runs["half"], start(10), step(5))
+    write(runs["half"], started(10), step(5))
     record(runs["dead"], lives=False)
     model.show(list(runs.values()))
     assert [model.data(model.index(row, NAME)) for row in range(len(runs))] == [
@@ -335,7 +310,7 @@ def test_a_note_for_every_state(model: RunsModel, tmp_path: Path) -> None:
 
 def test_what_has_changed_is_seen(model: RunsModel, tmp_path: Path) -> None:
     """Files of a run that has ended are not read again, until one of them changes."""
-    run = ended(tmp_path, "run", start(10), step(4), status="stopped")
+    run = ended(tmp_path, "run", started(10), step(4), status="stopped")
     model.show([run])
     first = model.rows[0]
     model.show([run])
@@ -347,7 +322,7 @@ def test_what_has_changed_is_seen(model: RunsModel, tmp_path: Path) -> None:
     model.show([run])
     assert note(model) == "stopped"
     record(run)
-    write(run, start(10, start_step=4))
+    write(run, started(10, start_step=4))
     model.show([run])
     assert note(model) == "running 40 %"
     write(run, step(9))
@@ -451,7 +426,7 @@ def test_pictures_are_turned_over(gallery: Predictions, folder: RunFolder, follo
     gallery.show_run(reader)
     gallery.turn(1)
     assert gallery.stack.currentWidget() is gallery.empty
-    write(folder, start(), *(paint(folder, f"{name}.png") for name in "abc"), Image(step=1, path="no.png", kind="x"))
+    write(folder, started(), *(paint(folder, f"{name}.png") for name in "abc"), Image(step=1, path="no.png", kind="x"))
     qtbot.waitUntil(lambda: len(gallery.pictures) == 3, timeout=SOON)
     assert [each.path for each in gallery.pictures] == ["a.png", "b.png", "c.png"], "one that is not there is left out"
     assert gallery.stack.currentWidget() is not gallery.empty
@@ -470,7 +445,7 @@ def test_pictures_are_turned_over(gallery: Predictions, folder: RunFolder, follo
 
 def test_the_newest_picture_is_shown(gallery: Predictions, folder: RunFolder, follow: Follow, qtbot: QtBot) -> None:
     """Each validation writes over the pictures of the one before."""
-    write(folder, start(), paint(folder, "a.png"), paint(folder, "b.png"))
+    write(folder, started(), paint(folder, "a.png"), paint(folder, "b.png"))
     gallery.show_run(follow(folder))
     gallery.turn(1)
     paint(folder, "b.png", width=80)
@@ -527,15 +502,13 @@ def test_the_network_of_the_form(config: ConfigPane, tmp_path: Path) -> None:
     assert "describes itself" in config.summary.text()
 
 
-@pytest.mark.parametrize(
-    "change", [("size=2\n", "size=odd\n"), ("[maxpool]", "[nonsense]"), ("classes=2", "classes=9")]
-)
-def test_a_network_that_cannot_be_used(config: ConfigPane, tmp_path: Path, change: tuple[str, str]) -> None:
-    config.show_settings(TrainSettings(cfg=str(write_cfg(tmp_path))))
-    config.show_settings(TrainSettings(cfg=str(write_cfg(tmp_path, change, name="odd.cfg"))))
-    assert config.model.rowCount() == 0
-    assert "odd.cfg" in config.summary.text()
-    assert "Traceback" not in config.summary.text()
+def test_a_network_that_cannot_be_used(config: ConfigPane, tmp_path: Path) -> None:
+    for change in (("size=2\n", "size=odd\n"), ("[maxpool]", "[nonsense]"), ("classes=2", "classes=9")):
+        config.show_settings(TrainSettings(cfg=str(write_cfg(tmp_path))))
+        config.show_settings(TrainSettings(cfg=str(write_cfg(tmp_path, change, name="odd.cfg"))))
+        assert config.model.rowCount() == 0
+        assert "odd.cfg" in config.summary.text()
+        assert "Traceback" not in config.summary.text()
     config.show_settings(TrainSettings(cfg=str(tmp_path / "none.cfg")))
     assert "none.cfg" in config.summary.text()
 
@@ -574,7 +547,7 @@ def test_the_network_of_a_run(config: ConfigPane, tmp_path: Path, folder: RunFol
 
 def test_a_reader_for_every_run_that_is_compared(tmp_path: Path, qtbot: QtBot) -> None:
     comparison = Comparison()
-    one, two = (ended(tmp_path / "runs", name, start(), step(1)).path for name in ("one", "two"))
+    one, two = (ended(tmp_path / "runs", name, started(), step(1)).path for name in ("one", "two"))
     twin = ended(tmp_path / "others", "one").path
     assert comparison.choose([]) == {}
     first = comparison.choose([one])
@@ -593,49 +566,6 @@ def test_a_reader_for_every_run_that_is_compared(tmp_path: Path, qtbot: QtBot) -
     assert comparison.children() == [] or not any(each._timer.isActive() for each in twins.values())
 
 
-# --- words -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"), (0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min"), (60, "1 min"), (89, "1 min"), (2460, "41 min"),
-        (3599, "1 h 0 min"), (3600, "1 h 0 min"), (11_100, "3 h 5 min"), (172_700, "47 h 58 min"),
-        (172_799, "2 d 0 h"), (187_200, "2 d 4 h"),
-    ],
-)  # fmt: skip
-def test_spans(seconds: float, text: str) -> None:
-    assert words.span(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "-"), (math.nan, "-"), (math.inf, "-"), (0.0, "0"), (0.00123, "0.001"), (0.5, "0.500"), (-0.5, "-0.500"),
-        (1.0, "1.00"), (8.314, "8.31"), (99.99, "99.99"), (112.4, "112"), (99_999.0, "99999"), (100_000.0, "1.0e5"),
-        (0.000261, "2.6e-4"), (1e-12, "1.0e-12"), (-1e20, "-1.0e20"),
-    ],
-)  # fmt: skip
-def test_brief_numbers(value: float | None, text: str) -> None:
-    assert words.brief(value) == text
-
-
-@pytest.mark.parametrize(
-    ("number", "text"), [(0, "0"), (999, "999"), (1000, "1\u202f000"), (1_234_567, "1\u202f234\u202f567")]
-)
-def test_counts(number: int, text: str) -> None:
-    assert words.count(number) == text
-
-
-@pytest.mark.parametrize(
-    ("mib", "text"),
-    [(None, "-"), (math.nan, "-"), (0.0, "0 MB"), (640.4, "640 MB"), (1023.4, "1023 MB"), (1023.6, "1.0 GB"),
-     (1024.0, "1.0 GB"), (5325.0, "5.2 GB")],
-)  # fmt: skip
-def test_memory(mib: float | None, text: str) -> None:
-    assert words.memory(mib) == text
-
-
 def test_every_state_has_a_sign_and_a_word() -> None:
-    assert len(set(words.GLYPHS.values())) == len(words.GLYPHS) == 8
-    assert [words.state_word(state) for state in words.GLYPHS] == list(words.GLYPHS)
+    assert len(set(GLYPHS.values())) == len(GLYPHS) == 8
+    assert [state_word(state) for state in GLYPHS] == list(GLYPHS)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +16,16 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QCheckBox, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from yolo_subbatch.gui.axes import number_text
-from yolo_subbatch.gui.crosshair import readings
-from yolo_subbatch.gui.curves import View, points
-from yolo_subbatch.gui.history import Column, Smoothed
-from yolo_subbatch.gui.plot_pane import PlotPane
-from yolo_subbatch.gui.plot_tools import MOST, keep_of
-from yolo_subbatch.gui.reader import RunReader
-from yolo_subbatch.gui.theme import DARK, LIGHT
-from yolo_subbatch.gui.viewport import Extent, Viewport
-from yolo_subbatch.run.events import Event, EventWriter, RunFinished, RunStarted, Step, Val, Warned
+from tests.gui import run_files
+from yolo_subbatch.gui.plots.crosshair import readings
+from yolo_subbatch.gui.plots.curves import View, points
+from yolo_subbatch.gui.plots.plot_pane import PlotPane
+from yolo_subbatch.gui.plots.plot_tools import MOST, keep_of
+from yolo_subbatch.gui.plots.viewport import Extent, Viewport
+from yolo_subbatch.gui.runs.history import Column, Smoothed
+from yolo_subbatch.gui.runs.reader import RunReader
+from yolo_subbatch.gui.toolkit.theme import DARK, LIGHT
+from yolo_subbatch.run.events import Event, RunFinished, RunStarted, Step, Val, Warned
 from yolo_subbatch.run.folder import RunFolder
 
 NAN, INF = math.nan, math.inf
@@ -49,10 +48,7 @@ def steps(count: int, first: int = 1, **values: object) -> list[Event]:
 
 def write(reader: RunReader, events: Sequence[Event]) -> None:
     """Write events as a training does, and have the reader read them."""
-    writer = EventWriter(reader.folder.events)
-    for event in events:
-        writer.write(event)
-    writer.close()
+    run_files.write(reader.folder, *events)
     reader.read()
     while reader.progress < 1:
         reader.read()
@@ -150,21 +146,20 @@ def test_a_spike_of_one_update_among_a_million_is_drawn(pane: PlotPane, run: Mad
     assert len(x) <= 2 * pane.plots.loss.box.width()
 
 
-@pytest.mark.parametrize("logarithmic", [True, False])
-@pytest.mark.parametrize("value", [NAN, INF, -INF, 0.0, -3.0])
-def test_odd_numbers_are_gaps_and_no_faults(pane: PlotPane, run: Made, value: float, logarithmic: bool) -> None:
-    reader = run(STARTED, *steps(20))
-    reader.history.take([step(number, value, gnorm=value, lr=value, ips=value) for number in range(21, 24)])
-    reader.history.take(steps(20, 24))
-    reader.history.take([Val(step=43, epoch=1, map50=value, map=value, best=True)])
-    pane.log_action.setChecked(logarithmic)
-    show(pane, reader)
-    pane.grab()
-    y = drawn(pane, "total raw")[1]
-    assert np.isfinite(y[20:23]).any() == (math.isfinite(value) and not logarithmic)
-    assert np.isfinite(y[:20]).all()
-    assert np.isfinite(y[23:]).all()
-    assert all(math.isfinite(end) for plot in pane.plots.all for end in plot.box.viewRange()[1])
+def test_odd_numbers_are_gaps_and_no_faults(pane: PlotPane, run: Made) -> None:
+    for place, (value, logarithmic) in enumerate(product((NAN, INF, -INF, 0.0, -3.0), (True, False))):
+        reader = run(STARTED, *steps(20), name=f"run{place}")
+        reader.history.take([step(number, value, gnorm=value, lr=value, ips=value) for number in range(21, 24)])
+        reader.history.take(steps(20, 24))
+        reader.history.take([Val(step=43, epoch=1, map50=value, map=value, best=True)])
+        pane.log_action.setChecked(logarithmic)
+        show(pane, reader)
+        pane.grab()
+        y = drawn(pane, "total raw")[1]
+        assert np.isfinite(y[20:23]).any() == (math.isfinite(value) and not logarithmic)
+        assert np.isfinite(y[:20]).all()
+        assert np.isfinite(y[23:]).all()
+        assert all(math.isfinite(end) for plot in pane.plots.all for end in plot.box.viewRange()[1])
 
 
 def test_a_zero_does_not_hide_its_neighbours() -> None:
@@ -178,10 +173,17 @@ def test_a_zero_does_not_hide_its_neighbours() -> None:
 
 
 def test_only_zeros_or_nothing_at_all(pane: PlotPane, run: Made) -> None:
+    pane.log_action.setChecked(False)
     show(pane, run(*steps(5, total=0.0, gnorm=0.0, lr=0.0)))
     pane.grab()
+    assert drawn(pane, "total")[1].tolist() == [0.0] * 5
+    for plot in (pane.plots.loss, pane.plots.norm, pane.plots.rate):
+        low, high = plot.box.viewRange()[1]
+        assert low < 0 < high, "zero is in view, and not at the edge"
+    assert pane.stack.currentWidget() is pane.plots
     show(pane, run(STARTED, name="second"))
     pane.grab()
+    assert pane.stack.currentWidget() is pane.empty
 
 
 def test_raw_outliers_do_not_flatten_the_curves(pane: PlotPane, run: Made) -> None:
@@ -281,17 +283,19 @@ def test_labels_that_would_overlap_are_left_out(pane: PlotPane, run: Made) -> No
     assert np.diff(places).min() >= 55
 
 
-@pytest.mark.parametrize(("clip", "text"), [(20.0, "clip 20 · clipped 25 %"), (0.0, ""), (None, ""), (INF, "")])
-def test_the_clip_line(pane: PlotPane, run: Made, clip: float | None, text: str) -> None:
+def test_the_clip_line(pane: PlotPane, run: Made) -> None:
     pane.log_action.setChecked(False)
-    reader = run()
-    reader.history.take([RunStarted(pid=1, steps_total=8, clip=clip), *steps(6), *steps(2, 7, clipped=True)])
-    show(pane, reader)
-    assert pane.plots.clip_text.text.text() == text
-    assert pane.plots.clip_line.isVisible() == bool(text)
-    if text:
-        assert pane.plots.clip_line.value() == 20
-        assert pane.plots.norm.box.viewRange()[1][1] > 20
+    for place, (clip, text) in enumerate(((20.0, "clip 20 · clipped 25 %"), (0.0, ""), (None, ""), (INF, ""))):
+        reader = run(name=f"run{place}")
+        started = RunStarted(pid=1, steps_total=8, clip=clip)
+        reader.history.take([started, *steps(6), *steps(1, 7, clipped=True)])
+        reader.history.take(steps(1, 8, clipped=True))
+        show(pane, reader)
+        assert pane.plots.clip_text.text.text() == text
+        assert pane.plots.clip_line.isVisible() == bool(text)
+        if text:
+            assert pane.plots.clip_line.value() == 20
+            assert pane.plots.norm.box.viewRange()[1][1] > 20
 
 
 def test_the_clip_line_among_logarithms(pane: PlotPane, run: Made) -> None:
@@ -649,7 +653,9 @@ def test_a_picture_of_a_pane_that_was_never_shown(run: Made, qtbot: QtBot, tmp_p
     qtbot.addWidget(hidden)
     hidden.show_run(run(STARTED, *steps(50)))
     hidden.save_png(tmp_path / "hidden.png")
-    assert not QImage(str(tmp_path / "hidden.png")).isNull()
+    image = QImage(str(tmp_path / "hidden.png"))
+    assert image.pixelColor(1, 1).name() == DARK.panel
+    assert holds(image, QColor(DARK.colour_of("box"))), "its curves are in it"
 
 
 def test_a_table(pane: PlotPane, run: Made, tmp_path: Path) -> None:
@@ -673,29 +679,11 @@ def test_what_cannot_be_written_is_said(pane: PlotPane, run: Made, tmp_path: Pat
     assert pane.cursor().shape() == Qt.CursorShape.ArrowCursor
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0"), (10, "10"), (0.1, "0.1"), (0.30000000000000004, "0.3"), (1e-3, "1e-3"), (5e-4, "5e-4"), (2.5e-5, "2.5e-5"),
-     (99999, "99999"), (1e5, "1e5"), (-20, "-20")],
-)  # fmt: skip
-def test_numbers_at_axes(value: float, text: str) -> None:
-    assert number_text(value) == text
-
-
-@pytest.mark.parametrize(("low", "high"), [(-3.2, 2.1), (-0.4, 0.5), (0.30, 0.301), (0.2, 0.35), (-12.0, 8.0)])
-def test_a_logarithmic_axis_has_numbers(pane: PlotPane, low: float, high: float) -> None:
+def test_a_logarithmic_axis_has_numbers(pane: PlotPane) -> None:
     axis = pane.plots.loss.axis
     axis.logarithmic = True
-    places = [place for _, level in axis.tickValues(low, high, 170) for place in level]
-    assert 2 <= len(places) <= 12
-    assert all(low <= place <= high for place in places)
-    assert all(axis.tickStrings(places, 1, 1))
-
-
-def test_nothing_heavy_is_loaded() -> None:
-    code = (
-        "import sys\nfrom yolo_subbatch.gui import plot_pane\n"
-        "print([name for name in ('torch', 'cv2', 'ultralytics', 'scipy', 'OpenGL', 'pyqtgraph.opengl') if name in sys.modules])"
-    )
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert found.stdout.strip() == "[]"
+    for low, high in ((-3.2, 2.1), (-0.4, 0.5), (0.30, 0.301), (0.2, 0.35), (-12.0, 8.0)):
+        places = [place for _, level in axis.tickValues(low, high, 170) for place in level]
+        assert 2 <= len(places) <= 12
+        assert all(low <= place <= high for place in places)
+        assert all(axis.tickStrings(places, 1, 1))

@@ -1,19 +1,21 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import shiboken6
 from PySide6.QtCore import QSettings, Qt, QTimer
 from PySide6.QtWidgets import QApplication, QComboBox, QFileDialog, QInputDialog, QLabel, QMessageBox, QPushButton
 
 from tests.run.sample import write_cfg, write_data
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.gui.path_field import PathField
-from yolo_subbatch.gui.presets import Presets
-from yolo_subbatch.gui.section import BREAK
-from yolo_subbatch.gui.setup_pane import SetupPane
+from yolo_subbatch.gui.form.path_field import PathField
+from yolo_subbatch.gui.form.presets import Presets
+from yolo_subbatch.gui.form.setup_pane import SetupPane
+from yolo_subbatch.gui.toolkit.section import BREAK
 from yolo_subbatch.run.settings import TrainSettings
 from yolo_subbatch.run.validate import validate
 
@@ -167,13 +169,17 @@ def test_the_newest_result_wins(qtbot: Any, pane: SetupPane) -> None:
 
 
 def test_a_pane_may_go_while_it_is_checked(qtbot: Any, tmp_path: Path) -> None:
-    for _ in range(5):
-        pane = SetupPane(presets=Presets(tmp_path))
-        pane._check()
-        pane.deleteLater()
-        del pane
+    answers: list[object] = []
+    with qtbot.captureExceptions() as exceptions:
+        for _ in range(5):
+            pane = SetupPane(presets=Presets(tmp_path))
+            pane.readiness_changed.connect(answers.append)
+            pane._check()
+            shiboken6.delete(pane)
+        left = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+        qtbot.waitUntil(lambda: not any(thread.is_alive() for thread in left))
         QApplication.processEvents()
-    qtbot.wait(50)
+    assert (answers, exceptions) == ([], []), "the answer comes to nobody"
 
 
 def test_a_busy_device_is_told(pane: SetupPane) -> None:
@@ -316,21 +322,22 @@ def test_everything_is_as_it_was_after_a_restart(make: Make, tmp_path: Path) -> 
     assert second.settings() == settings
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"no_such_key": 1}'])
-def test_nothing_kept_or_something_damaged_leaves_the_demonstration(pane: SetupPane, tmp_path: Path, text: str) -> None:
+def test_nothing_kept_or_something_damaged_leaves_the_demonstration(pane: SetupPane, tmp_path: Path) -> None:
     store = QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
-    if text:
+    for text in ("", "{", '{"no_such_key": 1}'):
         store.setValue("setup/last", text)
-    pane.restore(store)
-    assert pane.form.read()[0] == TrainSettings(cfg="shapes.cfg", data="shapes")
-    told = [label.text() for label in pane.findChildren(QLabel) if label.isVisible() and "Last used:" in label.text()]
-    assert bool(told) == bool(text)
+        pane.restore(store)
+        assert pane.form.read()[0] == TrainSettings(cfg="shapes.cfg", data="shapes")
+        told = [label for label in pane.findChildren(QLabel) if label.isVisible() and "Last used:" in label.text()]
+        assert bool(told) == bool(text)
 
 
 def test_a_started_run_is_the_last_used(qtbot: Any, pane: SetupPane) -> None:
     pane.form.fields["batch"].give("32")
     with qtbot.waitSignal(pane.start_requested):
         pane.start_action.trigger()
+    assert not start_button(pane).isEnabled(), "the second press of a double click starts nothing"
+    qtbot.waitUntil(start_button(pane).isEnabled)
     choose(pane, "YOLOv3 (608)")
     choose(pane, "Last used")
     assert pane.settings().batch == 32

@@ -13,52 +13,29 @@ from types import ModuleType
 
 import pytest
 from PySide6.QtCore import QCoreApplication, QSettings, Qt, QTranslator
-from PySide6.QtGui import QAction, QFontDatabase
-from PySide6.QtWidgets import (
-    QAbstractButton,
-    QComboBox,
-    QDialogButtonBox,
-    QLabel,
-    QLineEdit,
-    QMenu,
-    QPlainTextEdit,
-    QTabBar,
-    QWidget,
-)
+from PySide6.QtGui import QFontDatabase
+from PySide6.QtWidgets import QDialogButtonBox, QMenu
 from pytestqt.qtbot import QtBot
 
+from tests.gui.chinese import CHINESE, assert_chinese
+from tests.gui.run_files import finished_run
 from yolo_subbatch.gui.app import Program
-from yolo_subbatch.gui.failure import Failure
-from yolo_subbatch.gui.language import chosen_language, install_language
-from yolo_subbatch.gui.reader import LIVE, RunReader
-from yolo_subbatch.gui.runs_model import NOTE
-from yolo_subbatch.gui.status_card import StatusCard
-from yolo_subbatch.gui.theme import LIGHT
-from yolo_subbatch.gui.words import GLYPHS, span, state_word
+from yolo_subbatch.gui.panes.runs_model import NOTE
+from yolo_subbatch.gui.panes.status_card import StatusCard
+from yolo_subbatch.gui.runs.failure import Failure
+from yolo_subbatch.gui.runs.reader import LIVE, RunReader
+from yolo_subbatch.gui.toolkit.durations import duration_text
+from yolo_subbatch.gui.toolkit.language import chosen_language, install_language
+from yolo_subbatch.gui.toolkit.run_states import GLYPHS, state_word
+from yolo_subbatch.gui.toolkit.theme import LIGHT
 from yolo_subbatch.run.commands import GuiSettings
-from yolo_subbatch.run.events import EventWriter, RunFinished, RunStarted, Step, Val
-from yolo_subbatch.run.folder import RunFolder
 
 FOLDER = Path(__file__).parents[2] / "gui" / "i18n"
-CHINESE = re.compile(r"[\u4e00-\u9fff]")
-#: What is the same in every language: keys, names of formats and of programs, numbers with their units.
-CODE = re.compile(
-    r"[\w./]*\.(cfg|pt|yaml|yml|data|csv|png|jpg|weights|onnx)\b|\w+=[\w./]*|[a-z]+-\d[\w-]*|\b(cfg|auto|inf|cpu|mAP|GPU|Ultralytics|"
-    r"Darknet|YOLOv3|SPP|tiny|BFLOPs|PNG|CSV|ONNX|AGPL|English|shapes|total|box|obj|cls|subdivisions|batch|Gamma|True|False|"
-    r"bf16|fp16|fp32|float16|torch|random|scaled|exact|reset|keep|darknet|ultralytics|constant|step|steps|exp|poly|"
-    r"error|skip|background|"
-    r"sigmoid|sgdr|frozen|cross|sub|stretch|pjreddie|alexeyab|MiB|GiB|conv|max|route|yolo|upsample|yolov[2-7]|Ctrl|Shift|"
-    r"Return|Home|runs|mosaic|img|done|elsewhere|small|RTX)\b"
-)
-
-PLACE = re.compile(r"\S*[/\\]\S+")  # a path; a lone stroke, as in "images / s", is none
 
 
 @pytest.fixture
-def chinese(qapp: QCoreApplication) -> Iterator[None]:
+def chinese(qapp: QCoreApplication) -> None:
     install_language(qapp, "zh_CN")
-    yield
-    install_language(qapp, "en")
 
 
 def messages() -> list[tuple[str, str, ElementTree.Element]]:
@@ -114,7 +91,7 @@ def test_patterns_of_dialogues_stay() -> None:
 def test_the_file_has_what_the_window_asks_for() -> None:
     """A text inside an f-string, or one that is asked for under another context, would be English for ever."""
     held = {(context, source) for context, source, _ in messages()}
-    asked = [each for file in sorted(FOLDER.parent.glob("*.py")) for each in asked_texts(file)]
+    asked = [each for file in sorted(FOLDER.parent.rglob("*.py")) for each in asked_texts(file)]
     assert len(asked) > 150
     assert [each for each in asked if each[1:] not in held] == []
 
@@ -148,7 +125,12 @@ def test_standard_buttons(chinese: None, qtbot: QtBot) -> None:
 
 def test_words(chinese: None) -> None:
     assert all(CHINESE.search(state_word(state)) for state in GLYPHS)
-    assert [span(each) for each in (40, 2460, 11_100, 187_200)] == ["40 秒", "41 分", "3 小时 5 分", "2 天 4 小时"]
+    assert [duration_text(each) for each in (40, 2460, 11_100, 187_200)] == [
+        "40 秒",
+        "41 分",
+        "3 小时 5 分",
+        "2 天 4 小时",
+    ]
 
 
 def test_the_system_decides_unless_the_user_does() -> None:
@@ -157,99 +139,56 @@ def test_the_system_decides_unless_the_user_does() -> None:
     assert chosen_language("system") in {"en", "zh_CN"}
 
 
-def test_no_text_of_the_window_is_left_in_english(
-    qapp: QCoreApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    run = finished_run(tmp_path)
-    store = QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
+def test_no_text_of_the_window_is_left_in_english(workplace: Path, qtbot: QtBot) -> None:
+    run = finished_run(workplace / "runs")
+    store = QSettings(str(workplace / "window.ini"), QSettings.Format.IniFormat)
     program = Program(GuiSettings(language="zh_CN", run=str(run.path)), store)
     window = program.window
     qtbot.addWidget(window)
-    try:
-        window.show()
-        qtbot.waitUntil(lambda: window.reader is not None and window.reader.up_to_date)
-        for kind in ("memory", "mistake", "signal", "silent", "error"):
-            window.failure.show_failure(Failure(kind, "", 64, 32, "SIGSEGV"), resumable=True)
-            assert_chinese(window.failure)
-        window.setup.check_now()
-        assert_chinese(window)
-        window.setup.form.fields["subdivisions"].give("auto")
-        window.setup.set_busy(["mask-416-b64s16"])
-        window.setup.check_now()
-        assert_chinese(window.setup)
-        rows, layers = window.runs_model, window.config.model
-        for role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
-            assert CHINESE.search(rows.data(rows.index(0, NOTE), role))
-        titles = [layers.headerData(place, Qt.Orientation.Horizontal) for place in range(layers.columnCount())]
-        assert [title for title in titles if not CHINESE.search(title)] == ["BFLOPs"]
-        for menu in window.findChildren(QMenu):
-            accelerators = re.findall(r"&(\w)", " ".join(action.text() for action in menu.actions()))
-            assert len(accelerators) == len(set(accelerators))
-    finally:
-        window.close()
-        install_language(qapp, "en")
+    window.show()
+    qtbot.waitUntil(lambda: window.reader is not None and window.reader.up_to_date)
+    for kind in ("memory", "mistake", "signal", "silent", "error"):
+        window.failure.show_failure(Failure(kind, "", 64, 32, "SIGSEGV"), resumable=True)
+        assert_chinese(window.failure)
+    window.setup.check_now()
+    assert_chinese(window)
+    window.setup.form.fields["subdivisions"].give("auto")
+    window.setup.set_busy(["mask-416-b64s16"])
+    window.setup.check_now()
+    assert_chinese(window.setup)
+    rows, layers = window.runs_model, window.config.model
+    for role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+        assert CHINESE.search(rows.data(rows.index(0, NOTE), role))
+    titles = [layers.headerData(place, Qt.Orientation.Horizontal) for place in range(layers.columnCount())]
+    assert [title for title in titles if not CHINESE.search(title)] == ["BFLOPs"]
+    for menu in window.findChildren(QMenu):
+        accelerators = re.findall(r"&(\w)", " ".join(action.text() for action in menu.actions()))
+        assert len(accelerators) == len(set(accelerators))
 
 
-@pytest.mark.parametrize("state", GLYPHS)
-def test_every_state_of_a_run(chinese: None, tmp_path: Path, qtbot: QtBot, state: str) -> None:
-    reader = RunReader(finished_run(tmp_path))
+def test_every_state_of_a_run(chinese: None, tmp_path: Path, qtbot: QtBot) -> None:
+    reader = RunReader(finished_run(tmp_path / "runs"))
     reader.read()
-    reader.state = state
     card = StatusCard(LIGHT)
     qtbot.addWidget(card)
-    card.show_run(reader)
-    assert_chinese(card)
-    assert state_word(state) in card.detail.text()
-    if state in LIVE:
-        said = [card.stop_button.text()]
-        for work in (card.stop_asked, card._offer_to_kill):
-            work()
-            said.append(card.stop_button.text())
-            assert_chinese(card)
-        assert len(set(said)) == 3, "a press has to change the words of the button"
-
-
-def finished_run(project: Path) -> RunFolder:
-    folder = RunFolder.create(project / "runs", "done")
-    writer = EventWriter(folder.events)
-    writer.write(RunStarted(pid=1, steps_total=40, clip=20.0, burn_in=10, device="cpu"))
-    for number in range(1, 41):
-        writer.write(Step(step=number, epoch=1, loss={"total": 9 / number}, lr=0.001, gnorm=40 / number, ips=12.0))
-    writer.write(Val(step=40, epoch=1, map50=0.7, map=0.4, best=True))
-    writer.write(RunFinished(status="completed", step=40, best=0.4))
-    writer.close()
-    return folder
-
-
-def assert_chinese(top: QWidget) -> None:
-    """Every text with letters that are no code has a Chinese character."""
-    shown = {text for widget in (top, *top.findChildren(QWidget)) for text in texts_of(widget)}
-    shown |= {action.text() for action in top.findChildren(QAction)}
-    shown |= {action.toolTip() for action in top.findChildren(QAction)}
-    left = {text: CODE.sub("", PLACE.sub("", text)) for text in shown if not CHINESE.search(text)}
-    english = {text for text, rest in left.items() if re.search(r"[A-Za-z]{3}", rest)}
-    assert not english - {"Export...", "Export"}, "which is in a menu of pyqtgraph's that is never opened"
-
-
-def texts_of(widget: QWidget) -> Iterator[str]:
-    yield widget.toolTip()
-    yield widget.accessibleName()
-    if isinstance(widget, (QLabel, QAbstractButton)):
-        yield widget.text()
-    elif isinstance(widget, QTabBar):
-        yield from (widget.tabText(index) for index in range(widget.count()))
-    elif isinstance(widget, QComboBox):
-        yield from (widget.itemText(index) for index in range(widget.count()))
-    elif isinstance(widget, (QLineEdit, QPlainTextEdit)):
-        yield widget.placeholderText()
+    for state in GLYPHS:
+        reader.state = state
+        card.show_run(reader)
+        assert_chinese(card)
+        assert state_word(state) in card.detail.text()
+        if state in LIVE:
+            said = [card.stop_button.text()]
+            for work in (card.stop_asked, card._offer_to_kill):
+                work()
+                said.append(card.stop_button.text())
+                assert_chinese(card)
+            assert len(set(said)) == 3, "a press has to change the words of the button"
 
 
 def test_there_is_a_font_to_look_at_it(qapp: QCoreApplication) -> None:
     if not QFontDatabase.families(QFontDatabase.WritingSystem.SimplifiedChinese):
         pytest.skip("no Chinese font is installed")
     families = set(QFontDatabase.families(QFontDatabase.WritingSystem.SimplifiedChinese))
-    from yolo_subbatch.gui.theme import FONT_FAMILIES
+    from yolo_subbatch.gui.toolkit.theme import FONT_FAMILIES
 
     assert families & set(FONT_FAMILIES)

@@ -1,39 +1,18 @@
-"""The whole window with real trainings: started, stopped, gone on with, ended by the system, and found."""
+"""The whole window with real trainings: started, stopped, resumed, ended by the system."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from tests.gui.opened import (
-    LONG,
-    SETTINGS,
-    SOON,
-    changed,
-    open_window,
-    press_start,
-    steps_of,
-    wait_for,
-    working_directory,
-)
-from tests.program import program
+from tests.gui.opened import LONG, SOON, changed, press_start, wait_for
+from tests.gui.run_files import events_of, steps_of
 from yolo_subbatch.gui.main_window import MainWindow
-from yolo_subbatch.run.events import RunStarted, read_events
-from yolo_subbatch.run.settings import TrainSettings
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    yield from working_directory(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def window(place: Path, qtbot: QtBot) -> MainWindow:
-    return open_window(place, qtbot)
+from yolo_subbatch.run.events import RunStarted
 
 
 def test_start_to_finish(window: MainWindow, qtbot: QtBot) -> None:
@@ -43,7 +22,11 @@ def test_start_to_finish(window: MainWindow, qtbot: QtBot) -> None:
     assert window.reader.state == "starting"
     assert "starting" in window.status.detail.text().lower()
     assert window.actions_.stop.isEnabled()
+    process = window.launcher.process_of(folder)
+    assert os.getsid(process.pid) == process.pid, "it outlives the window and its terminal"
     wait_for(window, qtbot, "completed")
+    assert process.wait(SOON / 1000) == 0
+    assert (folder.weights / "last.weights").is_file()
     history = window.reader.history
     assert list(history.steps.values) == steps_of(folder) == [1, 2, 3, 4, 5, 6]
     assert len(history.validations) == 2
@@ -88,7 +71,7 @@ def test_a_graceful_stop_a_resume_a_crash_and_a_stop_while_it_gets_ready(window:
     crashed = steps_of(folder)
     assert crashed == list(range(1, len(crashed) + 1))
     assert list(window.reader.history.steps.values) == crashed
-    assert sum(isinstance(event, RunStarted) for event in read_events(folder.events)) == 2
+    assert sum(isinstance(event, RunStarted) for event in events_of(folder)) == 2
 
     qtbot.waitUntil(window.actions_.resume.isEnabled, timeout=SOON)
     window.actions_.resume.trigger()
@@ -100,33 +83,3 @@ def test_a_graceful_stop_a_resume_a_crash_and_a_stop_while_it_gets_ready(window:
     assert len(before) <= len(after) <= len(crashed) + 2
     assert list(window.reader.history.steps.values) == after
     assert not window.failure.isVisible()
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_mistake_that_only_the_run_can_find_is_told_in_words(window: MainWindow, place: Path, qtbot: QtBot) -> None:
-    (place / "odd.weights").write_bytes(b"no weights at all")
-    press_start(window, qtbot, changed(weights="odd.weights"))
-    wait_for(window, qtbot, "failed")
-    qtbot.waitUntil(window.failure.isVisible, timeout=SOON)
-    assert "odd.weights" in window.failure.message.text()
-    assert "Traceback" not in window.failure.message.text()
-    assert window.failure.failure.kind == "mistake"
-    window.tabs.setCurrentWidget(window.config)
-    qtbot.mouseClick(window.failure.console, Qt.MouseButton.LeftButton)
-    assert window.tabs.currentWidget() is window.console
-    qtbot.waitUntil(lambda: "odd.weights" in window.console.toPlainText(), timeout=SOON)
-    window.setup.set_settings(TrainSettings(cfg="yolov3"))
-    qtbot.mouseClick(window.failure.again, Qt.MouseButton.LeftButton)
-    assert window.setup.settings().weights == "odd.weights"
-
-
-def test_a_run_of_the_command_line_is_found_and_shown(window: MainWindow, place: Path, qtbot: QtBot) -> None:
-    pairs = [f"{key}={value}" for key, value in SETTINGS.changed().items() if key != "extra"]
-    done = program(place, "train", *pairs, "plots=False", "name=typed")
-    assert done.returncode == 0, done.stderr
-    window.refresh_runs()
-    window.runs.table.selectRow(0)
-    assert window.reader.folder.path.name == "typed"
-    wait_for(window, qtbot, "completed")
-    assert list(window.reader.history.steps.values) == [1, 2, 3, 4, 5, 6]
-    assert "1" in window.console.toPlainText(), "without a console.log its events are shown"

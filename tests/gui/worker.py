@@ -1,6 +1,6 @@
 """A process that speaks a run's events as a training does, without training anything.
 
-It keeps the place in its events after every tenth update in ``weights/state.pt``, and ``--resume`` goes on from there.
+It keeps the place in its events after every tenth update in ``weights/state.pt``, and ``--resume`` continues from there.
 ``launch_with`` has a launcher start it in the place of a training.
 """
 
@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.run.events import Checkpoint, EventWriter, Log, RunFinished, RunStarted, Step
@@ -37,7 +36,7 @@ def launch_with(options: Sequence[str], begun: list[subprocess.Popen[bytes]]) ->
         options: Given to the worker, as they are at the moment of the launch.
         begun: Takes every process.
     """
-    launch = RunFolder.launch
+    launch, before = RunFolder.launch, subprocess.Popen
 
     def begin(command: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
         if "train" not in command:
@@ -48,8 +47,11 @@ def launch_with(options: Sequence[str], begun: list[subprocess.Popen[bytes]]) ->
         return begun[-1]
 
     def launch_worker(folder: RunFolder, *given: Any, **named: Any) -> subprocess.Popen[bytes]:
-        with mock.patch("subprocess.Popen", begin):
+        subprocess.Popen = begin  # type: ignore[assignment,misc]
+        try:
             return launch(folder, *given, **named)
+        finally:
+            subprocess.Popen = before  # type: ignore[misc]
 
     return launch_worker
 
@@ -64,7 +66,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--at", type=int, default=0, help="the update after which it ends as --end says")
     parser.add_argument("--deaf", action="store_true", help="ignores requests to stop, and hangs after the last update")
     parser.add_argument("--child", action="store_true", help="has a child of its own, whose number it writes to child")
-    parser.add_argument("--hold", type=Path, help=f"a file without which it does not go on after update {HELD}")
+    parser.add_argument("--hold", type=Path, help=f"a file for which it waits after update {HELD}")
     parser.add_argument("--resume", action="store_true")
     return parser.parse_args()
 
@@ -87,7 +89,7 @@ def end_badly(folder: RunFolder, way: str) -> None:
             raise
 
 
-def go_on(folder: RunFolder, state: Path) -> int:
+def resumed_step(folder: RunFolder, state: Path) -> int:
     """Cut the events to what the state knows, and return the number of the last update that it knows."""
     if not state.is_file():
         raise SettingsError("no state")
@@ -108,7 +110,7 @@ def main() -> None:
     if given.at == 0:
         end_badly(folder, given.end)
     state = folder.weights / "state.pt"
-    first = go_on(folder, state) if given.resume else 0
+    first = resumed_step(folder, state) if given.resume else 0
     folder.weights.mkdir(exist_ok=True)
     writer = EventWriter(folder.events)
     writer.write(RunStarted(pid=os.getpid(), steps_total=given.steps, start_step=first, batch=8, subdivisions=2))

@@ -17,9 +17,9 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from tests.security import hostile_runs as hostile
-from yolo_subbatch.gui import launcher as launcher_module
-from yolo_subbatch.gui.launcher import Launcher
-from yolo_subbatch.gui.predictions import is_picture
+from yolo_subbatch.gui.panes.predictions import is_picture
+from yolo_subbatch.gui.runs import launcher as launcher_module
+from yolo_subbatch.gui.runs.launcher import Launcher
 from yolo_subbatch.run import own, process, queue
 from yolo_subbatch.run.backup import NOTE, Backup
 from yolo_subbatch.run.commands import ExportSettings

@@ -20,11 +20,11 @@ from tests.engine.conftest import cfg_text
 from tests.security import hostile_runs as hostile
 from yolo_subbatch import cli
 from yolo_subbatch.export.infer import plain as script_plain
-from yolo_subbatch.gui import messages
 from yolo_subbatch.gui.app import Program
-from yolo_subbatch.gui.console import plain as console_line
-from yolo_subbatch.gui.crosshair import Reading, _table
-from yolo_subbatch.gui.plain import LONGEST, tip
+from yolo_subbatch.gui.plots.crosshair import Reading, _table
+from yolo_subbatch.gui.runs.console_text import terminal_line as console_line
+from yolo_subbatch.gui.toolkit import message_boxes
+from yolo_subbatch.gui.toolkit.labels import LONGEST, tip
 from yolo_subbatch.run.commands import GuiSettings
 from yolo_subbatch.run.events import Log, RunFinished, RunStarted, Step, Warned
 from yolo_subbatch.run.folder import RunFolder
@@ -210,9 +210,9 @@ def test_boxes_show_markup_as_text(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
     shown: list[QMessageBox] = []
     monkeypatch.setattr(QMessageBox, "exec", lambda box: shown.append(box) or 0)
     monkeypatch.setattr(QMessageBox, "open", lambda box: shown.append(box))
-    messages.complain(parent, f"{BOLD}{TITLE}")
-    messages.ask_to_delete(parent, RunFolder(tmp_path / f"<b>bold{TITLE}"))
-    assert not messages.agrees(parent, "Delete", f"{BOLD}{TITLE}")
+    message_boxes.complain(parent, f"{BOLD}{TITLE}")
+    message_boxes.ask_to_delete(parent, RunFolder(tmp_path / f"<b>bold{TITLE}"))
+    assert not message_boxes.agrees(parent, "Delete", f"{BOLD}{TITLE}")
     labels = [label for box in shown for label in box.findChildren(QLabel) if "bold" in label.text()]
     assert len(labels) == 4, "one of them in small print"
     assert not any(map(is_obeyed, labels))

@@ -20,6 +20,7 @@ from ultralytics import __version__ as ultralytics_version
 from yolo_subbatch.engine.processes import launched
 from yolo_subbatch.run.events import Checkpoint, Event, EventWriter, Image, Log, RunFinished, RunStarted, Step, Val
 from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.run.number_texts import duration
 
 METRICS = {
     "map50": "metrics/mAP50(B)",
@@ -229,17 +230,6 @@ def names_of(data: dict[str, Any]) -> list[str]:
     """Return the names of the classes; a user's own ``get_dataset`` may have them as a list."""
     names = data.get("names") or []
     return [str(each) for each in (names.values() if isinstance(names, dict) else names)]
-
-
-def duration(seconds: float) -> str:
-    """Return a span of time for people: ``3 min``, ``2 h 5 min``, ``4 days``."""
-    minutes = seconds / 60
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes:.0f} min"
-    hours, rest = divmod(round(minutes), 60)
-    return f"{hours} h {rest} min" if hours < 48 else f"{hours / 24:.0f} days"
 
 
 def memory_mb(device: torch.device) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from yolo_subbatch.run.events import Event, Log, RunFinished, RunStarted, Step, Val, Warned
+from yolo_subbatch.run.number_texts import countdown, significant
 from yolo_subbatch.run.plain_text import COLOUR, plain, unguarded
 
 REFRESH = 0.1  # seconds between two repaints of the live line
@@ -119,20 +120,20 @@ class TerminalProgress:
         return [
             (0, f"{event.step}/{run.steps_total}" if run.steps_total else str(event.step)),
             (2, f"epoch {event.epoch}" + (f"/{run.epochs}" if run.epochs else "")),
-            (1, "" if left is None else f"{clock_time(left)} left"),
-            (4, "" if event.ips is None else f"{number(event.ips, 3)} images/s"),
-            (5, f"lr {number(event.lr)}"),
-            (3, f"norm {number(event.gnorm)}" + (" clipped" if event.clipped else "")),
+            (1, "" if left is None else f"{countdown(left)} left"),
+            (4, "" if event.ips is None else f"{significant(event.ips, 3)} images/s"),
+            (5, f"lr {significant(event.lr)}"),
+            (3, f"norm {significant(event.gnorm)}" + (" clipped" if event.clipped else "")),
         ]
 
     def describe_losses(self, event: Step) -> list[Part]:
         """Return the loss, its parts, and Darknet's number with its running average."""
-        parts = " ".join(f"{name} {number(value)}" for name, value in event.loss.items() if name != "total")
+        parts = " ".join(f"{name} {significant(value)}" for name, value in event.loss.items() if name != "total")
         return [
-            (0, f"loss {number(event.loss.get('total'))}"),
+            (0, f"loss {significant(event.loss.get('total'))}"),
             (1, f"({parts})" if parts else ""),
-            (3, "" if event.darknet_loss is None else f"cost {number(event.darknet_loss)}"),
-            (2, f"avg {number(self.average)}"),
+            (3, "" if event.darknet_loss is None else f"cost {significant(event.darknet_loss)}"),
+            (2, f"avg {significant(self.average)}"),
         ]
 
     def _seconds_left(self, event: Step, now: float) -> float | None:
@@ -210,19 +211,3 @@ def fit(parts: list[Part], width: int) -> str:
     while len(kept) > 1 and len("  ".join(text for _, text in kept)) > width:
         kept.remove(max(kept))
     return plain("  ".join(text for _, text in kept))[: max(width, 1)]
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Return a number as short as it is readable."""
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if math.isfinite(value) and 10**digits <= abs(value) < 1e7 else f"{value:.{digits}g}"
-
-
-def clock_time(seconds: float) -> str:
-    """Return a duration as ``3 d 4 h``, ``1:02:03`` or ``2:03``."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 48:
-        return f"{hours // 24} d {hours % 24} h"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,1 @@
+"""Exports to ONNX: the dialogue, the processes, the card above the plots."""
