@@ -25,7 +25,7 @@ lint: $(READY)
 
 # Collects the window's texts; what is not translated yet stands in gui/i18n/zh_CN.ts as unfinished.
 translations: $(READY)
-	$(BIN)/python gui/i18n/update.py
+	$(BIN)/python gui/i18n/update_translations.py
 
 # The tables of keys in the guide, from the dataclasses of the sections.
 docs: $(READY)

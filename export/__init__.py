@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from yolo_subbatch.lazy import load
+from yolo_subbatch.late_imports import load
 
 if TYPE_CHECKING:
     from .infer import OnnxYolo as OnnxYolo

@@ -10,11 +10,11 @@ from yolo_subbatch.engine import LOGGER
 from yolo_subbatch.engine.evaluate import open_model
 from yolo_subbatch.engine.model import DarknetModel
 from yolo_subbatch.errors import ExportError, SettingsError
-from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.export_checks import check_export_keys
-from yolo_subbatch.run.outputs import Input, Output, check_outputs
-from yolo_subbatch.run.signals import ended_like_an_interrupt, lasting_output
-from yolo_subbatch.run.values import make
+from yolo_subbatch.folder.signals import ended_like_an_interrupt, lasting_output
+from yolo_subbatch.settings.commands import ExportSettings
+from yolo_subbatch.settings.export_checks import check_export_keys
+from yolo_subbatch.settings.output_checks import Input, Output, check_outputs
+from yolo_subbatch.settings.values import make
 
 PACKAGES = ("onnx", "onnxruntime")
 

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from torch.onnx import OnnxExporterError
 
 from yolo_subbatch.darknet.channels import COLOUR, OPACITY, network_order
+from yolo_subbatch.darknet.geometry import largest_stride, layer_table
 from yolo_subbatch.darknet.layers import Elementwise, MaxPool, mish
 from yolo_subbatch.darknet.network import Network
-from yolo_subbatch.darknet.shapes import largest_stride, layer_table
 from yolo_subbatch.errors import ExportError
 
 IR_VERSION = 9  # what opset 20 came with; older runtimes refuse a later one, whatever the operators

@@ -16,7 +16,7 @@ from yolo_subbatch import __version__
 from yolo_subbatch.darknet.channels import COLOUR, KINDS
 from yolo_subbatch.darknet.network import Head, Network
 from yolo_subbatch.darknet.parser import write_cfg
-from yolo_subbatch.run.commands import ExportSettings
+from yolo_subbatch.settings.commands import ExportSettings
 
 PREFIX = "ysb."
 

@@ -15,12 +15,12 @@ import onnx
 import torch
 from onnx import ModelProto
 
+from yolo_subbatch.darknet.geometry import check_detector, largest_stride
 from yolo_subbatch.darknet.network import Network
-from yolo_subbatch.darknet.shapes import check_detector, largest_stride
 from yolo_subbatch.errors import CfgError, ExportError, ParityError
-from yolo_subbatch.run.checks import size_fault
-from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.number_texts import file_size
+from yolo_subbatch.settings.checks import size_fault
+from yolo_subbatch.settings.commands import ExportSettings
+from yolo_subbatch.settings.number_texts import file_size
 
 from . import metadata, parity
 from .candidate import Array, Candidate

@@ -21,11 +21,11 @@ from onnx import ModelProto, numpy_helper
 
 from yolo_subbatch.darknet.channels import COLOUR
 from yolo_subbatch.darknet.network import Network
-from yolo_subbatch.engine.channels import check_network_data
 from yolo_subbatch.engine.evaluate import measure_file
+from yolo_subbatch.engine.image_channels import check_network_data
 from yolo_subbatch.errors import DataError, ExportError
-from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.data import data_names, split_images
+from yolo_subbatch.settings.commands import ExportSettings
+from yolo_subbatch.settings.data_checks import data_names, split_images
 
 from . import metadata
 from .candidate import Array, rgb

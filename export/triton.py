@@ -21,8 +21,8 @@ import onnx
 from onnx import TensorProto, ValueInfoProto
 
 from yolo_subbatch.errors import ExportError, SettingsError
-from yolo_subbatch.run.checks import Problem, attempt, check_ranges, error, folder_fault, raise_errors
-from yolo_subbatch.run.commands import TritonSettings
+from yolo_subbatch.settings.checks import Problem, attempt, check_ranges, error, folder_fault, raise_errors
+from yolo_subbatch.settings.commands import TritonSettings
 
 # Ultralytics takes a name with a dot for a file's (NAME.onnx), and the server's address splits at a slash.
 NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")

@@ -10,11 +10,11 @@ from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtWidgets import QApplication
 
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
-from yolo_subbatch.run.commands import GuiSettings
-from yolo_subbatch.run.inputs import check_gui
-from yolo_subbatch.run.marks import mark
-from yolo_subbatch.run.plain_text import plain_output
-from yolo_subbatch.run.values import make, parse_pairs
+from yolo_subbatch.folder.window_checks import check_gui
+from yolo_subbatch.settings.commands import GuiSettings
+from yolo_subbatch.settings.file_marks import mark
+from yolo_subbatch.settings.plain_text import plain_output
+from yolo_subbatch.settings.values import make, parse_pairs
 
 from .main_window import MainWindow
 from .runs.reader import RunReader

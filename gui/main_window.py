@@ -11,11 +11,11 @@ from PySide6.QtGui import QAction, QCloseEvent
 from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QSplitter, QTabWidget
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.find import short_path
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.listing import summarise
-from yolo_subbatch.run.resume import run_of
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.folder.listing import summarise
+from yolo_subbatch.folder.resume import run_of
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.find import short_path
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 from .actions import Actions
 from .export.export_desk import ExportDesk
@@ -36,7 +36,7 @@ from .runs.failure import explain
 from .runs.launcher import Launcher
 from .runs.reader import ENDED, LIVE, RunReader
 from .toolkit import message_boxes
-from .toolkit.labels import shown
+from .toolkit.text_labels import shown
 from .toolkit.theme import Theme
 from .window_settings import restore_place, restored_projects, save_place, save_projects
 

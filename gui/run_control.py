@@ -6,7 +6,7 @@ from PySide6.QtCore import QObject, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QWidget
 
-from yolo_subbatch.run.listing import summarise
+from yolo_subbatch.folder.listing import summarise
 
 from .runs.launcher import Launcher
 from .runs.reader import RunReader

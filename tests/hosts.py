@@ -20,10 +20,10 @@ from ultralytics import YOLO
 
 from tests.engine.conftest import V8_YAML, cfg_text
 from yolo_subbatch import Darknet, SubbatchTrainer
+from yolo_subbatch.built_in_data import Numbers, write_shapes
 from yolo_subbatch.cli import main
 from yolo_subbatch.darknet.datafile import label_path
-from yolo_subbatch.run.host import release
-from yolo_subbatch.shapes import Numbers, write_shapes
+from yolo_subbatch.settings.host_files import release
 
 CLOSE = 1e-5  # between weights that differ by rounding only
 QUIET = {"device": "cpu", "plots": False, "verbose": False}

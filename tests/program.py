@@ -161,14 +161,14 @@ def serve() -> None:
 
 def answer(quiet: bool) -> None:
     """Fork a child for each line of standard input, and write its exit status when it has ended."""
-    from yolo_subbatch.training import prepare_host
+    from yolo_subbatch.train_command import prepare_host
 
     prepare_host(quiet)
     import yolo_subbatch.engine.convert
-    import yolo_subbatch.engine.detector
-    import yolo_subbatch.engine.train
-    import yolo_subbatch.engine.trainer
-    import yolo_subbatch.run.progress  # noqa: F401
+    import yolo_subbatch.engine.darknet_trainer
+    import yolo_subbatch.engine.detector_commands
+    import yolo_subbatch.engine.training_run
+    import yolo_subbatch.folder.terminal  # noqa: F401
 
     inspect.getmodule(inspect.currentframe())  # looks at every module once, as Ultralytics has it done
     gc.collect()

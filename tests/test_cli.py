@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.run.sample import write_cfg, write_checkpoint, write_data, write_yaml
-from yolo_subbatch import __version__, cli, lazy, training
+from tests.settings.sample import write_cfg, write_checkpoint, write_data, write_yaml
+from yolo_subbatch import __version__, cli, late_imports, train_command
 from yolo_subbatch.errors import WeightsError
-from yolo_subbatch.run.events import EventWriter, Log, RunFinished, Step, last_event
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.folder.events import EventWriter, Log, RunFinished, Step, last_event
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 PROGRAM = [sys.executable, "-m", "yolo_subbatch"]
 WAIT = 120.0  # seconds
@@ -48,7 +48,7 @@ Engine = Callable[[TrainSettings, RunFolder, list[Any]], int]
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, place: Path) -> Callable[[Engine], list[TrainSettings]]:
     """Put a function in the place of the training, and the built-in data set in the place of its drawing."""
-    load = lazy.load
+    load = late_imports.load
 
     def replace(train: Engine) -> list[TrainSettings]:
         calls: list[TrainSettings] = []
@@ -57,8 +57,8 @@ def engine(monkeypatch: pytest.MonkeyPatch, place: Path) -> Callable[[Engine], l
             calls.append(settings)
             return train(settings, folder, listeners)
 
-        known = {"engine.train:run_training": run, "shapes:shapes_data": lambda: place / "obj.data"}
-        for module in (cli, training):
+        known = {"engine.training_run:run_training": run, "built_in_data:shapes_data": lambda: place / "obj.data"}
+        for module in (cli, train_command):
             monkeypatch.setattr(module, "load", lambda name: known.get(name) or load(name))
         return calls
 

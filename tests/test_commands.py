@@ -19,10 +19,10 @@ import torch
 from tests.engine.conftest import cfg_text
 from tests.program import background, launched, program
 from tests.third_programs import opencv4
+from yolo_subbatch.built_in_data import Numbers, write_shapes
 from yolo_subbatch.cli import main
 from yolo_subbatch.darknet import Network, load_weights, read_cfg
-from yolo_subbatch.run.events import Checkpoint, Image, RunFinished, RunStarted, Step, Val, read_events
-from yolo_subbatch.shapes import Numbers, write_shapes
+from yolo_subbatch.folder.events import Checkpoint, Image, RunFinished, RunStarted, Step, Val, read_events
 
 ROOT = Path(__file__).parent.parent
 TRAIN = ["epochs=2", "batch=4", "subdivisions=2", "device=cpu", "plots=False", "learning_rate=0.01"]
@@ -256,8 +256,8 @@ def test_ctrl_c_keeps_the_weights_and_says_how_to_go_on(place, times):
 
 
 def test_a_stop_file_ends_the_run(place):
-    from yolo_subbatch.run.folder import RunFolder
-    from yolo_subbatch.run.settings import TrainSettings
+    from yolo_subbatch.folder.run_folder import RunFolder
+    from yolo_subbatch.settings.train_settings import TrainSettings
 
     folder = RunFolder.create(place / "runs", "asked")
     folder.write_settings(

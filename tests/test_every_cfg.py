@@ -25,13 +25,13 @@ from yolo_subbatch.darknet import (
     train_batch,
 )
 from yolo_subbatch.darknet.explicit import explicit
+from yolo_subbatch.darknet.geometry import largest_stride, layer_table
 from yolo_subbatch.darknet.parser import with_net, write_cfg
 from yolo_subbatch.darknet.report import parameter_count, weights_bytes
 from yolo_subbatch.darknet.sections import Cfg
-from yolo_subbatch.darknet.shapes import largest_stride, layer_table
 from yolo_subbatch.errors import ExportError
 from yolo_subbatch.export.onnx import OnnxExporter
-from yolo_subbatch.run.commands import ExportSettings
+from yolo_subbatch.settings.commands import ExportSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -19,9 +19,9 @@ import pytest
 from tests.engine.conftest import cfg_text
 from tests.program import Launched, background, program
 from yolo_subbatch import cli
-from yolo_subbatch.run.events import RunFinished, RunStarted, Step, Val, read_events
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.shapes import Numbers, write_shapes
+from yolo_subbatch.built_in_data import Numbers, write_shapes
+from yolo_subbatch.folder.events import RunFinished, RunStarted, Step, Val, read_events
+from yolo_subbatch.folder.run_folder import RunFolder
 
 ARGUMENTS = [
     "cfg=tiny.cfg", "data=shapes/shapes.data", "epochs=20", "batch=4", "subdivisions=2", "save_iterations=4", "random=1.4",

@@ -7,24 +7,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from yolo_subbatch.lazy import load
+from yolo_subbatch.late_imports import load
+from yolo_subbatch.moved import keep_old_names
 
 if TYPE_CHECKING:
-    from yolo_subbatch.engine.darknet import Darknet as Darknet
+    from yolo_subbatch.engine.api import Darknet as Darknet
+    from yolo_subbatch.engine.darknet_trainer import DarknetTrainer as DarknetTrainer
     from yolo_subbatch.engine.subbatch import SubbatchMixin as SubbatchMixin
     from yolo_subbatch.engine.subbatch import SubbatchTrainer as SubbatchTrainer
     from yolo_subbatch.engine.subbatch import subbatch as subbatch
-    from yolo_subbatch.engine.trainer import DarknetTrainer as DarknetTrainer
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Darknet": "engine.darknet",
-    "DarknetTrainer": "engine.trainer",
+    "Darknet": "engine.api",
+    "DarknetTrainer": "engine.darknet_trainer",
     "SubbatchMixin": "engine.subbatch",
     "SubbatchTrainer": "engine.subbatch",
     "subbatch": "engine.subbatch",
 }
+keep_old_names()
 __all__ = ["Darknet", "DarknetTrainer", "SubbatchMixin", "SubbatchTrainer", "subbatch"]
 
 

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from yolo_subbatch import __version__
 from yolo_subbatch.errors import MachineError, ParityError, SettingsError, YoloSubbatchError
-from yolo_subbatch.lazy import load
-from yolo_subbatch.run.plain_text import log_plainly, plain_output
+from yolo_subbatch.late_imports import load
+from yolo_subbatch.settings.plain_text import log_plainly, plain_output
 
 if TYPE_CHECKING:
-    from yolo_subbatch.run.commands import (
+    from yolo_subbatch.settings.commands import (
         AnchorsSettings,
         GuiSettings,
         InfoSettings,
         PartialSettings,
         TritonSettings,
     )
-    from yolo_subbatch.run.settings import TrainSettings
+    from yolo_subbatch.settings.train_settings import TrainSettings
 
 PROGRAM = "yolo-subbatch"
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -112,8 +112,8 @@ def _dispatch(arguments: list[str]) -> int:
     elif HELP & set(rest) or (first == DETECTOR and rest[:1] == ["help"]):
         print(_help(first, *(each for each in rest if each != "help")))
     elif first == DETECTOR:
-        with load("run.trust:guarded")(everywhere=True):
-            status: int = load("detector:run_detector")(rest)
+        with load("settings.trust:guarded")(everywhere=True):
+            status: int = load("darknet_cli:run_detector")(rest)
         return status
     else:
         return _execute(first, rest)
@@ -122,15 +122,15 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _execute(name: str, pairs: list[str]) -> int:
     command = _command(name, pairs)
-    from yolo_subbatch.run.values import make, parse_pairs
+    from yolo_subbatch.settings.values import make, parse_pairs
 
     given = _named(name, command.positional, pairs) or parse_pairs(pairs)
     if name == "train" and "resume" not in given:
-        given = load("run.args_file:expanded")(given)
+        given = load("settings.args_file:expanded")(given)
     settings = make(load(command.settings), given)
     if getattr(settings, "resume", None) is not None:
-        load("run.resume:refuse_given")(given)
-    with load("run.trust:guarded")(getattr(settings, "trust", False), everywhere=True):
+        load("folder.resume:refuse_given")(given)
+    with load("settings.trust:guarded")(getattr(settings, "trust", False), everywhere=True):
         return command.run(settings)
 
 
@@ -146,7 +146,7 @@ def _named(name: str, keys: tuple[str, ...], values: list[str]) -> dict[str, str
 
 def _command(name: str, arguments: Sequence[str] = ()) -> Command:
     if name not in COMMANDS:
-        load("run.darknet_commands:refuse_darknet_command")(name, arguments)
+        load("settings.darknet_commands:refuse_darknet_command")(name, arguments)
         near = difflib.get_close_matches(name, COMMANDS, 1)
         advice = f"did you mean {near[0]}?" if near else f"use one of {', '.join(COMMANDS)}"
         raise SettingsError(f"{name}: unknown command; {advice}")
@@ -154,7 +154,7 @@ def _command(name: str, arguments: Sequence[str] = ()) -> Command:
 
 
 def _overview() -> str:
-    from yolo_subbatch.run.help import overview
+    from yolo_subbatch.settings.help import overview
 
     summaries = {name: command.summary for name, command in COMMANDS.items()}
     return overview(f"{PROGRAM} {__version__}", PROGRAM, summaries, ["demo", COMMANDS["train"].examples[0]])
@@ -163,15 +163,15 @@ def _overview() -> str:
 def _help(name: str, *rest: str) -> str:
     command = _command(name)
     if name == DETECTOR:
-        text: str = load("run.darknet_args:describe_detector")(rest)
+        text: str = load("settings.darknet_args:describe_detector")(rest)
         return text
-    from yolo_subbatch.run.help import describe_command
+    from yolo_subbatch.settings.help import describe_command
 
     return describe_command(f"{PROGRAM} {name}", PROGRAM, command.summary, command.examples, load(command.settings))
 
 
 def _train(settings: TrainSettings) -> int:
-    status: int = load("training:train")(settings)
+    status: int = load("train_command:train")(settings)
     return status
 
 
@@ -182,9 +182,9 @@ def _with_engine(check: str, entry: str, named: bool = False) -> Callable[[Any],
     """
 
     def run(settings: Any) -> int:
-        from yolo_subbatch.training import check_device, prepare_host, with_built_in_data
+        from yolo_subbatch.train_command import check_device, prepare_host, with_built_in_data
 
-        load("run.host:check_version")()
+        load("settings.host_files:check_version")()
         settings = load(check)(settings)
         check_device(getattr(settings, "device", None))
         if hasattr(settings, "data") and not named and getattr(settings, "int8", True):
@@ -198,7 +198,7 @@ def _with_engine(check: str, entry: str, named: bool = False) -> Callable[[Any],
 
 def _info(settings: InfoSettings) -> int:
     from yolo_subbatch.darknet.parser import read_cfg
-    from yolo_subbatch.run.inputs import check_info
+    from yolo_subbatch.settings.command_checks import check_info
 
     settings = check_info(settings)
     cfg = read_cfg(settings.cfg or "")
@@ -208,17 +208,17 @@ def _info(settings: InfoSettings) -> int:
     height, width = size if isinstance(size, tuple) else (size, size)
     print(load("darknet.report:layer_report")(cfg, width, height, settings.batch, settings.subdivisions))
     if settings.data:
-        print(load("run.class_names:describe_classes")(settings.data, cfg))
+        print(load("settings.class_names:describe_classes")(settings.data, cfg))
     return DONE
 
 
 def _anchors(settings: AnchorsSettings) -> int:
-    load("detector:run_anchors")(load("run.inputs:check_anchors")(settings))
+    load("darknet_cli:run_anchors")(load("settings.command_checks:check_anchors")(settings))
     return DONE
 
 
 def _partial(settings: PartialSettings) -> int:
-    load("detector:run_partial")(load("run.inputs:check_partial")(settings))
+    load("darknet_cli:run_partial")(load("settings.command_checks:check_partial")(settings))
     return DONE
 
 
@@ -254,36 +254,36 @@ def _triton(settings: TritonSettings) -> int:
 
 COMMANDS: dict[str, Command] = {
     "train": Command(
-        "run.settings:TrainSettings", "train a network", (
+        "settings.train_settings:TrainSettings", "train a network", (
             "train cfg=yolov3.cfg data=obj.data weights=darknet53.conv.74 batch=64 subdivisions=16",
             "train cfg=yolov3-tiny.cfg data=obj.data epochs=100 learning_rate=0.001 imgsz=352,608",
             "train model=yolo26n.yaml data=coco8.yaml batch=64 subdivisions=16",
         ), _train,
     ),
     "val": Command(
-        "run.commands:ValSettings", "measure precision, recall and mAP of a trained network", (
+        "settings.commands:ValSettings", "measure precision, recall and mAP of a trained network", (
             "val model=runs/train/weights/best.pt data=obj.data split=test",
             "val cfg=yolov3.cfg weights=yolov3.weights data=coco.data letterbox=darknet",
-        ), _with_engine("run.inputs:check_val", "engine.evaluate:run_validation"),
+        ), _with_engine("settings.command_checks:check_val", "engine.evaluate:run_validation"),
     ),
     "map": Command(
-        "run.commands:MapSettings", "measure mAP in Darknet's method, and in COCO's beside it", (
+        "settings.commands:MapSettings", "measure mAP in Darknet's method, and in COCO's beside it", (
             "map cfg=yolov4.cfg weights=yolov4.weights data=coco.data",
             "map model=runs/train/weights/best.pt data=obj.data points=101 iou_thresh=0.75",
-        ), _with_engine("run.inputs:check_map", "engine.darknet_map:run_map"),
+        ), _with_engine("settings.command_checks:check_map", "engine.darknet_map:run_map"),
     ),
     "predict": Command(
-        "run.commands:PredictSettings", "find objects in images, folders or videos", (
+        "settings.commands:PredictSettings", "find objects in images, folders or videos", (
             "predict model=runs/train/weights/best.pt source=images/ json=boxes.json",
             "predict cfg=yolov3.cfg weights=yolov3.weights source=dog.jpg conf=0.5",
-        ), _with_engine("run.inputs:check_predict", "engine.predict:run_prediction", named=True),
+        ), _with_engine("settings.command_checks:check_predict", "engine.predict:run_prediction", named=True),
     ),
     "export": Command(
-        "run.commands:ExportSettings", "write an ONNX file, checked against the network before it is kept", (
+        "settings.commands:ExportSettings", "write an ONNX file, checked against the network before it is kept", (
             "export model=runs/train/weights/best.pt dynamic=True nms=True",
             "export cfg=yolov3.cfg weights=yolov3.weights half=True imgsz=608",
             "export model=best.pt int8=True data=obj.data",
-        ), _with_engine("run.export_checks:check_export", "export.command:run_export"),
+        ), _with_engine("settings.export_checks:check_export", "export.command:run_export"),
     ),
     "infer": Command(
         "export.infer:InferSettings", "find objects with an ONNX file, without torch; on a GPU or not at all", (
@@ -293,29 +293,29 @@ COMMANDS: dict[str, Command] = {
         ), _infer,
     ),
     "triton": Command(
-        "run.commands:TritonSettings", "make a model repository for NVIDIA's Triton server", (
+        "settings.commands:TritonSettings", "make a model repository for NVIDIA's Triton server", (
             "triton model=best.onnx out=models/ gpus=0,1 instances=2",
         ), _triton,
     ),
     "info": Command(
-        "run.commands:InfoSettings", "show the layers of a cfg, and what they cost", (
+        "settings.commands:InfoSettings", "show the layers of a cfg, and what they cost", (
             "info cfg=yolov3.cfg", "info cfg=yolov3-tiny.cfg imgsz=608 batch=64 subdivisions=16",
         ), _info,
     ),
     "convert": Command(
-        "run.commands:ConvertSettings", "turn a checkpoint into Darknet weights, or the other way round", (
+        "settings.commands:ConvertSettings", "turn a checkpoint into Darknet weights, or the other way round", (
             "convert model=runs/train/weights/best.pt to=best.weights",
             "convert cfg=yolov3.cfg weights=yolov3.weights to=yolov3.pt",
-        ), _with_engine("run.inputs:check_convert", "engine.convert:run_conversion", named=True),
+        ), _with_engine("settings.command_checks:check_convert", "engine.convert:run_conversion", named=True),
     ),
     "partial": Command(
-        "run.commands:PartialSettings", "cut the first layers off a network's weights, to train from them", (
+        "settings.commands:PartialSettings", "cut the first layers off a network's weights, to train from them", (
             "partial cfg=yolov4.cfg weights=yolov4.weights to=yolov4.conv.137 layers=137",
             "partial yolov4.cfg yolov4.weights yolov4.conv.137 137",
         ), _partial, ("cfg", "weights", "to", "layers"),
     ),
     "anchors": Command(
-        "run.commands:AnchorsSettings", "compute anchors for a data set, as lines to paste into a cfg", (
+        "settings.commands:AnchorsSettings", "compute anchors for a data set, as lines to paste into a cfg", (
             "anchors data=obj.data num=9 imgsz=416", "anchors data=obj.data num=6 imgsz=352,608 picture=anchors.png",
         ), _anchors,
     ),
@@ -325,12 +325,12 @@ COMMANDS: dict[str, Command] = {
         ), load,  # it reads its arguments itself
     ),
     "gui": Command(
-        "run.commands:GuiSettings", "open the window: set up runs, start them, watch them live", (
+        "settings.commands:GuiSettings", "open the window: set up runs, start them, watch them live", (
             "gui", "gui run=runs/train", "gui run=runs/train screenshot=train.png",
         ), _gui,
     ),
     "demo": Command(
-        "run.commands:DemoSettings", "train a small network on the built-in data set and show what it finds",
-        ("demo",), _with_engine("run.inputs:check_demo", "demo:run_demo"),
+        "settings.commands:DemoSettings", "train a small network on the built-in data set and show what it finds",
+        ("demo",), _with_engine("settings.command_checks:check_demo", "demo:run_demo"),
     ),
 }  # fmt: skip

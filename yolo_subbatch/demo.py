@@ -10,11 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from yolo_subbatch.run.commands import DemoSettings, ValSettings
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.progress import TerminalProgress, route_messages
-from yolo_subbatch.run.settings import TrainSettings
-from yolo_subbatch.shapes import shapes_data
+from yolo_subbatch.built_in_data import shapes_data
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.folder.terminal import TerminalProgress, route_messages
+from yolo_subbatch.settings.commands import DemoSettings, ValSettings
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 CFG = "shapes.cfg"
 PICTURES = 12  # validation images on the contact sheet
@@ -37,7 +37,7 @@ def run_demo(settings: DemoSettings) -> int:
     )  # fmt: skip
     folder.write_settings(training)
     folder.write_process()
-    from yolo_subbatch.engine.train import run_training
+    from yolo_subbatch.engine.training_run import run_training
 
     progress = TerminalProgress(sys.stdout)
     route_messages(progress)
@@ -80,7 +80,7 @@ def _enlarged(result: Any) -> Any:
 
 def draw_predictions(best: Path, data: Path, target: Path, device: str | None = None) -> Path:
     """Draw what the network finds in the first validation images as one picture."""
-    from yolo_subbatch.engine.darknet import Darknet
+    from yolo_subbatch.engine.api import Darknet
 
     images = sorted((data.parent / "images" / "val").glob("*.jpg"))[:PICTURES]
     keywords: dict[str, Any] = {} if device is None else {"device": device}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from yolo_subbatch.run.find import short_path
-from yolo_subbatch.run.number_texts import file_size
+from yolo_subbatch.settings.find import short_path
+from yolo_subbatch.settings.number_texts import file_size
 
 from ..runs.failure import Failure
 from ..toolkit.durations import duration_text
-from ..toolkit.labels import Label
 from ..toolkit.section import breakable, set_role
+from ..toolkit.text_labels import Label
 from .export_processes import CANCELLED, DONE, FAILED, WORKING, Export
 
 MOST_LINES, WIDEST = 4, 400  # of a message; all of it is in the details

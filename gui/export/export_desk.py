@@ -7,9 +7,9 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QWidget
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.export import checkpoints
-from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.folder.run_export import checkpoints
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.commands import ExportSettings
 
 from ..runs.reader import ENDED, RunReader
 from .export_card import ExportCard

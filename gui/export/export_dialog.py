@@ -5,13 +5,13 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
-from yolo_subbatch.run.checks import Problem
-from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.export import problems_of
-from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.folder.run_export import problems_of
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.checks import Problem
+from yolo_subbatch.settings.commands import ExportSettings
 
 from ..form.checker import Checker
-from ..toolkit.labels import Label, shown, tip
+from ..toolkit.text_labels import Label, shown, tip
 from .export_form import ExportForm
 
 SIZE = (760, 520)  # pixels at first

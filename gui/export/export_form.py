@@ -12,12 +12,12 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.checks import Problem, warning
-from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.export import checkpoints, network_size
-from yolo_subbatch.run.find import BUILT_IN_DATA, short_path
-from yolo_subbatch.run.process import RunFiles
-from yolo_subbatch.run.values import read_setting
+from yolo_subbatch.folder.process import RunFiles
+from yolo_subbatch.folder.run_export import checkpoints, network_size
+from yolo_subbatch.settings.checks import Problem, warning
+from yolo_subbatch.settings.commands import ExportSettings
+from yolo_subbatch.settings.find import BUILT_IN_DATA, short_path
+from yolo_subbatch.settings.values import read_setting
 
 from ..form.field_factory import Field, dress, label_of, make_field, tip_of
 from ..form.fields import CheckField, ChoiceBox, text_of

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.export import ExportProcess
-from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.folder.run_export import ExportProcess
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.commands import ExportSettings
 
 from ..runs.console_text import console_tail, terminal_line
 from ..runs.failure import Failure, explain

@@ -7,10 +7,10 @@ from pathlib import Path
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QPlainTextEdit, QVBoxLayout, QWidget
 
-from yolo_subbatch.run.reading import open_regular
+from yolo_subbatch.settings.safe_reading import open_regular
 
 from ..runs.console_text import FIRST_BYTES, first_place, terminal_line
-from ..toolkit.labels import shown
+from ..toolkit.text_labels import shown
 from ..toolkit.theme import console_font
 
 SIZE = (760, 420)  # pixels at first

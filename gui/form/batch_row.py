@@ -5,11 +5,11 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
-from yolo_subbatch.run.number_texts import memory_size
-from yolo_subbatch.run.ready import Readiness
+from yolo_subbatch.settings.number_texts import memory_size
+from yolo_subbatch.settings.ready import Readiness
 
-from ..toolkit.labels import Label
 from ..toolkit.section import small
+from ..toolkit.text_labels import Label
 from .number_box import NumberBox
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from yolo_subbatch.run.checks import Problem
-from yolo_subbatch.run.ready import Readiness, check_ready
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.settings.checks import Problem
+from yolo_subbatch.settings.ready import Readiness, check_ready
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 from ..toolkit.background import run_in_background
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yolo_subbatch.run.conversion import show
+from yolo_subbatch.settings.conversion import show
 
 from ..toolkit.language import setting_text
 from .device_box import DeviceBox

@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QAbstractSpinBox, QLineEdit, QWidget
 
-from yolo_subbatch.run.conversion import number_fault
+from yolo_subbatch.settings.conversion import number_fault
 
 Step = Callable[[Decimal, int], Decimal]
 STRIDE = 32  # of the networks that are trained here

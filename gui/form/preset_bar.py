@@ -9,7 +9,7 @@ from PySide6.QtGui import QAction, QWheelEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QInputDialog, QMenu, QToolButton, QWidget
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 from ..toolkit.message_boxes import agrees
 from .presets import DEMO, Presets, bundled_titles, with_bundled

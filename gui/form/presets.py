@@ -8,9 +8,9 @@ from pathlib import Path
 from PySide6.QtCore import QCoreApplication, QStandardPaths
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.checks import NOT_IN_NAMES
-from yolo_subbatch.run.find import BUILT_IN_DATA, bundled_cfgs
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.settings.checks import NOT_IN_NAMES
+from yolo_subbatch.settings.find import BUILT_IN_DATA, bundled_cfgs
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 DEMO = "shapes.cfg"
 TITLES = {"yolov3.cfg": "YOLOv3 (608)", "yolov3-tiny.cfg": "YOLOv3-tiny (416)", "yolov3-spp.cfg": "YOLOv3-SPP (608)"}

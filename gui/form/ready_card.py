@@ -8,11 +8,11 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent, QTextLayout, QTextOption
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from yolo_subbatch.run.number_texts import grouped
-from yolo_subbatch.run.ready import Readiness
+from yolo_subbatch.settings.number_texts import grouped
+from yolo_subbatch.settings.ready import Readiness
 
-from ..toolkit.labels import Label, shown, tip
 from ..toolkit.section import GLYPHS, breakable, set_role, small
+from ..toolkit.text_labels import Label, shown, tip
 
 MOST_LINES = 4
 Line = tuple[str, str]  # a role and a text

@@ -11,10 +11,10 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.checks import NOT_IN_NAMES, Problem
-from yolo_subbatch.run.find import BUILT_IN_DATA
-from yolo_subbatch.run.ready import Readiness
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.settings.checks import NOT_IN_NAMES, Problem
+from yolo_subbatch.settings.find import BUILT_IN_DATA
+from yolo_subbatch.settings.ready import Readiness
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 from ..toolkit.section import Message
 from .checker import Checker

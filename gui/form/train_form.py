@@ -10,11 +10,11 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.checks import Problem
-from yolo_subbatch.run.find import BUILT_IN_DATA, bundled_cfgs
-from yolo_subbatch.run.ready import Readiness
-from yolo_subbatch.run.settings import TrainSettings
-from yolo_subbatch.run.values import ALIASES, defaults, make, parse_pairs, read_setting
+from yolo_subbatch.settings.checks import Problem
+from yolo_subbatch.settings.find import BUILT_IN_DATA, bundled_cfgs
+from yolo_subbatch.settings.ready import Readiness
+from yolo_subbatch.settings.train_settings import TrainSettings
+from yolo_subbatch.settings.values import ALIASES, defaults, make, parse_pairs, read_setting
 
 from ..toolkit.language import setting_text
 from ..toolkit.section import Message, Section

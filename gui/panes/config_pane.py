@@ -18,11 +18,11 @@ from PySide6.QtWidgets import (
 )
 
 from yolo_subbatch.errors import YoloSubbatchError
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.ready import LayerRow, read_layers
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.ready import LayerRow, read_layers
+from yolo_subbatch.settings.train_settings import TrainSettings
 
-from ..toolkit.labels import Label, shown
+from ..toolkit.text_labels import Label, shown
 from ..toolkit.theme import console_font
 from .runs_model import stamp
 

@@ -11,12 +11,12 @@ from PySide6.QtCore import QTimer
 from PySide6.QtGui import QResizeEvent, QTextCursor
 from PySide6.QtWidgets import QPlainTextEdit, QWidget
 
-from yolo_subbatch.run.events import Event
-from yolo_subbatch.run.reading import open_regular
+from yolo_subbatch.folder.events import Event
+from yolo_subbatch.settings.safe_reading import open_regular
 
 from ..runs.console_text import describe, first_place, terminal_line
 from ..runs.reader import ENDED, RunReader
-from ..toolkit.labels import shown
+from ..toolkit.text_labels import shown
 from ..toolkit.theme import console_font
 
 MOST_LINES = 5000

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from ..runs.failure import Failure
-from ..toolkit.labels import Label
+from ..toolkit.text_labels import Label
 
 MOST_LINES, WIDEST = 3, 300  # of a message; all of it is in the tool tip and on the console
 

@@ -8,11 +8,11 @@ from PySide6.QtCore import QSize, Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QMouseEvent, QPainter, QPaintEvent, QPixmap
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QToolButton, QVBoxLayout, QWidget
 
-from yolo_subbatch.run.events import Event, Image
-from yolo_subbatch.run.number_texts import grouped
+from yolo_subbatch.folder.events import Event, Image
+from yolo_subbatch.settings.number_texts import grouped
 
 from ..runs.reader import RunReader
-from ..toolkit.labels import Label, tip
+from ..toolkit.text_labels import Label, tip
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 NEWEST = 200  # pictures of a run that are looked for

@@ -8,11 +8,11 @@ from typing import Any
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 from PySide6.QtGui import QColor
 
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.listing import RunSummary, summarise
+from yolo_subbatch.folder.listing import RunSummary, summarise
+from yolo_subbatch.folder.run_folder import RunFolder
 
-from ..toolkit.labels import shown, tip
 from ..toolkit.run_states import GLYPHS, state_word
+from ..toolkit.text_labels import shown, tip
 from ..toolkit.theme import Theme
 
 Index = QModelIndex | QPersistentModelIndex

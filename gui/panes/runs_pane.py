@@ -6,10 +6,10 @@ from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QMenu, QTableView, QVBoxLayout, QWidget
 
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.listing import RunSummary
+from yolo_subbatch.folder.listing import RunSummary
+from yolo_subbatch.folder.run_folder import RunFolder
 
-from ..toolkit.labels import Label
+from ..toolkit.text_labels import Label
 from .runs_model import NAME, NOTE, RunsModel
 
 

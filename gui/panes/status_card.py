@@ -17,13 +17,13 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
 )
 
-from yolo_subbatch.run.number_texts import MIB, brief, grouped, memory_size, percent
+from yolo_subbatch.settings.number_texts import MIB, brief, grouped, memory_size, percent
 
 from ..runs.history import TOTAL, History, moving_average
 from ..runs.reader import ENDED, LIVE, STOPPING, RunReader
 from ..toolkit.durations import duration_text
-from ..toolkit.labels import Label
 from ..toolkit.run_states import GLYPHS, state_word
+from ..toolkit.text_labels import Label
 from ..toolkit.theme import Theme
 
 REFRESH = 200  # ms between two changes of the numbers: faster ones cannot be read

@@ -7,7 +7,7 @@ import math
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF
 
-from yolo_subbatch.run.number_texts import grouped, shortest
+from yolo_subbatch.settings.number_texts import grouped, shortest
 
 from ..toolkit.theme import Theme, interface_font
 

@@ -11,12 +11,12 @@ import pyqtgraph as pg
 from PySide6.QtCore import QCoreApplication, QPoint, QPointF, Qt
 from PySide6.QtWidgets import QWidget
 
-from yolo_subbatch.run.events import Val
-from yolo_subbatch.run.number_texts import brief, grouped, percent, shortest
+from yolo_subbatch.folder.events import Val
+from yolo_subbatch.settings.number_texts import brief, grouped, percent, shortest
 
 from ..runs.history import TOTAL, Averages
-from ..toolkit.labels import Label
-from ..toolkit.labels import shown as shown_text
+from ..toolkit.text_labels import Label
+from ..toolkit.text_labels import shown as shown_text
 from ..toolkit.theme import interface_font
 from .axes import FONT_SIZE
 from .lines import Overlay, Shown

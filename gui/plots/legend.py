@@ -8,7 +8,7 @@ from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 
-from ..toolkit.labels import Label, shown
+from ..toolkit.text_labels import Label, shown
 from ..toolkit.theme import Theme
 
 SWATCH = QSize(14, 8)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolo_subbatch.run.events import Val
+from yolo_subbatch.folder.events import Val
 
 from ..runs.history import TOTAL, Averages, History, Numbers
 from ..toolkit.theme import Theme

@@ -9,10 +9,10 @@ import pyqtgraph as pg
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QColor
 
-from yolo_subbatch.run.number_texts import percent
+from yolo_subbatch.settings.number_texts import percent
 
 from ..runs.history import History
-from ..toolkit.labels import escaped
+from ..toolkit.text_labels import escaped
 from ..toolkit.theme import Theme, interface_font
 from .axes import FONT_SIZE
 from .lines import main_figure

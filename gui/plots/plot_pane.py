@@ -12,9 +12,9 @@ from PySide6.QtWidgets import QApplication, QFrame, QStackedWidget, QVBoxLayout,
 
 from ..runs.history import Averages, History
 from ..runs.reader import ENDED, RunReader
-from ..toolkit.labels import Label
 from ..toolkit.message_boxes import complain
 from ..toolkit.save_dialog import choose_file
+from ..toolkit.text_labels import Label
 from ..toolkit.theme import Theme
 from .legend import ComparedLegend, Legend
 from .lines import Overlay, Shown

@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QSlider, QToolButton, QWidget
 
-from ..toolkit.labels import Label
+from ..toolkit.text_labels import Label
 from .legend import Legend
 
 DECADE = 20  # steps of the slider in which what an average takes from a new number falls to a tenth

@@ -10,7 +10,7 @@ from PySide6.QtCore import QCoreApplication, QEvent, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QGraphicsSimpleTextItem, QWidget
 
-from yolo_subbatch.run.number_texts import shortest
+from yolo_subbatch.settings.number_texts import shortest
 
 from ..runs.history import History
 from ..toolkit.theme import Theme, interface_font

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject
 
-from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.folder.run_folder import RunFolder
 
 from .reader import RunReader
 

@@ -6,11 +6,11 @@ import re
 import time
 from pathlib import Path
 
-from yolo_subbatch.run.events import Event, Log, RunFinished, RunStarted, Step, Val, Warned
-from yolo_subbatch.run.number_texts import brief
-from yolo_subbatch.run.reading import open_regular
+from yolo_subbatch.folder.events import Event, Log, RunFinished, RunStarted, Step, Val, Warned
+from yolo_subbatch.settings.number_texts import brief
+from yolo_subbatch.settings.safe_reading import open_regular
 
-from ..toolkit.labels import shown
+from ..toolkit.text_labels import shown
 
 FIRST_BYTES = 262_144  # of a long file's end, read when a run is opened
 LONGEST_LINE = 65_536  # bytes

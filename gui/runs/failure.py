@@ -7,8 +7,8 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yolo_subbatch.run.events import RunFinished
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.folder.events import RunFinished
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 from .history import History
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_subbatch.run.events import Event, Image, RunFinished, RunStarted, Step, Val, Warned
+from yolo_subbatch.folder.events import Event, Image, RunFinished, RunStarted, Step, Val, Warned
 
 Numbers = NDArray[np.float64]
 FIRST_ROOM = 1024  # numbers a column has room for at first

@@ -12,10 +12,10 @@ from pathlib import Path
 from PySide6.QtCore import QLockFile, QObject, QStandardPaths, QTimer, Signal
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run import queue
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.listing import list_runs, list_waiting
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.folder import queue
+from yolo_subbatch.folder.listing import list_runs, list_waiting
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 from ..toolkit.background import run_in_background
 

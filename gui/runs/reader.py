@@ -8,9 +8,9 @@ from contextlib import suppress
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from yolo_subbatch.run.events import ENDINGS, SLICE, Event, EventTail, RunFinished, RunStarted
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.reading import open_regular
+from yolo_subbatch.folder.events import ENDINGS, SLICE, Event, EventTail, RunFinished, RunStarted
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.safe_reading import open_regular
 
 from .history import History
 

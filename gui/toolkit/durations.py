@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QCoreApplication
 
-from yolo_subbatch.run.number_texts import duration
+from yolo_subbatch.settings.number_texts import duration
 
 
 def duration_text(seconds: float) -> str:

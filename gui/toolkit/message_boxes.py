@@ -8,9 +8,9 @@ from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from yolo_subbatch import __version__
-from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.folder.run_folder import RunFolder
 
-from .labels import Box
+from .text_labels import Box
 
 TITLE = "yolo-subbatch"
 

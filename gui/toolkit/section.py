@@ -9,9 +9,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
-from yolo_subbatch.run.checks import Problem
+from yolo_subbatch.settings.checks import Problem
 
-from .labels import Label
+from .text_labels import Label
 
 GLYPHS = {"ok": "✓", "warn": "!", "bad": "✗"}
 ROLES = {"warning": "warn", "error": "bad"}

@@ -22,15 +22,15 @@ import torch
 from torch import Tensor, nn
 
 from yolo_subbatch import Darknet
+from yolo_subbatch.built_in_data import NAMES, Numbers, write_shapes
 from yolo_subbatch.darknet import Network, darknet_sgd, read_cfg, train_batch
+from yolo_subbatch.darknet.geometry import layer_table, with_classes
 from yolo_subbatch.darknet.parser import with_net
 from yolo_subbatch.darknet.sections import Cfg, Convolutional, Maxpool, Route, Section, Shortcut, Upsample
-from yolo_subbatch.darknet.shapes import layer_table, with_classes
 from yolo_subbatch.engine import use_all_cores
 from yolo_subbatch.export.infer import OnnxYolo
 from yolo_subbatch.export.parity import rgb, sample_images
-from yolo_subbatch.run.find import find_cfg
-from yolo_subbatch.shapes import NAMES, Numbers, write_shapes
+from yolo_subbatch.settings.find import find_cfg
 
 SIZE = 416
 NETWORKS = ("yolov3-tiny", "yolov4-tiny", "yolov7-tiny", "yolov4")

@@ -16,7 +16,7 @@ import torch
 from yolo_subbatch.darknet import Network, darknet_sgd, read_cfg, train_batch
 from yolo_subbatch.darknet.host_memory import return_at_once
 from yolo_subbatch.darknet.segments import Segments
-from yolo_subbatch.run.find import find_cfg
+from yolo_subbatch.settings.find import find_cfg
 
 
 def measure(cfg: str, size: int, batch: int, subdivisions: int, device: str, recompute: bool) -> None:

@@ -16,13 +16,13 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 import numpy as np
 from PySide6.QtWidgets import QApplication
 
+from yolo_subbatch.folder.events import RunStarted, Step
+from yolo_subbatch.folder.run_folder import RunFolder
 from yolo_subbatch.gui.plots.plot_pane import PlotPane
 from yolo_subbatch.gui.plots.viewport import Extent
 from yolo_subbatch.gui.runs.history import History
 from yolo_subbatch.gui.runs.reader import RunReader
 from yolo_subbatch.gui.toolkit.theme import LIGHT, apply_theme
-from yolo_subbatch.run.events import RunStarted, Step
-from yolo_subbatch.run.folder import RunFolder
 
 SIZES = (10_000, 100_000, 1_000_000)
 ROUNDS = 50

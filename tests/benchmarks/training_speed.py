@@ -20,10 +20,10 @@ import torch
 from torch import nn
 
 from yolo_subbatch import Darknet
+from yolo_subbatch.built_in_data import Numbers, write_shapes
 from yolo_subbatch.darknet import Network, darknet_sgd, read_cfg, train_batch
 from yolo_subbatch.engine import use_all_cores
-from yolo_subbatch.run.find import find_cfg
-from yolo_subbatch.shapes import Numbers, write_shapes
+from yolo_subbatch.settings.find import find_cfg
 
 SIZE, IMAGES = 416, 4
 PARTS = 4  # sub-batches of an update inside the engine

@@ -15,11 +15,11 @@ import torch
 
 from yolo_subbatch.cli import main
 from yolo_subbatch.darknet import Network, load_weights, read_cfg, save_weights
+from yolo_subbatch.darknet.geometry import layer_table, with_classes
 from yolo_subbatch.darknet.parser import with_net
 from yolo_subbatch.darknet.report import flops, layer_rows, parameter_count, weights_bytes
 from yolo_subbatch.darknet.sections import Cfg, Region
-from yolo_subbatch.darknet.shapes import layer_table, with_classes
-from yolo_subbatch.run.find import bundled_cfgs, find_cfg
+from yolo_subbatch.settings.find import bundled_cfgs, find_cfg
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

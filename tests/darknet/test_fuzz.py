@@ -18,10 +18,10 @@ import pytest
 from tests.darknet.mutations import WEIGHED, mutated_cfg, mutated_weights
 from yolo_subbatch.darknet import Network, learning_rate, load_weights, parse_cfg, read_cfg
 from yolo_subbatch.darknet.explicit import explicit
+from yolo_subbatch.darknet.geometry import LayerShape, check_detector, largest_stride, layer_table
 from yolo_subbatch.darknet.parser import write_cfg
 from yolo_subbatch.darknet.report import flops, layer_report, parameter_count, training_bytes, weights_bytes
 from yolo_subbatch.darknet.sections import Cfg
-from yolo_subbatch.darknet.shapes import LayerShape, check_detector, largest_stride, layer_table
 from yolo_subbatch.darknet.weights import darknet_order
 from yolo_subbatch.errors import CfgError, WeightsError
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from tests.conftest import relative
 from yolo_subbatch.darknet import Network, darknet_sgd, parse_cfg, train_batch
+from yolo_subbatch.darknet.geometry import pool_window
 from yolo_subbatch.darknet.layers import (
     Add,
     Concat,
@@ -25,7 +26,6 @@ from yolo_subbatch.darknet.layers import (
 )
 from yolo_subbatch.darknet.network import plan
 from yolo_subbatch.darknet.sections import ACTIVATIONS, Maxpool
-from yolo_subbatch.darknet.shapes import pool_window
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 

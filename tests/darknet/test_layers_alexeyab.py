@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from yolo_subbatch.darknet import Network, darknet_sgd, parse_cfg, train_batch
+from yolo_subbatch.darknet.geometry import layer_table
 from yolo_subbatch.darknet.layers import MaxPool, activation
 from yolo_subbatch.darknet.layers_alexeyab import (
     Blur,
@@ -23,7 +24,6 @@ from yolo_subbatch.darknet.layers_alexeyab import (
     WeightedAdd,
 )
 from yolo_subbatch.darknet.report import parameter_count, weights_bytes
-from yolo_subbatch.darknet.shapes import layer_table
 from yolo_subbatch.darknet.weights import load_weights, save_weights
 from yolo_subbatch.errors import CfgError
 

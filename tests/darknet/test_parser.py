@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from yolo_subbatch.darknet import Network, learning_rate, parse_cfg, read_cfg
 from yolo_subbatch.darknet.explicit import ALWAYS_WRITTEN, explicit
+from yolo_subbatch.darknet.geometry import largest_stride, layer_table
 from yolo_subbatch.darknet.parser import write_cfg
 from yolo_subbatch.darknet.report import layer_report, parameter_count
 from yolo_subbatch.darknet.sections import (
@@ -30,7 +31,6 @@ from yolo_subbatch.darknet.sections import (
     Yolo,
     keys_of,
 )
-from yolo_subbatch.darknet.shapes import largest_stride, layer_table
 from yolo_subbatch.errors import CfgError
 
 BUNDLED = sorted((Path(__file__).parents[2] / "cfg").glob("*.cfg"))

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from yolo_subbatch.darknet import Network, darknet_sgd, load_weights, parse_cfg, save_weights, set_rate, train_batch
 from yolo_subbatch.darknet.explicit import explicit
+from yolo_subbatch.darknet.geometry import layer_table
 from yolo_subbatch.darknet.parser import write_cfg
 from yolo_subbatch.darknet.report import parameter_count, weights_bytes
 from yolo_subbatch.darknet.sections import LAYER_SECTIONS, SECTION_TYPES, Net
-from yolo_subbatch.darknet.shapes import layer_table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from yolo_subbatch.darknet import Network, parse_cfg, read_cfg
+from yolo_subbatch.darknet.geometry import layer_table
 from yolo_subbatch.darknet.parser import with_net
 from yolo_subbatch.darknet.report import (
     LayerRow,
@@ -17,7 +18,6 @@ from yolo_subbatch.darknet.report import (
     training_bytes,
     weights_bytes,
 )
-from yolo_subbatch.darknet.shapes import layer_table
 from yolo_subbatch.errors import CfgError
 
 FOLDER = Path(__file__).parents[2] / "cfg"

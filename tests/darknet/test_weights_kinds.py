@@ -10,12 +10,12 @@ import pytest
 
 from tests.engine.conftest import cfg_text
 from yolo_subbatch.darknet import Network, load_weights, parse_cfg, read_cfg, save_weights
+from yolo_subbatch.darknet.geometry import with_classes
 from yolo_subbatch.darknet.report import weights_bytes
 from yolo_subbatch.darknet.sections import Cfg
-from yolo_subbatch.darknet.shapes import with_classes
 from yolo_subbatch.darknet.weights_kinds import BACKBONES, PUBLISHED, explain_size
 from yolo_subbatch.errors import WeightsError
-from yolo_subbatch.run.find import bundled_cfgs, find_cfg
+from yolo_subbatch.settings.find import bundled_cfgs, find_cfg
 
 TINY = parse_cfg(cfg_text(bn=True), "tiny.cfg")
 
@@ -42,8 +42,8 @@ def test_other_classes_are_told(classes: int, partial: bool) -> None:
 
 
 def test_what_is_advised_works(tmp_path: Path) -> None:
-    from yolo_subbatch.detector import run_partial
-    from yolo_subbatch.run.commands import PartialSettings
+    from yolo_subbatch.darknet_cli import run_partial
+    from yolo_subbatch.settings.commands import PartialSettings
 
     (tmp_path / "tiny.cfg").write_text(cfg_text(bn=True))
     (tmp_path / "big.weights").write_bytes(saved(with_classes(TINY, 80)))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from yolo_subbatch import engine
-from yolo_subbatch.shapes import Numbers, write_shapes
+from yolo_subbatch.built_in_data import Numbers, write_shapes
 
 HEAD = """
 [net]

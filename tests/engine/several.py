@@ -31,9 +31,9 @@ from ultralytics.utils import LOCAL_RANK
 from tests.engine.forked import Spare
 from yolo_subbatch import cli
 from yolo_subbatch.engine import processes
-from yolo_subbatch.engine.darknet import Darknet
-from yolo_subbatch.engine.trainer import DarknetTrainer
-from yolo_subbatch.run.progress import TerminalProgress
+from yolo_subbatch.engine.api import Darknet
+from yolo_subbatch.engine.darknet_trainer import DarknetTrainer
+from yolo_subbatch.folder.terminal import TerminalProgress
 
 RANK = int(os.environ.get("RANK", 0))
 PATIENCE = timedelta(seconds=60)  # that one process waits for the others

@@ -18,13 +18,13 @@ from tests.engine.test_resume import Watch, all_compared
 from tests.engine.test_resume import train as train_run
 from tests.engine.test_shortage import distance, events, tensors, train
 from tests.engine.test_windows import DESCRIPTION, digest, same
+from yolo_subbatch.built_in_data import Numbers, write_shapes
 from yolo_subbatch.darknet.augment import Augmentation
 from yolo_subbatch.darknet.parser import parse_cfg
-from yolo_subbatch.engine.data import DarknetDataset
+from yolo_subbatch.engine.darknet_data import DarknetDataset
 from yolo_subbatch.engine.keys import with_keys
 from yolo_subbatch.engine.windows import EpochOrder, KeyedImages
-from yolo_subbatch.run.events import Step
-from yolo_subbatch.shapes import Numbers, write_shapes
+from yolo_subbatch.folder.events import Step
 
 IMAGES = 12
 OPTIONS = "mosaic=1\nletter_box=1\nblur=3\ngaussian_noise=8\nmosaic_bound=1\nema_alpha=.9\nresize_step=32\ndynamic_minibatch=1\n"
@@ -285,7 +285,7 @@ def test_other_images_come_from_ultralytics_cache(pictures, monkeypatch):
     def fail(*_, **__):
         raise AssertionError("read from the disk")
 
-    monkeypatch.setattr("yolo_subbatch.engine.data.read_image", fail)
+    monkeypatch.setattr("yolo_subbatch.engine.darknet_data.read_image", fail)
     monkeypatch.setattr("ultralytics.data.base.imread", fail)
     before = [each.copy() for each in images.ims]
     assert all(images[key]["img"].shape == (3, 64, 96) for key in range(2 * IMAGES))

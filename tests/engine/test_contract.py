@@ -13,8 +13,8 @@ import torch
 from ultralytics.engine.trainer import BaseTrainer
 
 from yolo_subbatch import DarknetTrainer, SubbatchTrainer
-from yolo_subbatch.engine import darknet, data, inference, model, windows
-from yolo_subbatch.run.host import version
+from yolo_subbatch.engine import api, darknet_data, inference, model, windows
+from yolo_subbatch.settings.host_files import version
 
 ROOT = Path(__file__).parents[2]
 #: Private names, and public ones that no documentation promises, with the arguments that are passed to them.
@@ -58,7 +58,7 @@ SINCE = {
 #: The same lines where they read differently.
 BEFORE = {"nw = self._get_warmup_iterations(nb)": "nw = max(round(self.args.warmup_epochs * nb), 100)"}
 OURS = (
-    SubbatchTrainer, DarknetTrainer, model.DarknetModel, darknet.Darknet, data.DarknetDataset, windows.WindowLoader,
+    SubbatchTrainer, DarknetTrainer, model.DarknetModel, api.Darknet, darknet_data.DarknetDataset, windows.WindowLoader,
     inference.DarknetValidator, inference.DarknetPredictor,
 )  # fmt: skip
 
@@ -143,7 +143,7 @@ def test_attributes_of_torch_that_are_used_are_there():
     assert callable(torch.default_generator.manual_seed)
 
 
-def test_accumulation_of_ultralytics_own_would_be_noticed(cfg, data, tmp_path):
+def test_accumulation_of_ultralytics_own_would_be_noticed(cfg, darknet_data, tmp_path):
     """In the real loop: a host that calls ``optimizer_step`` every second time only."""
     from yolo_subbatch import Darknet
     from yolo_subbatch.errors import TrainingError
@@ -153,6 +153,6 @@ def test_accumulation_of_ultralytics_own_would_be_noticed(cfg, data, tmp_path):
 
     with pytest.raises(TrainingError, match=r"without optimizer_step.*ultralytics>=8\.4\.14,<8\.5"):
         Darknet(cfg).train(
-            trainer=Accumulating, data=str(data), project=str(tmp_path / "runs"), epochs=1, batch=4, subdivisions=4, device="cpu",
+            trainer=Accumulating, data=str(darknet_data), project=str(tmp_path / "runs"), epochs=1, batch=4, subdivisions=4, device="cpu",
             plots=False, val=False,
         )  # fmt: skip

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.conftest import golden
 from yolo_subbatch.darknet import non_max_suppression
 from yolo_subbatch.darknet.decode import _living_first
+from yolo_subbatch.engine.darknet_detections import Found, suppress, suppress_by_objectness
 from yolo_subbatch.engine.darknet_map import average_precision, match, summarise
-from yolo_subbatch.engine.detecting import Found, suppress, suppress_by_objectness
 
 
 def found_in(rows: Any, classes: int) -> Found:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from yolo_subbatch.darknet import parse_cfg
+from yolo_subbatch.darknet.geometry import with_classes
 from yolo_subbatch.darknet.region import WARM_UP
-from yolo_subbatch.darknet.shapes import with_classes
 from yolo_subbatch.engine.keys import with_keys
 from yolo_subbatch.engine.model import DarknetModel
 

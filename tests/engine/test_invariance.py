@@ -18,9 +18,9 @@ from tests.program import program
 from yolo_subbatch import SubbatchTrainer, subbatch
 from yolo_subbatch.cli import main
 from yolo_subbatch.darknet.cross_norm import CrossBatchNorm2d
-from yolo_subbatch.engine.darknet import Darknet
-from yolo_subbatch.engine.data import DarknetDataset
-from yolo_subbatch.run.events import RunStarted, Step, Val, read_events
+from yolo_subbatch.engine.api import Darknet
+from yolo_subbatch.engine.darknet_data import DarknetDataset
+from yolo_subbatch.folder.events import RunStarted, Step, Val, read_events
 
 COLOURS = ((40, 40, 230), (40, 230, 40), (230, 40, 40))
 #: Heights and widths; validation forms groups of similar shapes, each in its own smallest rectangle.

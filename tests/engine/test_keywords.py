@@ -13,8 +13,8 @@ from ultralytics import YOLO
 from tests.engine.conftest import V8_YAML
 from yolo_subbatch import Darknet, SubbatchTrainer
 from yolo_subbatch.engine.arguments import SUBBATCH_DEFAULTS, read_keywords
+from yolo_subbatch.engine.darknet_trainer import DarknetTrainer
 from yolo_subbatch.engine.keys import DARKNET_DEFAULTS, canonical
-from yolo_subbatch.engine.trainer import DarknetTrainer
 from yolo_subbatch.errors import SettingsError
 
 TWICE = ["2", 2.0, np.int64(2), np.float32(2), np.array(2), torch.tensor(2), torch.tensor([2.0]), " 2 "]

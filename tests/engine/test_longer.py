@@ -32,9 +32,9 @@ from tests.engine.test_resume import (
 )  # fmt: skip
 from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.args_file import read_args
-from yolo_subbatch.run.events import Log, RunFinished, RunStarted, read_events
-from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.folder.events import Log, RunFinished, RunStarted, read_events
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.args_file import read_args
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -15,7 +15,7 @@ from ultralytics import YOLO
 from tests.engine.conftest import V8_YAML
 from yolo_subbatch import Darknet, SubbatchTrainer
 from yolo_subbatch.errors import DataError, SettingsError
-from yolo_subbatch.run.label_lists import LIST
+from yolo_subbatch.settings.label_lists import LIST
 
 USUAL: dict[str, Any] = {"epochs": 1, "plots": False, "verbose": False, "workers": 0, "device": "cpu"}
 

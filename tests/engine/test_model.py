@@ -17,19 +17,19 @@ import torch
 from ultralytics import YOLO
 
 from yolo_subbatch import Darknet
-from yolo_subbatch.darknet import Network, load_weights, parse_cfg, parser, read_cfg, save_weights, shapes
-from yolo_subbatch.darknet.shapes import with_classes
+from yolo_subbatch.darknet import Network, geometry, load_weights, parse_cfg, parser, read_cfg, save_weights
+from yolo_subbatch.darknet.geometry import with_classes
 from yolo_subbatch.darknet.weights_header import Header, read_header
 from yolo_subbatch.engine.convert import run_conversion
 from yolo_subbatch.engine.inference import DarknetValidator
 from yolo_subbatch.engine.model import DarknetModel
-from yolo_subbatch.engine.train import run_training
+from yolo_subbatch.engine.training_run import run_training
 from yolo_subbatch.errors import CfgError, SettingsError, WeightsError
-from yolo_subbatch.run.checks import raise_errors
-from yolo_subbatch.run.commands import ConvertSettings
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.settings import TrainSettings
-from yolo_subbatch.run.validate import validate
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.checks import raise_errors
+from yolo_subbatch.settings.commands import ConvertSettings
+from yolo_subbatch.settings.train_settings import TrainSettings
+from yolo_subbatch.settings.training_checks import validate
 
 from .conftest import cfg_text
 
@@ -155,7 +155,7 @@ def test_a_cfg_is_parsed_and_its_network_built_once_however_long_the_training(da
     for number, (updates, given) in enumerate([(1, None), (7, None), (1, str(weights))]):
         path.write_text(path.read_text() + "\n")  # another text: nothing is known of it
         with monkeypatch.context() as patch:
-            places = (parser, "parse_cfg"), (Network, "__init__"), (shapes, "_wrong_filters"), (parser, "explicit")
+            places = (parser, "parse_cfg"), (Network, "__init__"), (geometry, "_wrong_filters"), (parser, "explicit")
             counts = counted(patch, *places)
             settings = TrainSettings(
                 cfg=str(path), data=str(data), weights=given, max_batches=updates, batch=4, subdivisions=2,
@@ -238,7 +238,7 @@ def test_seen_counts_only_when_kept(cfg, data, tmp_path):
 def test_networks_of_any_shape_train_and_predict(cfg, data, tmp_path, letterbox):
     model = Darknet(cfg)
     shapes = set()
-    model.add_callback("on_sub_batch_end", lambda trainer: shapes.add(tuple(trainer.input_shape)))
+    model.add_callback("on_sub_batch_end", lambda trainer: geometry.add(tuple(trainer.input_shape)))
     model.train(**QUIET, data=str(data), project=str(tmp_path / "runs"), imgsz=[64, 96], letterbox=letterbox)
     assert shapes == {(96, 64)}
     assert model.trainer.validator.size == (96, 64)
@@ -258,7 +258,7 @@ def test_a_checkpoint_keeps_its_shape(cfg, data, tmp_path):
     again.predict(np.zeros((64, 96, 3), np.uint8), verbose=False)
     assert list(again.predictor.imgsz) == [64, 96]
     shapes = set()
-    again.add_callback("on_sub_batch_end", lambda trainer: shapes.add(tuple(trainer.input_shape)))
+    again.add_callback("on_sub_batch_end", lambda trainer: geometry.add(tuple(trainer.input_shape)))
     again.train(**QUIET, data=str(data), project=str(tmp_path / "more"))
     assert shapes == {(96, 64)}
 
@@ -290,7 +290,7 @@ def test_assigning_truths_needs_nothing_from_a_gpu(cfg):
 def test_training_images_are_read_unreduced(cfg, data):
     """Darknet crops and scales in one step; what is validated is reduced first, as Ultralytics does."""
     from yolo_subbatch.darknet.augment import Augmentation
-    from yolo_subbatch.engine.data import DarknetDataset
+    from yolo_subbatch.engine.darknet_data import DarknetDataset
 
     def loaded(augment: bool) -> tuple[int, ...]:
         dataset = DarknetDataset(
@@ -306,7 +306,7 @@ def test_training_images_are_read_unreduced(cfg, data):
 
 def test_every_way_of_fitting_finds_the_same_box(tmp_path, cfg):
     """A network that answers at one cell: its box must come back to the same place of the picture."""
-    from yolo_subbatch.engine.data import FullFrame
+    from yolo_subbatch.engine.darknet_data import FullFrame
 
     image = np.zeros((40, 80, 3), np.uint8)
     cv2.rectangle(image, (20, 10), (39, 29), (255, 255, 255), -1)
@@ -319,7 +319,7 @@ def test_every_way_of_fitting_finds_the_same_box(tmp_path, cfg):
 
 
 def test_validation_labels_follow_the_image(cfg, data, tmp_path):
-    from yolo_subbatch.engine.data import DarknetDataset
+    from yolo_subbatch.engine.darknet_data import DarknetDataset
 
     plain = DarknetDataset(
         img_path=str(data.parent / "images/val"), imgsz=64, augment=False, data={"names": {0: "a", 1: "b", 2: "c"}},

@@ -13,12 +13,12 @@ from ultralytics.utils import downloads
 
 from yolo_subbatch import Darknet, SubbatchTrainer
 from yolo_subbatch.cli import main
+from yolo_subbatch.engine.darknet_trainer import DarknetTrainer
 from yolo_subbatch.engine.keys import read_source
 from yolo_subbatch.engine.model import DarknetModel
 from yolo_subbatch.engine.opening import names_left_alone
-from yolo_subbatch.engine.trainer import DarknetTrainer
 from yolo_subbatch.errors import CfgError, SettingsError, WeightsError
-from yolo_subbatch.run.host import PUBLISHED
+from yolo_subbatch.settings.host_files import PUBLISHED
 
 NAMES = (
     "yolov3-tiny.pt", "yolov3.pt", "yolov3-spp.pt", "yolov5s.pt", "yolov5n6.pt", "yolov3u", "yolo11n", "yolo11n.pt", "best",

@@ -12,8 +12,8 @@ from ultralytics.cfg import entrypoint
 from tests.engine.conftest import V8_YAML, cfg_text
 from yolo_subbatch import Darknet, SubbatchTrainer, cli
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.events import RunStarted, read_events
-from yolo_subbatch.run.resume import run_of
+from yolo_subbatch.folder.events import RunStarted, read_events
+from yolo_subbatch.folder.resume import run_of
 
 KEYS = ("batch", "subdivisions", "epochs", "imgsz", "jitter", "max_norm", "mosaic", "lr0", "weight_decay")
 

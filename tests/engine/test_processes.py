@@ -28,9 +28,9 @@ import torch.distributed as dist
 
 from tests.engine.conftest import V8_YAML, cfg_text
 from tests.engine.forked import ranks
-from yolo_subbatch.run.events import Checkpoint, Event, Log, RunFinished, RunStarted, Step, Val, Warned, read_events
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.shapes import Numbers, write_shapes
+from yolo_subbatch.built_in_data import Numbers, write_shapes
+from yolo_subbatch.folder.events import Checkpoint, Event, Log, RunFinished, RunStarted, Step, Val, Warned, read_events
+from yolo_subbatch.folder.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 300  # seconds of one session

@@ -30,7 +30,7 @@ from yolo_subbatch.engine import base, fitting
 from yolo_subbatch.engine.arguments import SUBBATCH_DEFAULTS, check_arguments
 from yolo_subbatch.engine.recompute import Recompute
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.events import Step, Warned
+from yolo_subbatch.folder.events import Step, Warned
 
 DROPOUT = "[dropout]\nprobability=.5\n\n[dropout]\ndropblock=1\nprobability=.3\ndropblock_size_abs=3\n\n"
 LATER = "[route]\nlayers=2\n"

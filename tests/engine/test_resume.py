@@ -35,11 +35,11 @@ from tests.engine.conftest import V8_YAML
 from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer, subbatch
 from yolo_subbatch.darknet.optimizer import darknet_sgd
 from yolo_subbatch.engine import checkpoint, state
-from yolo_subbatch.engine import trainer as engine_trainer
-from yolo_subbatch.engine.train import trainer_class
+from yolo_subbatch.engine import darknet_trainer as engine_trainer
+from yolo_subbatch.engine.training_run import trainer_class
 from yolo_subbatch.errors import MachineError, SettingsError, TrainingError
-from yolo_subbatch.run.events import Checkpoint, RunFinished, RunStarted, Step, Val, read_events
-from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.folder.events import Checkpoint, RunFinished, RunStarted, Step, Val, read_events
+from yolo_subbatch.folder.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("one_thread", "frozen_garbage")
 

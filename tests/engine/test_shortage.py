@@ -22,8 +22,8 @@ from yolo_subbatch.engine import base, state, update
 from yolo_subbatch.engine.model import DarknetModel
 from yolo_subbatch.engine.shortage import Snapshot, Watch, finer, is_shortage
 from yolo_subbatch.errors import SettingsError, TrainingError
-from yolo_subbatch.run.events import RunFinished, Step, Val, Warned, read_events
-from yolo_subbatch.run.values import memory_bytes
+from yolo_subbatch.folder.events import RunFinished, Step, Val, Warned, read_events
+from yolo_subbatch.settings.values import memory_bytes
 
 # --- what counts as a shortage --------------------------------------------------------------------------------------
 

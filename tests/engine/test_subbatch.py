@@ -18,7 +18,7 @@ from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer, subbatch
 from yolo_subbatch.darknet import darknet_sgd, learning_rate, set_rate, train_batch
 from yolo_subbatch.engine.arguments import numbers_of_parts
 from yolo_subbatch.errors import SettingsError, TrainingError
-from yolo_subbatch.run.events import RunFinished, Step, Val, Warned, read_events
+from yolo_subbatch.folder.events import RunFinished, Step, Val, Warned, read_events
 
 QUIET = {"plots": False, "val": False, "device": "cpu"}
 

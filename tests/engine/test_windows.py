@@ -19,10 +19,10 @@ from ultralytics.data.build import build_dataloader, build_yolo_dataset
 from ultralytics.utils import DEFAULT_CFG
 from ultralytics.utils.torch_utils import init_seeds
 
+from yolo_subbatch.built_in_data import Numbers, write_shapes
 from yolo_subbatch.darknet.augment import Augmentation
-from yolo_subbatch.engine.data import DarknetDataset
+from yolo_subbatch.engine.darknet_data import DarknetDataset
 from yolo_subbatch.engine.windows import EpochOrder, KeyedImages, WindowLoader, parts_of, seed_all
-from yolo_subbatch.shapes import Numbers, write_shapes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -17,7 +17,7 @@ from yolo_subbatch.darknet import Network, darknet_sgd, parse_cfg, read_cfg, sav
 from yolo_subbatch.engine.model import DarknetModel
 from yolo_subbatch.export.candidate import rgb
 from yolo_subbatch.export.parity import sample_images
-from yolo_subbatch.run.find import find_cfg
+from yolo_subbatch.settings.find import find_cfg
 
 SQUARES = """
 [net]

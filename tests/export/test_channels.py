@@ -14,7 +14,7 @@ from yolo_subbatch import Darknet
 from yolo_subbatch.darknet.channels import with_channels
 from yolo_subbatch.export import infer
 from yolo_subbatch.export.triton import write_repository
-from yolo_subbatch.run.commands import TritonSettings
+from yolo_subbatch.settings.commands import TritonSettings
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_arrays_of_any_channels_are_brought_to_the_models(tmp_path):
 
 
 def test_images_are_read_alike_by_predict_and_infer(images, tmp_path):
-    from yolo_subbatch.engine.channels import read_image
+    from yolo_subbatch.engine.image_channels import read_image
 
     rng = np.random.default_rng(1)
     pages = [rng.integers(0, 256, (20, 30)).astype(np.uint8) for _ in range(5)]
@@ -107,7 +107,7 @@ def test_eight_bits_are_calibrated_on_grey_images(squares, tmp_path):
     from yolo_subbatch.darknet import read_cfg
     from yolo_subbatch.engine.model import load_darknet_weights
     from yolo_subbatch.export.onnx import OnnxExporter
-    from yolo_subbatch.run.commands import ExportSettings
+    from yolo_subbatch.settings.commands import ExportSettings
 
     # The sum of a colour network's weights: what it computes from the pictures in grey, where it still finds squares.
     model = load_darknet_weights(read_cfg(tmp_path / "grey.cfg"), squares / "squares.weights", partial=True)

@@ -18,15 +18,15 @@ import torch
 from onnxruntime import InferenceSession
 from ultralytics import ASSETS, YOLO
 
-from tests.run.sample import write_checkpoint
+from tests.settings.sample import write_checkpoint
 from yolo_subbatch import Darknet, cli
 from yolo_subbatch.errors import DataError, ExportError, SettingsError
 from yolo_subbatch.export import quantize
 from yolo_subbatch.export.candidate import open_session
 from yolo_subbatch.export.infer import Detections, InferSettings, OnnxYolo, session_options
 from yolo_subbatch.export.onnx import OnnxExporter
-from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.marks import is_ours
+from yolo_subbatch.settings.commands import ExportSettings
+from yolo_subbatch.settings.file_marks import is_ours
 
 NETWORK = ("cfg=squares.cfg", "weights=squares.weights")
 

@@ -17,7 +17,7 @@ from onnx import TensorProto, defs, shape_inference
 from yolo_subbatch import cli
 from yolo_subbatch.darknet import Network
 from yolo_subbatch.export.onnx import OnnxExporter
-from yolo_subbatch.run.commands import ExportSettings
+from yolo_subbatch.settings.commands import ExportSettings
 
 TABLE = json.loads(Path(__file__).with_name("cuda_operators.json").read_text())
 NAMES = {0: "circle", 1: "square", 2: "triangle"}

@@ -51,7 +51,7 @@ from yolo_subbatch.export.infer import (
     tensorrt_options,
 )
 from yolo_subbatch.export.onnx import OnnxExporter
-from yolo_subbatch.run.commands import ExportSettings
+from yolo_subbatch.settings.commands import ExportSettings
 
 CFG = """
 [net]

@@ -32,7 +32,7 @@ from yolo_subbatch import cli
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.export import infer
 from yolo_subbatch.export.infer import InferError, InferSettings, Item, OnnxYolo, items_of, parse
-from yolo_subbatch.run.values import make, parse_pairs
+from yolo_subbatch.settings.values import make, parse_pairs
 
 #: Blue, green, red of pictures; the network finds one box, as confident as the picture's strongest colour is bright.
 RED, GREEN, BLUE = (10, 20, 200), (10, 220, 20), (180, 20, 10)

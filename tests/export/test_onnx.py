@@ -21,8 +21,8 @@ from yolo_subbatch.darknet import Network, parse_cfg, read_cfg
 from yolo_subbatch.errors import ExportError
 from yolo_subbatch.export.graph import SigmoidMish
 from yolo_subbatch.export.onnx import OnnxExporter
-from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.find import find_cfg
+from yolo_subbatch.settings.commands import ExportSettings
+from yolo_subbatch.settings.find import find_cfg
 
 NAMES = {0: "circle", 1: "square", 2: "triangle"}
 NETWORKS = ("yolov3-tiny.cfg", "yolov3-spp.cfg")  # the second has every layer of yolov3

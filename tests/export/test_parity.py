@@ -19,7 +19,7 @@ from yolo_subbatch.export import graph, nms, parity, suppression
 from yolo_subbatch.export import onnx as exporter
 from yolo_subbatch.export.infer import Thresholds, suppress
 from yolo_subbatch.export.onnx import OnnxExporter
-from yolo_subbatch.run.commands import ExportSettings
+from yolo_subbatch.settings.commands import ExportSettings
 
 from .conftest import settled, slim
 

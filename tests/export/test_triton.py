@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 from yolo_subbatch.errors import ExportError, SettingsError
 from yolo_subbatch.export import triton
 from yolo_subbatch.export.triton import check_triton, quoted, run_triton, write_repository
-from yolo_subbatch.run.commands import TritonSettings
+from yolo_subbatch.settings.commands import TritonSettings
 
 ort = pytest.importorskip("onnxruntime")
 text_format = pytest.importorskip("google.protobuf.text_format")

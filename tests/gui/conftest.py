@@ -20,12 +20,12 @@ from PySide6.QtWidgets import QApplication
 from tests.gui.opened import OPENED, open_window, write_what_is_trained
 from tests.gui.worker import launch_with
 from tests.program import launched
+from yolo_subbatch.folder.run_folder import RunFolder
 from yolo_subbatch.gui import main_window
 from yolo_subbatch.gui.export import export_processes
 from yolo_subbatch.gui.main_window import MainWindow
 from yolo_subbatch.gui.runs import launcher, reader
 from yolo_subbatch.gui.toolkit.language import install_language
-from yolo_subbatch.run.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("worker.py")

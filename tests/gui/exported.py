@@ -7,12 +7,12 @@ from pathlib import Path
 from tests.engine.conftest import cfg_text
 from tests.gui.run_files import started, step, write
 from yolo_subbatch import cli
+from yolo_subbatch.built_in_data import Numbers, write_shapes
 from yolo_subbatch.darknet import Network, read_cfg, save_weights
-from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.events import RunFinished
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.settings import TrainSettings
-from yolo_subbatch.shapes import Numbers, write_shapes
+from yolo_subbatch.folder.events import RunFinished
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.commands import ExportSettings
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 
 def make_checkpoint(folder: Path) -> Path:

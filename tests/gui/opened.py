@@ -10,12 +10,12 @@ from PySide6.QtCore import QSettings, Qt
 from pytestqt.qtbot import QtBot
 
 from tests.engine.conftest import cfg_text
+from yolo_subbatch.built_in_data import Numbers, write_shapes
+from yolo_subbatch.folder.run_folder import RunFolder
 from yolo_subbatch.gui.app import Program
 from yolo_subbatch.gui.main_window import MainWindow
-from yolo_subbatch.run.commands import GuiSettings
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.settings import TrainSettings
-from yolo_subbatch.shapes import Numbers, write_shapes
+from yolo_subbatch.settings.commands import GuiSettings
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 LONG = 90_000  # ms that a training may take to start and end on a busy machine
 SOON = 15_000

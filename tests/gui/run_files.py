@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from yolo_subbatch.run.events import Event, EventWriter, RunFinished, RunStarted, Step, Val, read_events
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.folder.events import Event, EventWriter, RunFinished, RunStarted, Step, Val, read_events
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 
 def write(folder: RunFolder, *events: Event) -> None:

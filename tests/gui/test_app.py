@@ -18,7 +18,7 @@ from yolo_subbatch import cli
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.gui import app
 from yolo_subbatch.gui.app import PICTURE, find_screen, refuse_broken_qt
-from yolo_subbatch.run.commands import GuiSettings
+from yolo_subbatch.settings.commands import GuiSettings
 
 COMMAND = "import sys; from yolo_subbatch.cli import main; sys.exit(main(sys.argv[1:]))"
 HEAVY = {"torch", "ultralytics", "cv2", "onnx", "onnxruntime", "scipy", "OpenGL", "pyqtgraph.opengl"}

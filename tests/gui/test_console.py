@@ -10,12 +10,12 @@ from PySide6.QtWidgets import QAbstractSlider
 from pytestqt.qtbot import QtBot
 
 from tests.gui.run_files import step, write
+from yolo_subbatch.folder.events import Checkpoint, Log, RunFinished, RunStarted, Val, Warned
+from yolo_subbatch.folder.run_folder import RunFolder
 from yolo_subbatch.gui.panes import console as module
 from yolo_subbatch.gui.panes.console import Console
 from yolo_subbatch.gui.runs.console_text import FIRST_BYTES, describe, terminal_line
 from yolo_subbatch.gui.runs.reader import RunReader
-from yolo_subbatch.run.events import Checkpoint, Log, RunFinished, RunStarted, Val, Warned
-from yolo_subbatch.run.folder import RunFolder
 
 SOON = 10_000
 STEP = step(12, loss={"total": 1.5, "box": None}, gnorm=6.31, ips=112.4)

@@ -9,13 +9,13 @@ from pytestqt.qtbot import QtBot
 
 from tests.engine.conftest import cfg_text
 from tests.gui.exported import asked, ended_run
+from yolo_subbatch.folder.run_export import checkpoints, network_size, pairs, problems_of
+from yolo_subbatch.folder.run_folder import RunFolder
 from yolo_subbatch.gui.export.export_dialog import ExportDialog
 from yolo_subbatch.gui.export.export_form import SHOWN
 from yolo_subbatch.gui.toolkit.section import BREAK
-from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.export import checkpoints, network_size, pairs, problems_of
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.values import make, parse_pairs
+from yolo_subbatch.settings.commands import ExportSettings
+from yolo_subbatch.settings.values import make, parse_pairs
 
 SOON = 15_000
 

@@ -14,6 +14,8 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.chinese import assert_chinese
 from tests.gui.exported import asked, ended_run
+from yolo_subbatch.folder.run_export import ExportProcess, pairs
+from yolo_subbatch.folder.run_folder import RunFolder
 from yolo_subbatch.gui.app import Program
 from yolo_subbatch.gui.export import export_processes as module
 from yolo_subbatch.gui.export.export_card import LOOKS
@@ -22,9 +24,7 @@ from yolo_subbatch.gui.export.export_processes import CANCELLED, DONE, FAILED, W
 from yolo_subbatch.gui.export.output_dialog import OutputDialog
 from yolo_subbatch.gui.main_window import MainWindow
 from yolo_subbatch.gui.toolkit.section import BREAK
-from yolo_subbatch.run.commands import ExportSettings, GuiSettings
-from yolo_subbatch.run.export import ExportProcess, pairs
-from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.settings.commands import ExportSettings, GuiSettings
 
 LONG = 90_000  # ms that an export may take on a busy machine
 SOON = 15_000

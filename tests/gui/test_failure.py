@@ -11,12 +11,12 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
+from yolo_subbatch.folder.events import RunFinished, RunStarted, Step, Warned
 from yolo_subbatch.gui.panes.failure_card import FailureCard
 from yolo_subbatch.gui.runs.console_text import TAIL_BYTES, console_tail
 from yolo_subbatch.gui.runs.failure import Failure, explain, next_subdivisions
 from yolo_subbatch.gui.runs.history import History
-from yolo_subbatch.run.events import RunFinished, RunStarted, Step, Warned
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 SETTINGS = TrainSettings(cfg="a.cfg", batch=64, subdivisions=16)
 CUDA = "CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has a total capacity of 7.79 GiB"

@@ -13,7 +13,7 @@ from yolo_subbatch.gui.form.device_box import DeviceBox, read_cards
 from yolo_subbatch.gui.form.fields import CheckField, ChoiceBox, text_of
 from yolo_subbatch.gui.form.number_box import NumberBox, by_doubling, by_last_digit, by_one, by_stride
 from yolo_subbatch.gui.form.path_field import PathField
-from yolo_subbatch.run.conversion import convert
+from yolo_subbatch.settings.conversion import convert
 
 
 @pytest.mark.parametrize(("step", "rule", "before", "up", "down"), [

@@ -18,10 +18,10 @@ from yolo_subbatch.gui.form.number_box import NumberBox
 from yolo_subbatch.gui.form.path_field import PathField
 from yolo_subbatch.gui.form.train_form import Form
 from yolo_subbatch.gui.toolkit.section import BREAK, Message
-from yolo_subbatch.run.checks import Problem
-from yolo_subbatch.run.ready import check_ready
-from yolo_subbatch.run.settings import TrainSettings
-from yolo_subbatch.run.values import make, parse_pairs
+from yolo_subbatch.settings.checks import Problem
+from yolo_subbatch.settings.ready import check_ready
+from yolo_subbatch.settings.train_settings import TrainSettings
+from yolo_subbatch.settings.values import make, parse_pairs
 
 NOT_SHOWN = {"trust", "max_pixels", "resume", "run_dir"}
 EVERYTHING: dict[str, Any] = {

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from yolo_subbatch.folder.events import Checkpoint, Event, Image, Log, RunFinished, RunStarted, Step, Val, Warned
 from yolo_subbatch.gui.runs.history import (
     FIRST_ROOM,
     Averages,
@@ -19,7 +20,6 @@ from yolo_subbatch.gui.runs.history import (
     in_view,
     moving_average,
 )
-from yolo_subbatch.run.events import Checkpoint, Event, Image, Log, RunFinished, RunStarted, Step, Val, Warned
 
 NAN, INF = math.nan, math.inf
 ODD_VALUES = [NAN, 3.0, NAN, 5.0, INF, -INF, 0.0, -2.0, 1e-300, 1e300, 4.0, NAN]

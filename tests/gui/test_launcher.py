@@ -15,14 +15,14 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.conftest import Work
 from tests.gui.run_files import events_of, steps_of
+from yolo_subbatch.folder import queue
+from yolo_subbatch.folder.events import EventWriter, RunFinished, RunStarted, Step, last_event
+from yolo_subbatch.folder.listing import summarise
+from yolo_subbatch.folder.run_folder import RunFolder
 from yolo_subbatch.gui.runs import launcher as module
 from yolo_subbatch.gui.runs.launcher import STOPPED_AT_ONCE, Launcher
 from yolo_subbatch.gui.toolkit.background import run_in_background
-from yolo_subbatch.run import queue
-from yolo_subbatch.run.events import EventWriter, RunFinished, RunStarted, Step, last_event
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.listing import summarise
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 WAIT = 20_000  # ms that a process may take on a busy machine
 FOREVER = ("--steps", "100000", "--rate", "200")

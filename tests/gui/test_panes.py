@@ -13,7 +13,10 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui import run_files
 from tests.gui.run_files import record, started, write
-from tests.run.sample import write_cfg
+from tests.settings.sample import write_cfg
+from yolo_subbatch.folder import queue
+from yolo_subbatch.folder.events import Event, Image, RunFinished, Step, Val
+from yolo_subbatch.folder.run_folder import RunFolder
 from yolo_subbatch.gui.panes import predictions
 from yolo_subbatch.gui.panes.config_pane import OF_THE_FORM, OF_THE_RUN, ConfigPane
 from yolo_subbatch.gui.panes.predictions import Predictions
@@ -25,10 +28,7 @@ from yolo_subbatch.gui.runs.history import History
 from yolo_subbatch.gui.runs.reader import RunReader
 from yolo_subbatch.gui.toolkit.run_states import GLYPHS, state_word
 from yolo_subbatch.gui.toolkit.theme import DARK, LIGHT
-from yolo_subbatch.run import queue
-from yolo_subbatch.run.events import Event, Image, RunFinished, Step, Val
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 SOON = 10_000  # ms
 

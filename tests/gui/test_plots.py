@@ -17,6 +17,8 @@ from PySide6.QtWidgets import QCheckBox, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from tests.gui import run_files
+from yolo_subbatch.folder.events import Event, RunFinished, RunStarted, Step, Val, Warned
+from yolo_subbatch.folder.run_folder import RunFolder
 from yolo_subbatch.gui.plots.crosshair import readings
 from yolo_subbatch.gui.plots.curves import View, points
 from yolo_subbatch.gui.plots.plot_pane import PlotPane
@@ -25,8 +27,6 @@ from yolo_subbatch.gui.plots.viewport import Extent, Viewport
 from yolo_subbatch.gui.runs.history import Column, Smoothed
 from yolo_subbatch.gui.runs.reader import RunReader
 from yolo_subbatch.gui.toolkit.theme import DARK, LIGHT
-from yolo_subbatch.run.events import Event, RunFinished, RunStarted, Step, Val, Warned
-from yolo_subbatch.run.folder import RunFolder
 
 NAN, INF = math.nan, math.inf
 STARTED = RunStarted(pid=1, steps_total=1000, clip=20.0, burn_in=100, lr_steps=[800, 900])

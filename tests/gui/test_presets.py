@@ -7,8 +7,8 @@ import pytest
 
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.gui.form.presets import DEMO, Presets, bundled_titles, preset_folder, with_bundled
-from yolo_subbatch.run.find import bundled_cfgs
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.settings.find import bundled_cfgs
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 
 @pytest.fixture

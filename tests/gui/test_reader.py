@@ -15,12 +15,12 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.conftest import Work
 from tests.gui.run_files import events_of, record, step, write
+from yolo_subbatch.folder import queue
+from yolo_subbatch.folder.events import Event, Log, RunFinished, RunStarted, Step
+from yolo_subbatch.folder.run_folder import RunFolder
 from yolo_subbatch.gui.runs import reader
 from yolo_subbatch.gui.runs.reader import RunReader
-from yolo_subbatch.run import queue
-from yolo_subbatch.run.events import Event, Log, RunFinished, RunStarted, Step
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 WAIT = 20_000  # ms that a process may take on a busy machine
 LONGEST_STALL = 0.1  # seconds

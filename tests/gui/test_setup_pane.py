@@ -10,14 +10,14 @@ import shiboken6
 from PySide6.QtCore import QSettings, Qt, QTimer
 from PySide6.QtWidgets import QApplication, QComboBox, QFileDialog, QInputDialog, QLabel, QMessageBox, QPushButton
 
-from tests.run.sample import write_cfg, write_data
+from tests.settings.sample import write_cfg, write_data
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.gui.form.path_field import PathField
 from yolo_subbatch.gui.form.presets import Presets
 from yolo_subbatch.gui.form.setup_pane import SetupPane
 from yolo_subbatch.gui.toolkit.section import BREAK
-from yolo_subbatch.run.settings import TrainSettings
-from yolo_subbatch.run.validate import validate
+from yolo_subbatch.settings.train_settings import TrainSettings
+from yolo_subbatch.settings.training_checks import validate
 
 Make = Callable[[], SetupPane]
 

@@ -28,7 +28,7 @@ from yolo_subbatch.gui.toolkit.durations import duration_text
 from yolo_subbatch.gui.toolkit.language import chosen_language, install_language
 from yolo_subbatch.gui.toolkit.run_states import GLYPHS, state_word
 from yolo_subbatch.gui.toolkit.theme import LIGHT
-from yolo_subbatch.run.commands import GuiSettings
+from yolo_subbatch.settings.commands import GuiSettings
 
 FOLDER = Path(__file__).parents[2] / "gui" / "i18n"
 

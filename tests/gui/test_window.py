@@ -13,9 +13,9 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.opened import SOON, changed, open_window, press_start, wait_for
 from tests.gui.run_files import events_of, finished_run, steps_of
+from yolo_subbatch.folder.events import RunFinished, RunStarted
 from yolo_subbatch.gui.main_window import MainWindow
-from yolo_subbatch.run.events import RunFinished, RunStarted
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 FOREVER = ("--steps", "100000", "--rate", "200")
 
@@ -69,9 +69,9 @@ import os, sys
 from PySide6.QtCore import QSettings, QTimer
 from tests.gui.worker import launch_with
 from yolo_subbatch.gui.app import Program
-from yolo_subbatch.run.commands import GuiSettings
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.settings.commands import GuiSettings
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.train_settings import TrainSettings
 RunFolder.launch = launch_with(sys.argv[2:], [])
 program = Program(GuiSettings(), QSettings("window.ini", QSettings.Format.IniFormat))
 window = program.window

@@ -11,8 +11,8 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.opened import LONG, SOON, changed, press_start, wait_for
 from tests.gui.run_files import events_of, steps_of
+from yolo_subbatch.folder.events import RunStarted
 from yolo_subbatch.gui.main_window import MainWindow
-from yolo_subbatch.run.events import RunStarted
 
 
 def test_start_to_finish(window: MainWindow, qtbot: QtBot) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.events import Checkpoint, EventWriter, Log, RunFinished, RunStarted, Step
-from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.folder.events import Checkpoint, EventWriter, Log, RunFinished, RunStarted, Step
+from yolo_subbatch.folder.run_folder import RunFolder
 
 KEEP_EVERY = 10
 HELD = 3  # the update after which it waits for the file of --hold

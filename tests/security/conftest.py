@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from tests.engine.conftest import cfg_text
+from yolo_subbatch.built_in_data import Numbers, write_shapes
 from yolo_subbatch.darknet import Network, read_cfg, save_weights
-from yolo_subbatch.shapes import Numbers, write_shapes
 
 
 @pytest.fixture

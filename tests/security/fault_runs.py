@@ -15,8 +15,8 @@ import psutil
 
 from tests.engine.conftest import cfg_text
 from tests.program import Launched, program
-from yolo_subbatch.run.events import RunFinished, Step, last_event, read_events
-from yolo_subbatch.shapes import Numbers, write_shapes
+from yolo_subbatch.built_in_data import Numbers, write_shapes
+from yolo_subbatch.folder.events import RunFinished, Step, last_event, read_events
 
 UPDATES = 24
 #: How often each way to end a run is tried; FAULT_RUNS=10 takes three quarters of an hour.

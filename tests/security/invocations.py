@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from yolo_subbatch import cli
-from yolo_subbatch.lazy import load
+from yolo_subbatch.late_imports import load
 
 #: Values that are right for some key; every path stays inside the folder.
 FILES = (

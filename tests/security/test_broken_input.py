@@ -15,8 +15,8 @@ from yolo_subbatch.darknet.datafile import check_labels, read_data, read_image_l
 from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.regular_files import has_content
 from yolo_subbatch.errors import DataError, YoloSubbatchError
-from yolo_subbatch.run import data as run_data
-from yolo_subbatch.run.find import find_cfg, find_checkpoint, find_data, holds_checkpoint
+from yolo_subbatch.settings import data_checks as run_data
+from yolo_subbatch.settings.find import find_cfg, find_checkpoint, find_data, holds_checkpoint
 
 TRAIN = ("train", "cfg=tiny.cfg", "epochs=1", "workers=0", "device=cpu")
 NETWORK = ("cfg=tiny.cfg", "weights=tiny.weights", "device=cpu")

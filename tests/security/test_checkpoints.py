@@ -17,9 +17,9 @@ from ultralytics.nn.tasks import DetectionModel
 from tests.engine.conftest import V8_YAML, cfg, cfg_text, data, without_waiting  # noqa: F401
 from yolo_subbatch import Darknet
 from yolo_subbatch.cli import main
-from yolo_subbatch.engine.trainer import DarknetTrainer
+from yolo_subbatch.engine.darknet_trainer import DarknetTrainer
 from yolo_subbatch.errors import TrustError, YoloSubbatchError
-from yolo_subbatch.run.trust import guarded
+from yolo_subbatch.settings.trust import guarded
 
 DARKNETS = "yolo_subbatch.engine.model"  # what a checkpoint is known by as one of a Darknet network
 

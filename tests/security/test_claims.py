@@ -13,7 +13,7 @@ from tests.engine.conftest import V8_YAML, cfg, data  # noqa: F401
 from yolo_subbatch import Darknet, SubbatchTrainer
 from yolo_subbatch.cli import main
 from yolo_subbatch.errors import TrustError, WeightsError
-from yolo_subbatch.run.trust import description_faults
+from yolo_subbatch.settings.trust import description_faults
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_no_checkpoint_says_what_is_fetched(cfg, tmp_path, monkeypatch) -> None:
     file = tmp_path / "ours.pt"
     args = {"data": "https://example.invalid/x.yaml", "imgsz": 64}
     torch.save({"model": Darknet(cfg).model, "ema": None, "train_args": args}, file)
-    monkeypatch.setattr("yolo_subbatch.shapes.shapes_data", lambda: tmp_path / "built-in.data")
+    monkeypatch.setattr("yolo_subbatch.built_in_data.shapes_data", lambda: tmp_path / "built-in.data")
     model = Darknet(file)
     assert not model.overrides["data"]
     with pytest.raises(Exception, match=r"built-in\.data"):

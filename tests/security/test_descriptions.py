@@ -18,8 +18,8 @@ from tests.security.test_checkpoints import Calls, best, marker  # noqa: F401
 from yolo_subbatch import Darknet, SubbatchTrainer
 from yolo_subbatch.cli import main
 from yolo_subbatch.errors import SettingsError, TrustError
-from yolo_subbatch.run import host
-from yolo_subbatch.run.trust import download_fault, is_plain_activation
+from yolo_subbatch.settings import host_files
+from yolo_subbatch.settings.trust import download_fault, is_plain_activation
 
 QUIET = {"epochs": 1, "batch": 4, "imgsz": 64, "device": "cpu", "workers": 0, "plots": False}
 
@@ -57,7 +57,7 @@ def test_no_command_fetches_what_a_description_asks_for(
     (tmp_path / "v8.yaml").write_text(V8_YAML)
     YOLO(tmp_path / "v8.yaml").save(tmp_path / "host.pt")
     commands = {
-        "train": [f"cfg={cfg}", f"model={best}", "model=v8.yaml"], "val": [f"model={best}", "model=host.pt"],
+        "train": [f"cfg={cfg}", f"model={best}", "model=v8.yaml"], "val": [f"model={best}", "model=host_files.pt"],
         "map": [f"model={best}"], "export": [f"model={best} int8=True"], "anchors": [""],
     }  # fmt: skip
     for number, (text, said) in enumerate(downloads(code, marker).items()):
@@ -103,7 +103,7 @@ def test_who_trusts_a_description_lets_it_run(tmp_path, marker, code, best, data
 
 
 def test_what_ultralytics_brings_along_is_known() -> None:
-    file = host.find_dataset("coco8.yaml")
+    file = host_files.find_dataset("coco8.yaml")
     assert file is not None
     assert download_fault(file, yaml.safe_load(file.read_text())) is None
 
@@ -177,7 +177,7 @@ def test_a_cache_of_labels_holds_labels(tmp_path, marker, best, data, capsys) ->
 
 
 def test_a_description_read_by_us_is_none_of_python(tmp_path) -> None:
-    from yolo_subbatch.run.data import read_yaml
+    from yolo_subbatch.settings.data_checks import read_yaml
 
     file = tmp_path / "x.yaml"
     file.write_text("names: !!python/name:os.system\n")

@@ -21,13 +21,13 @@ from yolo_subbatch import cli
 from yolo_subbatch.engine import state
 from yolo_subbatch.engine.shortage import is_shortage
 from yolo_subbatch.errors import MachineError, SettingsError
-from yolo_subbatch.run.events import RunFinished, Step, last_event
-from yolo_subbatch.run.faults import explained
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.process import write_whole
-from yolo_subbatch.run.progress import TerminalProgress
-from yolo_subbatch.run.resume import check_resume
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.folder.events import RunFinished, Step, last_event
+from yolo_subbatch.folder.faults import explained
+from yolo_subbatch.folder.resume import check_resume
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.folder.terminal import TerminalProgress
+from yolo_subbatch.settings.train_settings import TrainSettings
+from yolo_subbatch.settings.whole_files import write_whole
 
 GONE_PID = 2**22 + 1  # above what Linux gives
 

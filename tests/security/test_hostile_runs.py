@@ -15,14 +15,14 @@ import pytest
 from tests.security import hostile_runs as hostile
 from yolo_subbatch.engine.state import find_state
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.args_file import expanded
-from yolo_subbatch.run.event_values import LARGEST, LAST_MOMENT
-from yolo_subbatch.run.events import EventTail, EventWriter, Log, Step, last_event, parse_event
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.listing import best_map50, list_runs, summarise
-from yolo_subbatch.run.reading import LONGEST_LINE, parse_json
-from yolo_subbatch.run.resume import check_resume
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.folder.event_values import LARGEST, LAST_MOMENT
+from yolo_subbatch.folder.events import EventTail, EventWriter, Log, Step, last_event, parse_event
+from yolo_subbatch.folder.listing import best_map50, list_runs, summarise
+from yolo_subbatch.folder.resume import check_resume
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.args_file import expanded
+from yolo_subbatch.settings.safe_reading import LONGEST_LINE, parse_json
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 WAIT = 120  # seconds
 
@@ -34,7 +34,7 @@ import sys
 from PySide6.QtCore import QSettings
 from PySide6.QtTest import QTest
 from yolo_subbatch.gui.app import Program
-from yolo_subbatch.run.commands import GuiSettings
+from yolo_subbatch.settings.commands import GuiSettings
 program = Program(GuiSettings(run=sys.argv[1] + "/good"), QSettings("window.ini", QSettings.Format.IniFormat))
 window = program.window
 window.show()

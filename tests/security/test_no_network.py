@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine.conftest import V8_YAML
 from tests.security.resolver import asked, is_possible
-from yolo_subbatch.run.offline import VARIABLES, stay_offline, wants_network
+from yolo_subbatch.settings.offline import VARIABLES, stay_offline, wants_network
 
 ROOT = Path(__file__).parents[2]
 POSSIBLE = pytest.mark.skipif(not is_possible(), reason="this user may make no namespace of a network")

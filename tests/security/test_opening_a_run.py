@@ -17,17 +17,17 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from tests.security import hostile_runs as hostile
+from yolo_subbatch.folder import own, process, queue
+from yolo_subbatch.folder.backup_folder import NOTE, Backup
+from yolo_subbatch.folder.listing import list_runs
+from yolo_subbatch.folder.process import module_command
+from yolo_subbatch.folder.run_export import ExportProcess
+from yolo_subbatch.folder.run_folder import RunFolder
 from yolo_subbatch.gui.panes.predictions import is_picture
 from yolo_subbatch.gui.runs import launcher as launcher_module
 from yolo_subbatch.gui.runs.launcher import Launcher
-from yolo_subbatch.run import own, process, queue
-from yolo_subbatch.run.backup import NOTE, Backup
-from yolo_subbatch.run.commands import ExportSettings
-from yolo_subbatch.run.export import ExportProcess
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.listing import list_runs
-from yolo_subbatch.run.process import module_command
-from yolo_subbatch.run.settings import TrainSettings
+from yolo_subbatch.settings.commands import ExportSettings
+from yolo_subbatch.settings.train_settings import TrainSettings
 
 WAIT = 60.0  # seconds
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.engine.conftest import cfg_text
+from yolo_subbatch.built_in_data import Numbers, write_shapes
 from yolo_subbatch.cli import main
 from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.parser import read_cfg
@@ -26,9 +27,20 @@ from yolo_subbatch.errors import MachineError, YoloSubbatchError
 from yolo_subbatch.export.command import export_model
 from yolo_subbatch.export.infer import InferError, InferSettings, check_settings, output_fault
 from yolo_subbatch.export.triton import check_triton
-from yolo_subbatch.run import outputs
-from yolo_subbatch.run.backup import Backup
-from yolo_subbatch.run.commands import (
+from yolo_subbatch.folder.backup_folder import Backup
+from yolo_subbatch.folder.window_checks import check_gui
+from yolo_subbatch.settings import output_checks
+from yolo_subbatch.settings.command_checks import (
+    check_anchors,
+    check_convert,
+    check_map,
+    check_partial,
+    check_predict,
+    check_test,
+    check_val,
+    check_video,
+)
+from yolo_subbatch.settings.commands import (
     AnchorsSettings,
     ConvertSettings,
     ExportSettings,
@@ -39,22 +51,10 @@ from yolo_subbatch.run.commands import (
     TritonSettings,
     ValSettings,
 )
-from yolo_subbatch.run.export_checks import check_export
-from yolo_subbatch.run.inputs import (
-    check_anchors,
-    check_convert,
-    check_gui,
-    check_map,
-    check_partial,
-    check_predict,
-    check_test,
-    check_val,
-    check_video,
-)
-from yolo_subbatch.run.marks import is_ours, mark, marked
-from yolo_subbatch.run.outputs import write_json, write_output
-from yolo_subbatch.run.result_names import outputs_of_valid
-from yolo_subbatch.shapes import Numbers, write_shapes
+from yolo_subbatch.settings.export_checks import check_export
+from yolo_subbatch.settings.file_marks import is_ours, mark, marked
+from yolo_subbatch.settings.output_checks import write_json, write_output
+from yolo_subbatch.settings.result_names import outputs_of_valid
 
 NOBODY = 65534
 
@@ -371,8 +371,8 @@ def test_a_network_that_is_loaded_is_not_exported_over_its_own_file(place: Path)
 def test_many_frames_of_before_are_looked_at_once_each(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A video has thousands, and what is read is the same for all of them."""
     asked: list[Path] = []
-    seen: Callable[[Path], object] = outputs.identity
-    monkeypatch.setattr(outputs, "identity", lambda file: asked.append(file) or seen(file))
+    seen: Callable[[Path], object] = output_checks.identity
+    monkeypatch.setattr(output_checks, "identity", lambda file: asked.append(file) or seen(file))
     for number in range(200):
         Path(f"out_{number:08d}.jpg").touch()
     check_video(PredictSettings(**NET, source="IMAGE"), "", {**VIDEO, "-prefix": "out"})

@@ -15,7 +15,7 @@ from PIL import Image
 
 from yolo_subbatch import cli
 from yolo_subbatch.darknet.textfile import read_lines
-from yolo_subbatch.engine import reading
+from yolo_subbatch.engine import picture_reading
 from yolo_subbatch.errors import DataError
 from yolo_subbatch.export import infer
 
@@ -69,7 +69,7 @@ def test_predict_names_what_cannot_be_read_and_goes_on(place: Path, capsys: pyte
 def test_the_limit_is_the_users(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(reading.LIMIT, "")  # so that it is put back
+    monkeypatch.setenv(picture_reading.LIMIT, "")  # so that it is put back
     source = "source=shapes/images/val/00000.jpg"  # 64 x 64
     assert cli.main(["predict", *NETWORK, source, "max_pixels=4096", "save=False"]) == 0
     assert cli.main(["predict", *NETWORK, source, "max_pixels=4095", "save=False"]) == 2
@@ -83,7 +83,7 @@ def test_the_limit_of_a_training_is_the_users_too(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was left out once is not left out for good: Ultralytics keeps what it has read of labels in a file."""
-    monkeypatch.setenv(reading.LIMIT, "")
+    monkeypatch.setenv(picture_reading.LIMIT, "")
     arguments = ["train", "cfg=tiny.cfg", "data=shapes/shapes.data", "max_batches=1", "workers=0", "device=cpu"]
     assert cli.main([*arguments, "max_pixels=4095"]) == 2
     assert "none of its images can be read" in capsys.readouterr().err

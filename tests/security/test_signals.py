@@ -36,11 +36,11 @@ from tests.security.fault_runs import (
     wait_for,
 )
 from yolo_subbatch.engine.loader_processes import end_left, leave_alone
-from yolo_subbatch.engine.train import stop_on_signal
+from yolo_subbatch.engine.training_run import stop_on_signal
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.lock import held
-from yolo_subbatch.run.signals import EndedBySystem, Lasting, ended_like_an_interrupt, endings
+from yolo_subbatch.folder.lock import held
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.folder.signals import EndedBySystem, Lasting, ended_like_an_interrupt, endings
 
 ROOT = Path(__file__).parents[2]
 
@@ -158,7 +158,7 @@ def test_output_that_breaks_off_is_no_error() -> None:
     stream.close()
 
 
-HOLDER = "import sys\nfrom pathlib import Path\nfrom yolo_subbatch.run.lock import held\n" \
+HOLDER = "import sys\nfrom pathlib import Path\nfrom yolo_subbatch.folder.lock import held\n" \
     "with held(Path('run'), 'a'):\n    print('held', flush=True)\n    sys.stdin.read()\n"  # fmt: skip
 
 

@@ -20,17 +20,17 @@ from tests.engine.conftest import cfg_text
 from tests.security import hostile_runs as hostile
 from yolo_subbatch import cli
 from yolo_subbatch.export.infer import plain as script_plain
+from yolo_subbatch.folder.events import Log, RunFinished, RunStarted, Step, Warned
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.folder.signals import lasting_output
+from yolo_subbatch.folder.terminal import TerminalProgress
 from yolo_subbatch.gui.app import Program
 from yolo_subbatch.gui.plots.crosshair import Reading, _table
 from yolo_subbatch.gui.runs.console_text import terminal_line as console_line
 from yolo_subbatch.gui.toolkit import message_boxes
-from yolo_subbatch.gui.toolkit.labels import LONGEST, tip
-from yolo_subbatch.run.commands import GuiSettings
-from yolo_subbatch.run.events import Log, RunFinished, RunStarted, Step, Warned
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.plain_text import PlainOutput, PlainRecords, plain, plain_output
-from yolo_subbatch.run.progress import TerminalProgress
-from yolo_subbatch.run.signals import lasting_output
+from yolo_subbatch.gui.toolkit.text_labels import LONGEST, tip
+from yolo_subbatch.settings.commands import GuiSettings
+from yolo_subbatch.settings.plain_text import PlainOutput, PlainRecords, plain, plain_output
 
 TITLE, RED, BACK = "\x1b]0;title\x07", "\x1b[31m", "\u202etxt.exe"
 EVIL = f"a{TITLE}{RED}\x9b2J\r\x08{BACK}"

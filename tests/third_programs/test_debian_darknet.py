@@ -14,7 +14,7 @@ from tests.third_programs.debian_darknet import darknet, found, needs_darknet
 from yolo_subbatch import cli
 from yolo_subbatch.darknet import Network, parse_cfg, read_cfg, save_weights
 from yolo_subbatch.darknet.parser import with_net, write_cfg
-from yolo_subbatch.run.find import find_cfg
+from yolo_subbatch.settings.find import find_cfg
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), needs_darknet]
 

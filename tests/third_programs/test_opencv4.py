@@ -12,9 +12,9 @@ import torch
 from tests.test_every_cfg import BUNDLED, CFGS, images_of, settled
 from tests.third_programs import opencv4
 from yolo_subbatch.darknet import Network, parse_cfg, save_weights
+from yolo_subbatch.darknet.geometry import largest_stride
 from yolo_subbatch.darknet.parser import with_net, write_cfg
 from yolo_subbatch.darknet.report import parameter_count
-from yolo_subbatch.darknet.shapes import largest_stride
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Outcome = dict[str, tuple[Network, torch.Tensor, list[np.ndarray]]]

@@ -13,6 +13,7 @@ from functools import singledispatch
 from torch import nn
 
 from yolo_subbatch.darknet.gaussian import GaussianHead
+from yolo_subbatch.darknet.geometry import LayerShape
 from yolo_subbatch.darknet.layers import (
     Add,
     Concat,
@@ -74,7 +75,6 @@ from yolo_subbatch.darknet.shape_rules import (
     pool_window,
     strides_of,
 )
-from yolo_subbatch.darknet.shapes import LayerShape
 
 DROPOUT = {"pjreddie": 0.5, "alexeyab": 0.2}  # probability, where the cfg has none
 

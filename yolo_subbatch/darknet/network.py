@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from yolo_subbatch.darknet.build import build_layers
+from yolo_subbatch.darknet.geometry import layer_table
 from yolo_subbatch.darknet.layers_alexeyab import DropBlock, SharedConvolutionalLayer
 from yolo_subbatch.darknet.loss import Losses, YoloHead, pad_truths
 from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.darknet.report import check_buildable
 from yolo_subbatch.darknet.sections import Cfg, Yolo
 from yolo_subbatch.darknet.segments import Layers
-from yolo_subbatch.darknet.shapes import layer_table
 from yolo_subbatch.darknet.weights_header import Version
 from yolo_subbatch.errors import CfgError
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from yolo_subbatch.darknet.geometry import LayerShape, layer_table
 from yolo_subbatch.darknet.sections import (
     Activation,
     Batchnorm,
@@ -29,7 +30,6 @@ from yolo_subbatch.darknet.sections import (
     Upsample,
 )
 from yolo_subbatch.darknet.shape_rules import Shape, output_shape, pool_window, strides_of
-from yolo_subbatch.darknet.shapes import LayerShape, layer_table
 from yolo_subbatch.errors import CfgError
 
 HEADER_BYTES = 20

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from yolo_subbatch.darknet.geometry import with_classes
 from yolo_subbatch.darknet.report import HEADER_BYTES, weights_bytes
 from yolo_subbatch.darknet.sections import Cfg
-from yolo_subbatch.darknet.shapes import with_classes
 from yolo_subbatch.errors import CfgError
 
 MOST_CLASSES = 100_000

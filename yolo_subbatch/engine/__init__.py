@@ -9,9 +9,9 @@ from importlib import import_module
 
 import torch
 
-from yolo_subbatch.run.host import check_version
-from yolo_subbatch.run.offline import stay_offline
-from yolo_subbatch.run.plain_text import plain
+from yolo_subbatch.settings.host_files import check_version
+from yolo_subbatch.settings.offline import stay_offline
+from yolo_subbatch.settings.plain_text import plain
 
 stay_offline()  # before Ultralytics is imported, which reads the variables
 # Ultralytics limits torch to all cores but one, to a single one on small machines; this is torch's own choice.
@@ -46,6 +46,6 @@ def use_all_cores(device: torch.device) -> None:
 
 
 # What else it would fetch, how it reads pictures, and what it keeps beside them; after the check of the release.
-import_module("yolo_subbatch.engine.offline").replace_fetches()
-import_module("yolo_subbatch.engine.reading").read_with_care()
+import_module("yolo_subbatch.engine.host_offline").replace_fetches()
+import_module("yolo_subbatch.engine.picture_reading").read_with_care()
 import_module("yolo_subbatch.engine.beside_images").leave_others_alone()

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.checks import WITH_COMPILE
-from yolo_subbatch.run.settings import MISSING_LABELS, TrainSettings, setting
-from yolo_subbatch.run.values import memory_bytes, read_given
+from yolo_subbatch.settings.checks import WITH_COMPILE
+from yolo_subbatch.settings.train_settings import MISSING_LABELS, TrainSettings, setting
+from yolo_subbatch.settings.values import memory_bytes, read_given
 
 AUTO = "auto"
 NORMS = ("sub-batch", "frozen", "cross")

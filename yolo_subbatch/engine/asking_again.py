@@ -9,9 +9,9 @@ from typing import Any
 from ultralytics.utils import YAML
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.args_file import ARGS, lines_of, overridden, read_args, split
-from yolo_subbatch.run.find import YAML as ENDINGS
-from yolo_subbatch.run.trust import TRUST
+from yolo_subbatch.settings.args_file import ARGS, lines_of, overridden, read_args, split
+from yolo_subbatch.settings.find import YAML as ENDINGS
+from yolo_subbatch.settings.trust import TRUST
 
 KEPT = frozenset({"model", "data", "task", "mode", "project", "name"})  # that Ultralytics takes from elsewhere already
 FILES = ("model", "data", "weights")

@@ -26,8 +26,8 @@ from yolo_subbatch.engine.taken_names import is_read_only
 from yolo_subbatch.engine.update import Update, forget_unscaled
 from yolo_subbatch.engine.windows import WindowLoader
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.events import Warned
-from yolo_subbatch.run.resume import STATE
+from yolo_subbatch.folder.events import Warned
+from yolo_subbatch.folder.resume import STATE
 
 
 class TrainerBase(Seamed, HostTrainer):

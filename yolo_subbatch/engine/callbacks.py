@@ -18,9 +18,9 @@ import torch
 from ultralytics import __version__ as ultralytics_version
 
 from yolo_subbatch.engine.processes import launched
-from yolo_subbatch.run.events import Checkpoint, Event, EventWriter, Image, Log, RunFinished, RunStarted, Step, Val
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.number_texts import duration
+from yolo_subbatch.folder.events import Checkpoint, Event, EventWriter, Image, Log, RunFinished, RunStarted, Step, Val
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.number_texts import duration
 
 METRICS = {
     "map50": "metrics/mAP50(B)",

@@ -12,12 +12,12 @@ from typing import Any
 from ultralytics.utils import DEFAULT_CFG_DICT, RANK
 
 from yolo_subbatch import __version__
-from yolo_subbatch.engine import state, trainers
+from yolo_subbatch.engine import state, trainer_lookup
 from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.engine.checkpoint_parts import also
 from yolo_subbatch.engine.doors import check_checkpoint, is_as_written, note_written
 from yolo_subbatch.engine.update import forget_unscaled
-from yolo_subbatch.run.trust import guarded
+from yolo_subbatch.settings.trust import guarded
 
 SHORT = 0.3  # seconds that keeping the state may take after every epoch, however short that is
 WORTH = 20  # times as long as keeping the state takes has to be lost before it is kept after an epoch: 5 % of the time
@@ -144,11 +144,11 @@ class Checkpointer:
         """
         trainer = self.trainer
         own = state.without_trust({key: getattr(trainer.args, key) for key in trainer.own_defaults})
-        host_class = trainers.host_class(type(trainer))
+        host_class = trainer_lookup.host_class(type(trainer))
         trainer.ema.ema.subbatch = {"trainer": host_class, "version": __version__, "args": state.plain(own)}
         everything, trainer.args = trainer.args, arguments
         if not trainer.trains_darknet():  # of those, YOLO() finds the trainer by itself
-            setattr(trainer.args, trainers.note_for_stock(type(trainer), Path(trainer.save_dir)), True)
+            setattr(trainer.args, trainer_lookup.note_for_stock(type(trainer), Path(trainer.save_dir)), True)
         try:
             yield
         finally:

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from yolo_subbatch.errors import TrustError
-from yolo_subbatch.run.trust import shown
+from yolo_subbatch.settings.trust import shown
 
 #: Modules of which every kind of layer may be in a checkpoint; with a dot, also those below.
 LAYERS = (

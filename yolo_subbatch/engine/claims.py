@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from yolo_subbatch.errors import WeightsError
-from yolo_subbatch.run.trust import shown
+from yolo_subbatch.settings.trust import shown
 
 NETWORKS = ("model", "ema")
 #: What the parts of a state are that others go by before it is restored.

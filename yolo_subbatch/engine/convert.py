@@ -10,13 +10,13 @@ from ultralytics import __version__
 
 from yolo_subbatch.darknet.parser import read_cfg
 from yolo_subbatch.engine import LOGGER
-from yolo_subbatch.engine.darknet import Darknet
+from yolo_subbatch.engine.api import Darknet
 from yolo_subbatch.engine.evaluate import name_classes
 from yolo_subbatch.engine.model import image_size, load_darknet_weights
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.commands import ConvertSettings
-from yolo_subbatch.run.find import find_cfg
-from yolo_subbatch.run.outputs import write_output
+from yolo_subbatch.settings.commands import ConvertSettings
+from yolo_subbatch.settings.find import find_cfg
+from yolo_subbatch.settings.output_checks import write_output
 
 
 def run_conversion(settings: ConvertSettings) -> None:

@@ -16,15 +16,15 @@ import torch
 
 from yolo_subbatch.darknet.boxes import box_iou
 from yolo_subbatch.darknet.labels import read_boxes
-from yolo_subbatch.engine.channels import check_network_data
+from yolo_subbatch.engine.darknet_detections import Detector, Found
 from yolo_subbatch.engine.describe_data import labelled_to_measure
-from yolo_subbatch.engine.detecting import Detector, Found
 from yolo_subbatch.engine.evaluate import run_validation
+from yolo_subbatch.engine.image_channels import check_network_data
 from yolo_subbatch.errors import DataError
-from yolo_subbatch.run.class_names import class_names
-from yolo_subbatch.run.commands import MapSettings, ValSettings
-from yolo_subbatch.run.data import split_images
-from yolo_subbatch.run.outputs import write_json
+from yolo_subbatch.settings.class_names import class_names
+from yolo_subbatch.settings.commands import MapSettings, ValSettings
+from yolo_subbatch.settings.data_checks import split_images
+from yolo_subbatch.settings.output_checks import write_json
 
 THRESHOLD = 0.005  # of objectness and of a class's score, as in Darknet
 SUPPRESS = 0.45  # overlap

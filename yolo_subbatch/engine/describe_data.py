@@ -14,12 +14,12 @@ from ultralytics.utils import RANK
 
 from yolo_subbatch.darknet.datafile import check_labels, read_data_names
 from yolo_subbatch.engine import LOGGER
-from yolo_subbatch.engine.pictures import FROM_DATA
+from yolo_subbatch.engine.picture_files import FROM_DATA
 from yolo_subbatch.errors import DataError, LabelsError, SettingsError, YoloSubbatchError
-from yolo_subbatch.run.data import class_count, images_base, read_yaml, split_images
-from yolo_subbatch.run.find import YAML, find_data
-from yolo_subbatch.run.label_lists import Labelled, MissingLabels, labelled, with_list, write_list, write_names
-from yolo_subbatch.run.training_data import has_val
+from yolo_subbatch.settings.data_checks import class_count, images_base, read_yaml, split_images
+from yolo_subbatch.settings.find import YAML, find_data
+from yolo_subbatch.settings.label_lists import Labelled, MissingLabels, labelled, with_list, write_list, write_names
+from yolo_subbatch.settings.training_data_checks import has_val
 
 MEASURED = "measured"  # our key in the YAML: False where there is nothing to measure on
 KINDS = YAML | {".data"}

@@ -1,6 +1,6 @@
 """The places at which Ultralytics runs what stands in a file, watched.
 
-Where :func:`~yolo_subbatch.run.trust.is_guarded` says so, a checkpoint is opened by :mod:`.unpickling`, a model
+Where :func:`~yolo_subbatch.settings.trust.is_guarded` says so, a checkpoint is opened by :mod:`.unpickling`, a model
 description may name layers and activations alone, a data description fetches nothing, and a cache of labels holds
 nothing but labels. Elsewhere, as in a user's own script that opens ``YOLO("mine.pt")``, all is as Ultralytics has it.
 """
@@ -28,7 +28,7 @@ from yolo_subbatch.darknet.regular_files import open_regular
 from yolo_subbatch.engine import LOGGER, unpickling
 from yolo_subbatch.engine.claims import check_claims
 from yolo_subbatch.errors import TrustError
-from yolo_subbatch.run.trust import (
+from yolo_subbatch.settings.trust import (
     TRUST,
     description_faults,
     download_fault,

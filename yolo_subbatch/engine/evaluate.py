@@ -7,24 +7,24 @@ from typing import Any
 
 from ultralytics.engine.model import Model
 
-from yolo_subbatch.darknet.shapes import largest_stride
+from yolo_subbatch.darknet.geometry import largest_stride
 from yolo_subbatch.engine import LOGGER
-from yolo_subbatch.engine.channels import check_network_data
-from yolo_subbatch.engine.darknet import Darknet
+from yolo_subbatch.engine.api import Darknet
 from yolo_subbatch.engine.describe_data import host_data, measured_data
 from yolo_subbatch.engine.figures import classes_of, describe, figures_of
+from yolo_subbatch.engine.image_channels import check_network_data
 from yolo_subbatch.engine.inference import DarknetValidator, size_of
 from yolo_subbatch.engine.model import DarknetModel, load_darknet_weights
-from yolo_subbatch.engine.pictures import taking_any_picture
-from yolo_subbatch.engine.reading import limit_pixels
-from yolo_subbatch.engine.train import open_file
+from yolo_subbatch.engine.picture_files import taking_any_picture
+from yolo_subbatch.engine.picture_reading import limit_pixels
+from yolo_subbatch.engine.training_run import open_file
 from yolo_subbatch.errors import SettingsError, YoloSubbatchError
-from yolo_subbatch.run.checks import size_fault
-from yolo_subbatch.run.class_names import class_names, is_unnamed
-from yolo_subbatch.run.commands import ExportSettings, MapSettings, PredictSettings, ValSettings
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.label_lists import MissingLabels
-from yolo_subbatch.run.outputs import write_json
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.checks import size_fault
+from yolo_subbatch.settings.class_names import class_names, is_unnamed
+from yolo_subbatch.settings.commands import ExportSettings, MapSettings, PredictSettings, ValSettings
+from yolo_subbatch.settings.label_lists import MissingLabels
+from yolo_subbatch.settings.output_checks import write_json
 
 
 def open_model(settings: ValSettings | PredictSettings | ExportSettings | MapSettings) -> Model:

@@ -18,7 +18,7 @@ from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.engine.recompute import COST, active
 from yolo_subbatch.engine.shortage import Snapshot, is_shortage, reason_of
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.values import memory_bytes
+from yolo_subbatch.settings.values import memory_bytes
 
 LESS = "give a larger memory=, a smaller imgsz or a smaller network"
 SHARE = 0.9  # of the free memory, where no budget is given: fragments and other programs need some

@@ -18,7 +18,7 @@ from ultralytics.data import dataset, utils
 from ultralytics.engine.trainer import BaseTrainer
 
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.host import INSTALL, release, version
+from yolo_subbatch.settings.host_files import INSTALL, release, version
 
 NAMED_LOSSES = (8, 4, 104)  # from here on, a loss gives its parts by name; before, as one tensor without names
 #: Methods of Ultralytics' trainer without whose calls updates would be wrong.

@@ -18,11 +18,11 @@ from ultralytics.utils import DEFAULT_CFG, colorstr, ops
 from yolo_subbatch.darknet.channels import COLOUR, network_order
 from yolo_subbatch.engine import use_all_cores
 from yolo_subbatch.engine.arguments import check_missing_labels
-from yolo_subbatch.engine.channels import of_data, own_source, upright
-from yolo_subbatch.engine.data import DarknetDataset, FullFrame
+from yolo_subbatch.engine.darknet_data import DarknetDataset, FullFrame
 from yolo_subbatch.engine.describe_data import measured_data
 from yolo_subbatch.engine.host import fraction_of
-from yolo_subbatch.engine.offline import offline, own_calls
+from yolo_subbatch.engine.host_offline import offline, own_calls
+from yolo_subbatch.engine.image_channels import of_data, own_source, upright
 from yolo_subbatch.engine.sources import only_source
 from yolo_subbatch.errors import SettingsError
 

@@ -19,10 +19,10 @@ from yolo_subbatch.engine.model import DarknetModel, image_size
 from yolo_subbatch.engine.opening import load_network
 from yolo_subbatch.engine.tuning import carried
 from yolo_subbatch.errors import SettingsError, WeightsError
-from yolo_subbatch.run.args_file import DARKNET_HOST_DEFAULTS
-from yolo_subbatch.run.find import YAML, find_checkpoint, is_built_in, is_checkpoint
-from yolo_subbatch.run.host import nearest
-from yolo_subbatch.run.values import ALIASES
+from yolo_subbatch.settings.args_file import DARKNET_HOST_DEFAULTS
+from yolo_subbatch.settings.find import YAML, find_checkpoint, is_built_in, is_checkpoint
+from yolo_subbatch.settings.host_files import nearest
+from yolo_subbatch.settings.values import ALIASES
 
 #: Keys of [net] that a user's key replaces; ``None`` keeps the cfg's value.
 NET_KEYS = (
@@ -57,7 +57,7 @@ def prepare_keywords(keywords: dict[str, Any]) -> dict[str, Any]:
     """Complete the keywords of ``Darknet.train``: the data set, and a run folder below the working directory."""
     made = dict(keywords)
     if is_built_in(made.get("data")):
-        from yolo_subbatch.shapes import shapes_data
+        from yolo_subbatch.built_in_data import shapes_data
 
         said = "" if made.get("data") else "no data given: "
         made["data"] = str(shapes_data())
@@ -80,7 +80,7 @@ def with_data(keywords: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any
     """
     if not is_built_in(keywords.get("data") or own.get("data")):
         return keywords
-    from yolo_subbatch.shapes import shapes_data
+    from yolo_subbatch.built_in_data import shapes_data
 
     made = {**keywords, "data": str(shapes_data())}
     if not keywords.get("data"):

@@ -14,9 +14,9 @@ from ultralytics.utils.torch_utils import unset_deterministic
 from yolo_subbatch.engine import state
 from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.errors import TrainingError
-from yolo_subbatch.run.events import Event, EventTail, RunFinished, last_event
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.process import module_command
+from yolo_subbatch.folder.events import Event, EventTail, RunFinished, last_event
+from yolo_subbatch.folder.process import module_command
+from yolo_subbatch.folder.run_folder import RunFolder
 
 POLL = 0.2  # seconds between two looks at the events
 GRACE = 60.0  # seconds that processes get to end after they were asked to; torchrun gives its own 30

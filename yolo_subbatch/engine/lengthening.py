@@ -16,10 +16,10 @@ from ultralytics.utils import RANK
 from yolo_subbatch.darknet.sections import Net
 from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.events import Step, last_event
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.length import LENGTH, check_length, is_finished, length_of, note_length, refuse_finished
-from yolo_subbatch.run.trust import shown
+from yolo_subbatch.folder.events import Step, last_event
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.folder.run_length import LENGTH, check_length, is_finished, length_of, note_length, refuse_finished
+from yolo_subbatch.settings.trust import shown
 
 FITTED = ("steps", "step", "burn_in", "sgdr_cycle", "gamma")  # what is fitted to the length of a run
 

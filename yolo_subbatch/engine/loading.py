@@ -16,8 +16,8 @@ from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.engine.describe_data import described
 from yolo_subbatch.engine.loader_processes import leave_alone
 from yolo_subbatch.engine.own_order import OwnOrder, order_of
-from yolo_subbatch.engine.pictures import taking_any_picture
-from yolo_subbatch.engine.reading import limit_pixels
+from yolo_subbatch.engine.picture_files import taking_any_picture
+from yolo_subbatch.engine.picture_reading import limit_pixels
 from yolo_subbatch.engine.windows import WindowLoader
 from yolo_subbatch.errors import DataError, SettingsError, TrustError
 

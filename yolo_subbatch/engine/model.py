@@ -15,6 +15,7 @@ from ultralytics.utils.torch_utils import fuse_conv_and_bn
 from yolo_subbatch.darknet import layers, layers_alexeyab
 from yolo_subbatch.darknet.channels import COLOUR, network_order
 from yolo_subbatch.darknet.gaussian import GaussianHead
+from yolo_subbatch.darknet.geometry import check_detector, largest_stride
 from yolo_subbatch.darknet.hierarchy import Hierarchy
 from yolo_subbatch.darknet.input_weights import HOW, for_channels, load_other_channels
 from yolo_subbatch.darknet.layers import ConvolutionalLayer
@@ -24,14 +25,13 @@ from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.parser import write_cfg
 from yolo_subbatch.darknet.region import RegionHead
 from yolo_subbatch.darknet.sections import SECTION_TYPES, Cfg, Net
-from yolo_subbatch.darknet.shapes import check_detector, largest_stride
 from yolo_subbatch.darknet.weights import load_weights
 from yolo_subbatch.engine import LOGGER, host
-from yolo_subbatch.engine.data import padded_truths
+from yolo_subbatch.engine.darknet_data import padded_truths
 from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
 from yolo_subbatch.engine.stock import DarknetDescription, share_with_yolo
 from yolo_subbatch.errors import SettingsError, WeightsError
-from yolo_subbatch.run.listing import recorded_iteration
+from yolo_subbatch.folder.listing import recorded_iteration
 
 LOSS_NAMES = ("box_loss", "obj_loss", "cls_loss")
 SHOWN_LOSSES = (*LOSS_NAMES, "darknet_loss")
@@ -187,7 +187,7 @@ def load_darknet_weights(
 
 def darknet_task_map() -> dict[str, dict[str, Any]]:
     """Return which classes do what for a Darknet network, as Ultralytics' models ask for it."""
-    from yolo_subbatch.engine.trainer import DarknetTrainer
+    from yolo_subbatch.engine.darknet_trainer import DarknetTrainer
 
     return {
         "detect": {

@@ -25,7 +25,7 @@ from ultralytics.utils import downloads
 
 from yolo_subbatch.engine import doors as doors  # which are watched from its import on
 from yolo_subbatch.errors import TrustError, WeightsError
-from yolo_subbatch.run.trust import guarded
+from yolo_subbatch.settings.trust import guarded
 
 UNTOUCHED = re.compile(r"(?!.*yolov[35])[\w./\\:-]+\.pt", re.ASCII)  # names that Ultralytics leaves as they are
 

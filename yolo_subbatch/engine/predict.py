@@ -9,9 +9,9 @@ from yolo_subbatch.engine.evaluate import host_keywords, open_model
 from yolo_subbatch.engine.figures import WITHOUT_BOXES, entry
 from yolo_subbatch.engine.sources import Sources, infer, sources_of
 from yolo_subbatch.errors import DataError
-from yolo_subbatch.run.commands import PredictSettings
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.outputs import write_json
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.commands import PredictSettings
+from yolo_subbatch.settings.output_checks import write_json
 
 
 def run_prediction(settings: PredictSettings) -> list[dict[str, Any]]:

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torchvision.ops import box_convert
 
-from yolo_subbatch.engine.detecting import Found
+from yolo_subbatch.engine.darknet_detections import Found
 from yolo_subbatch.errors import MachineError, SettingsError
-from yolo_subbatch.run.marks import marked
-from yolo_subbatch.run.outputs import write_output
+from yolo_subbatch.settings.file_marks import marked
+from yolo_subbatch.settings.output_checks import write_output
 
 #: Numbers of the 80 trained classes among COCO's 91.
 COCO_IDS = tuple(sorted(set(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}))

@@ -9,12 +9,12 @@ import psutil
 import torch
 from ultralytics.utils import RANK
 
-from yolo_subbatch.engine import LOGGER, lengthening, processes, state, trainers
+from yolo_subbatch.engine import LOGGER, lengthening, processes, state, trainer_lookup
 from yolo_subbatch.engine.arguments import check_arguments, read_keywords, sub_batch_size
 from yolo_subbatch.engine.asking_again import with_args_file
-from yolo_subbatch.engine.effects import keys_without_effect
+from yolo_subbatch.engine.unused_keys import keys_without_effect
 from yolo_subbatch.errors import SettingsError
-from yolo_subbatch.run.folder import RunFolder
+from yolo_subbatch.folder.run_folder import RunFolder
 
 
 def begin(
@@ -39,8 +39,8 @@ def begin(
         folder = file.parent.parent
         _refuse_running(RunFolder(folder))
         resumed = state.load(file)
-        trainers.check_run(place, resumed, kind, given)
-        text = trainers.tell_other_network(place, resumed, folder, given.get("model"))
+        trainer_lookup.check_run(place, resumed, kind, given)
+        text = trainer_lookup.tell_other_network(place, resumed, folder, given.get("model"))
         if text and RANK in {-1, 0}:
             LOGGER.warning(text)
         lengthening.lengthen(resumed, given, RunFolder(folder), place)
@@ -50,7 +50,7 @@ def begin(
         sub_batch_size(args, processes.launched() or 1)
     elif not given.get("complete") and "given" not in given:  # a Darknet trainer asks before it adds its own keys
         if not darknet:
-            trainers.check_network(kind, given.get("model"))
+            trainer_lookup.check_network(kind, given.get("model"))
         for text in keys_without_effect(given, darknet).values():
             if RANK in {-1, 0}:
                 LOGGER.warning(text)

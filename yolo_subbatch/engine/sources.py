@@ -22,7 +22,7 @@ import numpy as np
 from ultralytics.data.loaders import LoadImagesAndVideos, SourceTypes
 
 from yolo_subbatch.engine import LOGGER
-from yolo_subbatch.engine.reading import fault_of, max_pixels
+from yolo_subbatch.engine.picture_reading import fault_of, max_pixels
 from yolo_subbatch.errors import DataError
 
 #: The script that reads pictures without torch; it stands outside this folder, where type checkers do not find it.

@@ -26,11 +26,11 @@ from yolo_subbatch.engine import host, unpickling
 from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.engine.claims import check_state
 from yolo_subbatch.engine.shortage import is_shortage
-from yolo_subbatch.engine.trainers import host_class
+from yolo_subbatch.engine.trainer_lookup import host_class
 from yolo_subbatch.errors import SettingsError, TrustError
-from yolo_subbatch.run.folder import RunFolder
-from yolo_subbatch.run.resume import MAY_CHANGE, MAY_CHANGE_TOO, STATE, run_of
-from yolo_subbatch.run.trust import TRUST, is_guarded, shown
+from yolo_subbatch.folder.resume import MAY_CHANGE, MAY_CHANGE_TOO, STATE, run_of
+from yolo_subbatch.folder.run_folder import RunFolder
+from yolo_subbatch.settings.trust import TRUST, is_guarded, shown
 
 VERSION = 1
 PLAIN_PART = "/data.pkl"  # of the archive that torch writes: all but the tensors

@@ -25,7 +25,7 @@ from yolo_subbatch.engine.recompute import Recompute, active
 from yolo_subbatch.engine.shortage import Snapshot, is_shortage, reason_of
 from yolo_subbatch.engine.windows import Part, Window
 from yolo_subbatch.errors import TrainingError
-from yolo_subbatch.run.host import INSTALL, release
+from yolo_subbatch.settings.host_files import INSTALL, release
 
 
 @dataclass

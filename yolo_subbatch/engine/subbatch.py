@@ -36,10 +36,10 @@ from yolo_subbatch.engine.describing import described
 from yolo_subbatch.engine.doors import while_made
 from yolo_subbatch.engine.exact_norm import ExactNorm
 from yolo_subbatch.engine.fitting import fewest_subdivisions
+from yolo_subbatch.engine.host_offline import own_calls
 from yolo_subbatch.engine.host_trainer import DetectionTrainer
 from yolo_subbatch.engine.making import made_for
 from yolo_subbatch.engine.making import subbatch as subbatch
-from yolo_subbatch.engine.offline import own_calls
 from yolo_subbatch.engine.opening import under_plain_name
 from yolo_subbatch.engine.overrides import READ_CHECKPOINTS, is_known
 from yolo_subbatch.engine.stepping import Stepping
@@ -49,9 +49,9 @@ from yolo_subbatch.engine.tasks import check_task, other_trainer
 from yolo_subbatch.engine.validation import Validation
 from yolo_subbatch.engine.windows import Part, Window, WindowLoader, seed_all, seed_layers
 from yolo_subbatch.errors import SettingsError, TrainingError
-from yolo_subbatch.run.faults import explained
-from yolo_subbatch.run.find import is_checkpoint
-from yolo_subbatch.run.trust import guarded
+from yolo_subbatch.folder.faults import explained
+from yolo_subbatch.settings.find import is_checkpoint
+from yolo_subbatch.settings.trust import guarded
 
 #: Networks whose loss is a mean over the images that it is given; all others return a sum.
 MEAN_LOSSES = (ClassificationModel, RTDETRDetectionModel)

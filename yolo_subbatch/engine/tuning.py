@@ -16,7 +16,7 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 
 from yolo_subbatch.darknet.sections import Cfg
 from yolo_subbatch.engine.arguments import SUBBATCH_DEFAULTS
-from yolo_subbatch.engine.effects import keys_without_effect
+from yolo_subbatch.engine.unused_keys import keys_without_effect
 from yolo_subbatch.errors import SettingsError
 
 #: What is tried for a Darknet network unless ``space=`` says otherwise: least, largest, and how far a step goes.

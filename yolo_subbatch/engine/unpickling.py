@@ -25,7 +25,7 @@ import torch
 from yolo_subbatch.darknet.regular_files import open_regular
 from yolo_subbatch.engine.checkpoint_parts import CALLED, METHODS, holds_code, named, open_file, opening
 from yolo_subbatch.errors import WeightsError
-from yolo_subbatch.run.trust import shown
+from yolo_subbatch.settings.trust import shown
 
 ARCHIVE = b"PK\x03\x04"  # how the files begin that torch writes today
 

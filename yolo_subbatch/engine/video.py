@@ -15,15 +15,15 @@ import cv2
 import numpy as np
 
 from yolo_subbatch.darknet.textfile import in_utf8
-from yolo_subbatch.engine.detecting import Detector
-from yolo_subbatch.engine.detector import drawn, frame, lines, names_for
+from yolo_subbatch.engine.darknet_detections import Detector
+from yolo_subbatch.engine.detector_commands import drawn, frame, lines, names_for
 from yolo_subbatch.engine.result_files import write_picture
 from yolo_subbatch.engine.sources import infer
 from yolo_subbatch.errors import DataError
-from yolo_subbatch.run.commands import PredictSettings
-from yolo_subbatch.run.marks import mark
-from yolo_subbatch.run.outputs import place_fault, write_json
-from yolo_subbatch.run.result_names import VIDEO, frames_name, has_screen
+from yolo_subbatch.settings.commands import PredictSettings
+from yolo_subbatch.settings.file_marks import mark
+from yolo_subbatch.settings.output_checks import place_fault, write_json
+from yolo_subbatch.settings.result_names import VIDEO, frames_name, has_screen
 
 WINDOW = "Demo"
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v"}  # others get Motion JPEG

@@ -1,0 +1,1 @@
+"""A run on disk: its settings, its events, its folder. Neither torch nor Qt."""
