@@ -17,9 +17,11 @@ from yolo_subbatch.errors import SettingsError, TrustError
 from yolo_subbatch.settings.host_files import is_darknet_checkpoint
 from yolo_subbatch.settings.trust import guarded, is_guarded, shown
 
-DARKNET = "yolo_subbatch.engine.darknet_trainer:DarknetTrainer"
+#: What files say, wherever the class is today.
+DARKNET = "yolo_subbatch.engine.trainer:DarknetTrainer"
 SUBBATCH = "yolo_subbatch.engine.subbatch:SubbatchTrainer"
 DETECTION = "ultralytics.models.yolo.detect.train:DetectionTrainer"  # what SubbatchTrainer is made of
+MOVED_TO = {DARKNET: "yolo_subbatch.engine.darknet_trainer:DarknetTrainer"}
 SCRIPT = "__main__"  # the module of classes of a script or a notebook, which no other program can import
 
 YOLO.tune = tune_yolo  # whoever can give our trainers to train() will give them to tune() too
@@ -28,7 +30,8 @@ YOLO.tune = tune_yolo  # whoever can give our trainers to train() will give them
 def host_class(kind: type) -> str:
     """Return ``module:name`` of the trainer class that a run can be taken up with."""
     shown = vars(kind).get("made_from", kind)  # what subbatch() was given
-    return f"{shown.__module__}:{shown.__qualname__}"
+    place = f"{shown.__module__}:{shown.__qualname__}"
+    return next((name for name, today in MOVED_TO.items() if today == place), place)
 
 
 def trainer_class(place: str, run: object = "") -> Any:
@@ -58,7 +61,7 @@ def trainer_class(place: str, run: object = "") -> Any:
 
 def _found(place: str, run: object = "") -> Any:
     """Return a trainer class; a module that nobody has imported yet is not imported for it, but for trust."""
-    module, _, name = place.partition(":")
+    module, _, name = MOVED_TO.get(place, place).partition(":")
     known = place in {DARKNET, SUBBATCH} or module.startswith("ultralytics.models.")
     if not known and module not in sys.modules and is_guarded():
         raise TrustError(
