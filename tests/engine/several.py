@@ -219,6 +219,7 @@ def fault(kind: str | None, spare: Spare | None) -> Iterator[None]:
             kinds = Darknet.task_map.fget(None)
             kinds["detect"]["trainer"] = Spread
             stack.enter_context(mock.patch.object(Darknet, "task_map", kinds))
+            stack.enter_context(mock.patch("yolo_subbatch.engine.training_run.DarknetTrainer", Spread))  # of a command
             if kind == "spread by forks":
                 assert spare is not None
                 stack.enter_context(mock.patch("subprocess.Popen", spare.begin))
