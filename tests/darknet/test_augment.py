@@ -103,6 +103,16 @@ def test_the_box_stays_on_its_object(flavour, size, shape, corners):
     assert seen > 30
 
 
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_an_enlarged_object_is_not_half_a_pixel_beside_its_box(flavour):
+    image, boxes = picture(24, 24, (6, 9, 12, 18))
+    result, moved, _ = changed(image, boxes, (96, 96), 0, classes=[0], flavour=flavour)
+    weight = np.clip(result[..., 2].astype(float) - result[..., 0], 0, None)
+    rows, columns = np.mgrid[:96, :96] + 0.5
+    centre = np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
+    assert np.abs(centre - moved[0, :2] * 96).max() < 0.3
+
+
 def test_a_rectangle_of_several_objects_keeps_their_classes_in_order():
     image, first = picture(100, 100, (10, 10, 30, 30))
     boxes = np.concatenate((first, [[0.7, 0.7, 0.1, 0.1], [0.7, 0.2, 0.2, 0.1]]))

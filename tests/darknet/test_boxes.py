@@ -64,6 +64,23 @@ def test_metrics_are_in_their_ranges_and_one_for_equal_boxes(a, b):
     assert float(box_metric("mse", a, b)) == overlap
 
 
+def test_metrics_of_two_boxes_worked_out_by_hand():
+    """Of 4 x 2 and 2 x 4 around centres that are (1, 0) apart; both lie in a rectangle of 4 x 4."""
+    a, b = (
+        torch.tensor([0.0, 0.0, 4.0, 2.0], dtype=torch.float64),
+        torch.tensor([1.0, 0.0, 2.0, 4.0], dtype=torch.float64),
+    )
+    iou = 4 / 12
+    aspect = 4 / math.pi**2 * (math.atan(2 / 4) - math.atan(4 / 2)) ** 2
+    wanted = {
+        "iou": iou, "giou": iou - (16 - 12) / 16, "diou": iou - 1 / 32,
+        "ciou": iou - (1 / 32 + aspect**2 / (1 - iou + aspect + 1e-6)),
+    }  # fmt: skip
+    found = {kind: float(box_metric(kind, a, b, beta=1)) for kind in wanted}
+    assert found == pytest.approx(wanted, abs=1e-12)
+    assert float(box_metric("diou", a, b)) == pytest.approx(iou - (1 / 32) ** 0.6)
+
+
 # Suppression
 
 

@@ -200,3 +200,8 @@ def test_the_note_writes_large_numbers_out():
     note = plan_run(net, 80, max_batches=10_000_000).note
     assert "step 4000000 -> 2000000" in note
     assert "burn_in 1234567 -> 1000000" in note
+
+
+def test_fitted_steps_are_the_nearest_whole_numbers():
+    plan = plan_run(replace(NET, batch=1, max_batches=100, steps=(64, 88)), 12, epochs=1)
+    assert plan.net.steps == (8, 11)  # of 7.68 and 10.56
