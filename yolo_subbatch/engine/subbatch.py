@@ -7,6 +7,7 @@ loop does in every pass (warm-up, the step, the progress bar, callbacks) then ha
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from copy import copy, deepcopy
 from pathlib import Path
@@ -37,19 +38,17 @@ from yolo_subbatch.engine.doors import while_made
 from yolo_subbatch.engine.exact_norm import ExactNorm
 from yolo_subbatch.engine.fitting import fewest_subdivisions
 from yolo_subbatch.engine.host_offline import own_calls
-from yolo_subbatch.engine.host_trainer import DetectionTrainer
-from yolo_subbatch.engine.making import made_for
-from yolo_subbatch.engine.making import subbatch as subbatch
 from yolo_subbatch.engine.opening import under_plain_name
 from yolo_subbatch.engine.overrides import READ_CHECKPOINTS, is_known
 from yolo_subbatch.engine.stepping import Stepping
 from yolo_subbatch.engine.sub_batches import SubBatches, Sums
 from yolo_subbatch.engine.taken_names import refuse_replaced, setting_own
-from yolo_subbatch.engine.tasks import check_task, other_trainer
+from yolo_subbatch.engine.tasks import check_task
 from yolo_subbatch.engine.validation import Validation
 from yolo_subbatch.engine.windows import Part, Window, WindowLoader, seed_all, seed_layers
 from yolo_subbatch.errors import SettingsError, TrainingError
 from yolo_subbatch.folder.faults import explained
+from yolo_subbatch.late_imports import load
 from yolo_subbatch.settings.find import is_checkpoint
 from yolo_subbatch.settings.trust import guarded
 
@@ -586,20 +585,9 @@ class SubbatchMixin(TrainerBase):
         self.stop_later = False
 
 
-class SubbatchTrainer(SubbatchMixin, DetectionTrainer):
-    """Ultralytics' detection trainer with sub-batches.
-
-    Given a model of another task, it is that of the task: ``subbatch(PoseTrainer)`` and so on.
-
-    >>> YOLO("yolo26n.yaml").train(trainer=SubbatchTrainer, data="coco8.yaml", batch=64, subdivisions=16)
-    """
-
-    made_from = DetectionTrainer
-
-    def __new__(cls, *args: Any, **keywords: Any) -> Any:
-        """Return a trainer of the task that the model is for."""
-        other = other_trainer(cls, *args, **keywords) if cls is SubbatchTrainer else None
-        return super().__new__(cls) if other is None else other(*args, **keywords)
-
-
-made_for(DetectionTrainer, SubbatchTrainer)
+def __getattr__(name: str) -> Any:
+    """Give the names that have moved from here, for one release."""
+    if name not in {"SubbatchTrainer", "subbatch"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"import {name} from yolo_subbatch", DeprecationWarning, stacklevel=2)
+    return load(f"engine.making:{name}")
