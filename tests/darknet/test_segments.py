@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -88,7 +90,7 @@ def test_any_borders_give_the_same_bits(details: dict[str, Any], monkeypatch: py
         segments.borders = Borders((0, *chosen, layers), 0)
         assert same(learn(copy, segments, **details), wanted), chosen
     if bn == "sub-batch":  # with "cross", torch itself notices that something differs, and refuses
-        monkeypatch.setattr("yolo_subbatch.darknet.segments.as_now", lambda _: nullcontext())
+        monkeypatch.setattr("yolo_subbatch.darknet.segments.AsNow", lambda _: nullcontext())
         other = network(bn)
         segments = Segments(other.as_layers())
         segments.borders = Borders((0, *segments_allowed(other), layers), 0)
@@ -167,10 +169,17 @@ def test_no_border_before_a_layer_that_changes_its_input_in_place() -> None:
         lambda number, outputs: chain[number](outputs[number - 1]),
     )  # fmt: skip
     assert measured(layers, torch.rand(1, 3, 16, 16)).possible == [True, True, False, True, True]
+    chain[1] = nn.ReLU(inplace=True)
+    chain[0] = nn.Identity()  # so that the images themselves are changed
+    chain[2] = nn.Conv2d(3, 4, 3)
+    assert measured(layers, torch.rand(1, 3, 16, 16)).possible == [True, False, False, False, True]
 
 
 def test_state_of_a_users_own_layer_is_what_it_was() -> None:
-    """One that scales by how often it was called, and counts in a buffer."""
+    """One that scales by how often it was called, which it counts in a buffer, and by what is drawn without torch.
+
+    Also where the gradient is asked for twice.
+    """
 
     class Counting(nn.Module):
         calls: Tensor
@@ -182,8 +191,19 @@ def test_state_of_a_users_own_layer_is_what_it_was() -> None:
 
         def forward(self, x: Tensor) -> Tensor:
             self.calls += 1
-            found: Tensor = self.conv(x).tanh() * self.calls
+            drawn = random.random() + np.random.rand()
+            found: Tensor = self.conv(x).tanh() * self.calls * drawn
             return found
+
+    def learn_twice(model: nn.Module, forward: Pass) -> list[Any]:
+        random.seed(1)
+        np.random.seed(1)
+        total = sum(each.square().sum() for each in forward(images))
+        first = next(model.parameters())
+        penalty = torch.autograd.grad(total, first, retain_graph=True)[0].sum()
+        (total * (1 + penalty)).backward()
+        numbers = torch.tensor([random.random(), np.random.rand()])
+        return [each.grad for each in model.parameters()] + [*model.buffers(), numbers]
 
     torch.manual_seed(0)
     plain = nn.Sequential(*(Counting() for _ in range(3)))
@@ -193,6 +213,10 @@ def test_state_of_a_users_own_layer_is_what_it_was() -> None:
         lambda number, outputs: copy[number](outputs[number - 1]),
     )  # fmt: skip
     segments, images = Segments(layers), torch.rand(1, 3, 8, 8)
+    random.seed(2)
+    next_drawn = random.Random(2).random()
+    segments.measure(images)
+    assert random.random() == next_drawn
     segments.borders = Borders((0, 1, 2, 3), 0)
-    assert same(learn_once(copy, segments, images), learn_once(plain, lambda x: [plain(x)], images))
+    assert same(learn_twice(copy, segments), learn_twice(plain, lambda x: [plain(x)]))
     assert [int(each.calls) for each in copy.modules() if isinstance(each, Counting)] == [2, 2, 2]

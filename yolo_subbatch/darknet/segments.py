@@ -11,12 +11,14 @@ torch's own activation checkpointing does it, for one segment after the other. T
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -107,7 +109,7 @@ class Segments:
             return tuple(inner[number] for number in made)
 
         def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-            return nullcontext(), as_now(each for parts in self.layers.modules[start:stop] for each in parts)
+            return nullcontext(), AsNow(each for parts in self.layers.modules[start:stop] for each in parts)
 
         found = checkpoint(compute, *(outputs[each] for each in given), use_reentrant=False, context_fn=contexts)
         outputs.update(zip(made, found, strict=True))
@@ -116,44 +118,59 @@ class Segments:
                 del outputs[each]
 
 
-def as_now(modules: Iterable[nn.Module]) -> AbstractContextManager[None]:
-    """Return a context in which modules have the state of this moment; what they make of it there is forgotten.
+class AsNow:
+    """A context in which modules have the state of the moment when it was made; what becomes of it there is forgotten.
 
-    The state is their buffers, and what an earlier sub-batch left to ``bn=cross``.
+    The state is their buffers, what an earlier sub-batch left to ``bn=cross``, and what Python and numpy draw, which a
+    hook or a layer of a user's may ask. It may be entered more than once: so often as gradients are asked for.
+
+    Args:
+        modules: Whose state is kept.
     """
-    named = [
-        (module, name, buffer)
-        for module in dict.fromkeys(modules)
-        for name, buffer in module.named_buffers(recurse=False)
-    ]
-    copies = [torch.empty_like(buffer) for _, _, buffer in named]
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        every = list(dict.fromkeys(modules))
+        self._places = [(module, name) for module in every for name, _ in module.named_buffers(recurse=False)]
+        self._crossed = [module for module in every if isinstance(module, CrossBatchNorm2d)]
+        self._then = self._state(_copies)
+        self._before: list[_State] = []
+
+    def __enter__(self) -> None:
+        self._before.append(self._state(list))
+        self._set(self._then, _copies)
+
+    def __exit__(self, *_: object) -> None:
+        self._set(self._before.pop(), list)
+
+    def _state(self, taken: Callable[[list[Tensor]], list[Tensor]]) -> _State:
+        buffers = [getattr(module, name) for module, name in self._places]
+        earlier = [module.earlier for module in self._crossed]
+        return _State(taken(buffers), earlier, random.getstate(), np.random.get_state())
+
+    def _set(self, state: _State, taken: Callable[[list[Tensor]], list[Tensor]]) -> None:
+        for (module, name), buffer in zip(self._places, taken(state.buffers), strict=True):
+            setattr(module, name, buffer)
+        for layer, earlier in zip(self._crossed, state.earlier, strict=True):
+            layer.earlier = earlier
+        random.setstate(state.python)
+        np.random.set_state(state.numpy)
+
+
+class _State(NamedTuple):
+    """What :class:`AsNow` keeps."""
+
+    buffers: list[Tensor]
+    earlier: list[Any]
+    python: Any
+    numpy: Any
+
+
+def _copies(tensors: list[Tensor]) -> list[Tensor]:
+    copies = [torch.empty_like(each) for each in tensors]
     if copies:
         with torch.no_grad():
-            torch._foreach_copy_(copies, [buffer for _, _, buffer in named])
-    crossed = [(module, module.earlier) for module, _, _ in named if isinstance(module, CrossBatchNorm2d)]
-    return _with_state([(module, name, copy) for (module, name, _), copy in zip(named, copies, strict=True)], crossed)
-
-
-@contextmanager
-def _with_state(
-    buffers: Sequence[tuple[nn.Module, str, Tensor]], crossed: Sequence[tuple[CrossBatchNorm2d, Any]]
-) -> Iterator[None]:
-    own = [(module, name, getattr(module, name)) for module, name, _ in buffers]
-    earlier = [(module, module.earlier) for module, _ in crossed]
-    try:
-        _set_state(buffers, crossed)
-        yield
-    finally:
-        _set_state(own, earlier)
-
-
-def _set_state(
-    buffers: Sequence[tuple[nn.Module, str, Tensor]], crossed: Sequence[tuple[CrossBatchNorm2d, Any]]
-) -> None:
-    for module, name, buffer in buffers:
-        setattr(module, name, buffer)
-    for layer, earlier in crossed:
-        layer.earlier = earlier
+            torch._foreach_copy_(copies, tensors)
+    return copies
 
 
 # --- measuring ------------------------------------------------------------------------------------------------------
@@ -163,7 +180,7 @@ def measured(layers: Layers, images: Tensor) -> Costs:
     """Return what the layers take in a training pass over images ``(B, C, H, W)``; nothing of the network changes."""
     devices = [] if images.device.type == "cpu" else [images.device]
     modules = [each for parts in layers.modules for each in parts]
-    with as_now(modules), torch.random.fork_rng(devices, device_type=images.device.type), torch.enable_grad():
+    with AsNow(modules), torch.random.fork_rng(devices, device_type=images.device.type), torch.enable_grad():
         return _Measuring(layers, modules).run(images)
 
 
@@ -237,10 +254,14 @@ class _Measuring:
         return {_place_of(tensor): tensor._version for tensor in tensors}
 
     def _refuse_borders_before(self, place: int, before: dict[int, int], after: dict[int, int]) -> None:
-        """Allow no border between the making of a map and a layer that changes it in place: it could not be redone."""
+        """Allow no border between the making of a map and a layer that changes it in place: it could not be redone.
+
+        Before the input there is a border, so that where it is changed, no segment may be computed again.
+        """
         for where, version in before.items():
             if after.get(where, version) != version:
-                for border in range(max(1, self.made[self.keys[where]]), place + 1):
+                made = self.made[self.keys[where]]
+                for border in range(max(1, made), place + 1 if made else len(self.layers.numbers)):
                     self.costs.possible[border] = False
 
 
