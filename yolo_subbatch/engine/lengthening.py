@@ -142,7 +142,7 @@ def host_line(trainer: TrainerBase) -> str:
 def _host_rate(trainer: TrainerBase) -> float:
     """Return the rate of the next update as Ultralytics plans it."""
     group, updates, done = trainer.optimizer.param_groups[0], trainer.updates_per_epoch, trainer.progress.iteration
-    warmup = trainer._get_warmup_iterations(updates)
+    warmup = host.warmup_of(trainer, updates)
     epoch = trainer.start_epoch + (trainer.progress.window >= updates)
     target = float(group.get("initial_lr", group["lr"]) * trainer.lf(epoch))
     if warmup < 1 or done > warmup:
