@@ -14,6 +14,7 @@ import numpy as np
 from ultralytics.utils import RANK
 
 from yolo_subbatch.darknet.sections import Net
+from yolo_subbatch.engine import host
 from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.folder.events import Step, last_event
