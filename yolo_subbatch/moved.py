@@ -92,21 +92,18 @@ class OldNames:
             return None
         return ModuleSpec(name, self, is_package=old == "run")  # type: ignore[arg-type]
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return a module that has what the one has which took its place."""
-        old = spec.name.removeprefix(PACKAGE)
-        module = ModuleType(spec.name)
-        if old != "run":
-            new = PACKAGE + MOVED[old]
-            text = f"{spec.name} is called {new} now; the old name goes with the next release"
-            warnings.warn(text, DeprecationWarning, stacklevel=2)
-            there = import_module(new)
-            module.__getattr__ = lambda name: getattr(there, name)  # type: ignore[method-assign]
-            module.__dir__ = lambda: dir(there)  # type: ignore[method-assign]
-        return module
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave it to Python."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Do nothing: all that it holds is there."""
+        """Put the module that took the place of an old one there, itself: what is set in it has its effect."""
+        old = module.__name__.removeprefix(PACKAGE)
+        if old == "run":
+            return
+        new = PACKAGE + MOVED[old]
+        text = f"{module.__name__} is called {new} now; the old name goes with the next release"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        sys.modules[module.__name__] = import_module(new)
 
 
 def keep_old_names() -> None:

@@ -24,7 +24,7 @@ from tests.engine.test_shortage import (
     told,
     train,
 )
-from yolo_subbatch import SubbatchTrainer
+from yolo_subbatch import Darknet, SubbatchTrainer
 from yolo_subbatch.cli import main
 from yolo_subbatch.engine import base, fitting
 from yolo_subbatch.engine.arguments import SUBBATCH_DEFAULTS, check_arguments
@@ -109,13 +109,16 @@ class OwnForward(DetectionModel):
         return super()._predict_once(x, profile, embed)
 
 
-def test_other_networks_are_refused_before_work_starts(data, tmp_path):
+def test_other_networks_are_refused_before_work_starts(cfgs, data, tmp_path):
     path = tmp_path / "tiny8.yaml"
     path.write_text(V8_YAML)
     own = OwnForward(str(path), verbose=False)
     unnumbered = DetectionModel(str(path), verbose=False)
     del unnumbered.model[1].f
+    replaced = Darknet(cfgs["plain"]).model
+    replaced.network.forward = replaced.network.layer_outputs
     for model, words in [
+        (replaced, r"the forward\(\) of Network is one of its own"),
         (own, r"the _predict_once\(\) of OwnForward is one of its own"),
         (nn.Linear(1, 1), r"the forward\(\) of Linear is one of its own"),
         (unnumbered, r"do not tell what they read"),

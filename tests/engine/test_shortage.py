@@ -135,6 +135,35 @@ def test_it_is_seen_whether_a_step_has_begun(kind, fused):
     assert watch.has_changed(), "the optimizer's memory counts too"
 
 
+class PastTheCounting(torch.optim.SGD):
+    def step(self, closure=None):
+        for weight in self.param_groups[0]["params"]:
+            weight.data.add_(1.0)
+
+
+class Around(torch.optim.Optimizer):
+    """Has another one inside, as many do: without what torch's own class prepares."""
+
+    def __init__(self, inner):
+        self.inner, self.param_groups, self.state = inner, inner.param_groups, inner.state
+
+    def step(self, closure=None):
+        self.inner.step()
+
+
+def test_a_users_optimizer_is_not_trusted_in_the_middle_of_a_step():
+    model = nn.Linear(3, 2)
+    past = PastTheCounting(model.parameters(), lr=0.1)
+    with Watch(past) as watch:
+        assert not watch.has_changed()
+        past.step()
+        assert watch.has_changed()
+    around = Around(torch.optim.SGD(model.parameters(), lr=0.1))
+    with Watch(around) as watch:
+        around.step()
+    assert watch.has_changed()
+
+
 # --- whole trainings ------------------------------------------------------------------------------------------------
 
 #: 10 images: updates of 4, 4 and 2 images, three to an epoch.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,6 +39,7 @@ from yolo_subbatch.engine.model import SHOWN_LOSSES, DarknetModel, image_size, l
 from yolo_subbatch.engine.subbatch import SubbatchMixin
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.settings.checks import size_fault
+from yolo_subbatch.settings.find import short_path
 
 DYNAMIC_SHARE = 0.8  # of the memory at the largest size, that smaller inputs may take with dynamic_minibatch
 
@@ -176,11 +178,12 @@ class DarknetTrainer(SubbatchMixin, DetectionTrainer):
         torch.manual_seed(self.args.seed)
         model = DarknetModel(cfg, self.args.flavour, names)
         if weights is None and self.args.weights and self.resumed is None:
+            file = short_path(Path(self.args.weights))  # messages name it as it was given, most often
             if own == len(names):
-                load_darknet_weights(model.cfg, self.args.weights, self.args.flavour, partial=True, into=model)
+                load_darknet_weights(model.cfg, file, self.args.flavour, partial=True, into=model)
                 self.seen_before = model.seen, model.iteration
             else:  # the file belongs to the network with its own heads
-                weights = load_darknet_weights(self.source, self.args.weights, self.args.flavour, partial=True)
+                weights = load_darknet_weights(self.source, file, self.args.flavour, partial=True)
         if weights is not None:
             model.load(weights, verbose=verbose and not self.args.weights and RANK in {-1, 0})
             self.seen_before = getattr(weights, "seen", 0), getattr(weights, "iteration", None)

@@ -14,6 +14,7 @@ from yolo_subbatch.darknet.network import Network
 from yolo_subbatch.darknet.segments import Layers, Segments
 from yolo_subbatch.errors import SettingsError
 
+ONLY = "recompute=True: only a plain sequence of layers can be cut"
 LEFT_OUT = "leave it out, and give more subdivisions"
 COST = "up to a third more computation"  # one forward pass more beside a forward and a backward one, which are three
 
@@ -36,7 +37,9 @@ class Recompute:
 
     def __init__(self, model: nn.Module) -> None:
         network = getattr(model, "network", None)
-        if isinstance(network, Network) and type(network).forward is Network.forward:
+        if isinstance(network, Network):
+            if type(network).forward is not Network.forward or "forward" in vars(network):
+                raise SettingsError(f"{ONLY}, the forward() of {type(network).__name__} is one of its own; {LEFT_OUT}")
             self._owner: nn.Module = network
             self._name, self._many, layers = "forward", True, network.as_layers()
         else:
@@ -86,7 +89,7 @@ def layers_of(model: nn.Module) -> Layers:
     own = next((name for name in ("forward", "predict", "_predict_once") if _is_own(model, name)), None)
     if own is not None or not isinstance(found, nn.Sequential):
         what = f"the {own}() of {kind.__name__} is one of its own" if own else f"{kind.__name__} is none"
-        raise SettingsError(f"recompute=True: only a plain sequence of layers can be cut, {what}; {LEFT_OUT}")
+        raise SettingsError(f"{ONLY}, {what}; {LEFT_OUT}")
     if not all(hasattr(layer, "f") and getattr(layer, "i", None) == index for index, layer in enumerate(found)):
         raise SettingsError(
             f"recompute=True: the layers of {kind.__name__} do not tell what they read (i and f); {LEFT_OUT}"

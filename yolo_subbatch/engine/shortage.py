@@ -13,6 +13,7 @@ SIGNS = (
     "cudnn_status_internal_error", "unable to find an engine", "std::bad_alloc", "could not create a primitive",
     "could not create a memory",
 )  # fmt: skip
+COUNTING = ("torch.optim.", "ultralytics.optim.")  # whose optimizers have torch count what they change
 NO_SIGN = "could not create a primitive descriptor"  # of oneDNN, which has no such computation on this processor
 
 
@@ -81,19 +82,28 @@ class Watch:
         self.optimizer, self.before, self.begun = optimizer, _versions(optimizer), False
 
     def __enter__(self) -> Watch:
-        self.hook = self.optimizer.register_step_pre_hook(self._begin)
+        self.hook = None
+        try:
+            self.hook = self.optimizer.register_step_pre_hook(self._begin)
+        except AttributeError:  # one that is around another has not all that torch's own have
+            self.begun = True
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.hook.remove()
+        if self.hook is not None:
+            self.hook.remove()
 
     def _begin(self, *_: object) -> None:
         self.begun = True
 
     def has_changed(self) -> bool:
-        """Tell whether anything may be changed; fused steps do not count what they change."""
+        """Tell whether anything may be changed.
+
+        Fused steps do not count what they change, and a user's own may go past the counting, by ``weight.data``.
+        """
         fused = any(group.get("fused") for group in self.optimizer.param_groups)
-        return (self.begun and fused) or _versions(self.optimizer) != self.before
+        own = not type(self.optimizer).__module__.startswith(COUNTING)
+        return (self.begun and (fused or own)) or _versions(self.optimizer) != self.before
 
 
 def _versions(optimizer: torch.optim.Optimizer) -> list[int]:
