@@ -50,7 +50,7 @@ def weights_dir(model) -> Path:
 def test_a_run_leaves_checkpoints_and_darknet_files(trained):
     folder = weights_dir(trained)
     assert {each.name for each in folder.iterdir()} == {
-        "last.pt", "best.pt", "last.weights", "best.weights", "model.cfg",
+        "last.pt", "best.pt", "last.weights", "best.weights", "model.cfg", "state.pt",
     }  # fmt: skip
     network = Network(read_cfg(folder / "model.cfg"))
     header = load_weights(network, folder / "last.weights")
@@ -238,7 +238,7 @@ def test_seen_counts_only_when_kept(cfg, data, tmp_path):
 def test_networks_of_any_shape_train_and_predict(cfg, data, tmp_path, letterbox):
     model = Darknet(cfg)
     shapes = set()
-    model.add_callback("on_sub_batch_end", lambda trainer: geometry.add(tuple(trainer.input_shape)))
+    model.add_callback("on_sub_batch_end", lambda trainer: shapes.add(tuple(trainer.input_shape)))
     model.train(**QUIET, data=str(data), project=str(tmp_path / "runs"), imgsz=[64, 96], letterbox=letterbox)
     assert shapes == {(96, 64)}
     assert model.trainer.validator.size == (96, 64)
@@ -258,7 +258,7 @@ def test_a_checkpoint_keeps_its_shape(cfg, data, tmp_path):
     again.predict(np.zeros((64, 96, 3), np.uint8), verbose=False)
     assert list(again.predictor.imgsz) == [64, 96]
     shapes = set()
-    again.add_callback("on_sub_batch_end", lambda trainer: geometry.add(tuple(trainer.input_shape)))
+    again.add_callback("on_sub_batch_end", lambda trainer: shapes.add(tuple(trainer.input_shape)))
     again.train(**QUIET, data=str(data), project=str(tmp_path / "more"))
     assert shapes == {(96, 64)}
 
