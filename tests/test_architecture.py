@@ -89,6 +89,24 @@ def test_imports_go_one_way() -> None:
     assert seen > 1000
 
 
+def test_nothing_imports_in_a_circle() -> None:
+    """Also not inside of functions, or for types alone."""
+    files = {file.relative_to(ROOT / "yolo_subbatch").with_suffix("").parts: file
+             for file in (ROOT / "yolo_subbatch").rglob("*.py")}  # fmt: skip
+    files |= {
+        file.relative_to(ROOT).with_suffix("").parts: file for room in ("export", "cfg") for file in modules(room)
+    }
+    files = {name: file for name, file in files.items() if name[-1] != "__init__"}
+    graph = {}
+    for name, file in files.items():
+        ours = {each.removeprefix("yolo_subbatch.") for each in imported(file) if each.startswith("yolo_subbatch.")}
+        graph[name] = {tuple(each.split(".")) for each in ours} & files.keys()
+    assert sum(map(len, graph.values())) > 700
+    assert circle(graph) == []
+    back = {**graph, ("darknet", "sections"): {("engine", "api")}}
+    assert circle(back), "a circle is seen"
+
+
 def test_no_two_modules_have_one_name() -> None:
     """Whoever looks for the one would find the other."""
     names = [file.stem for package in SOURCES for file in modules(package)]

@@ -13,9 +13,9 @@ from yolo_subbatch.moved import keep_old_names
 if TYPE_CHECKING:
     from yolo_subbatch.engine.api import Darknet as Darknet
     from yolo_subbatch.engine.darknet_trainer import DarknetTrainer as DarknetTrainer
+    from yolo_subbatch.engine.making import SubbatchTrainer as SubbatchTrainer
+    from yolo_subbatch.engine.making import subbatch as subbatch
     from yolo_subbatch.engine.subbatch import SubbatchMixin as SubbatchMixin
-    from yolo_subbatch.engine.subbatch import SubbatchTrainer as SubbatchTrainer
-    from yolo_subbatch.engine.subbatch import subbatch as subbatch
 
 __version__ = "0.1.0"
 
@@ -23,8 +23,8 @@ _HOME = {
     "Darknet": "engine.api",
     "DarknetTrainer": "engine.darknet_trainer",
     "SubbatchMixin": "engine.subbatch",
-    "SubbatchTrainer": "engine.subbatch",
-    "subbatch": "engine.subbatch",
+    "SubbatchTrainer": "engine.making",
+    "subbatch": "engine.making",
 }
 keep_old_names()
 __all__ = ["Darknet", "DarknetTrainer", "SubbatchMixin", "SubbatchTrainer", "subbatch"]

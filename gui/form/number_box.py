@@ -49,6 +49,7 @@ class NumberBox(QAbstractSpinBox):
     def __init__(self, step: Step, rule: Mapping[str, Any], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._step, self._rule = step, rule
+        self._arrows: tuple[tuple[str, str], QAbstractSpinBox.StepEnabledFlag] | None = None  # for which texts, which
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumHeight(QLineEdit().sizeHint().height())  # rows of one height
         self.lineEdit().textChanged.connect(self.changed)
@@ -74,7 +75,13 @@ class NumberBox(QAbstractSpinBox):
         self.selectAll()
 
     def stepEnabled(self) -> QAbstractSpinBox.StepEnabledFlag:  # noqa: N802
-        """Return the arrows that lead anywhere."""
+        """Return the arrows that lead anywhere; Qt asks with every paint, so they are kept while the texts stay."""
+        texts = self.given(), self.lineEdit().placeholderText()
+        if self._arrows is None or self._arrows[0] != texts:
+            self._arrows = texts, self._leading_anywhere()
+        return self._arrows[1]
+
+    def _leading_anywhere(self) -> QAbstractSpinBox.StepEnabledFlag:
         flags = QAbstractSpinBox.StepEnabledFlag.StepNone
         if self._stepped(1) is not None:
             flags |= QAbstractSpinBox.StepEnabledFlag.StepUpEnabled

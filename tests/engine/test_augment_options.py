@@ -22,8 +22,8 @@ from yolo_subbatch.built_in_data import Numbers, write_shapes
 from yolo_subbatch.darknet.augment import Augmentation
 from yolo_subbatch.darknet.parser import parse_cfg
 from yolo_subbatch.engine.darknet_data import DarknetDataset
+from yolo_subbatch.engine.image_order import EpochOrder, KeyedImages
 from yolo_subbatch.engine.keys import with_keys
-from yolo_subbatch.engine.windows import EpochOrder, KeyedImages
 from yolo_subbatch.folder.events import Step
 
 IMAGES = 12

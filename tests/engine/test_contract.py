@@ -143,7 +143,7 @@ def test_attributes_of_torch_that_are_used_are_there():
     assert callable(torch.default_generator.manual_seed)
 
 
-def test_accumulation_of_ultralytics_own_would_be_noticed(cfg, darknet_data, tmp_path):
+def test_accumulation_of_ultralytics_own_would_be_noticed(cfg, data, tmp_path):
     """In the real loop: a host that calls ``optimizer_step`` every second time only."""
     from yolo_subbatch import Darknet
     from yolo_subbatch.errors import TrainingError
@@ -153,6 +153,6 @@ def test_accumulation_of_ultralytics_own_would_be_noticed(cfg, darknet_data, tmp
 
     with pytest.raises(TrainingError, match=r"without optimizer_step.*ultralytics>=8\.4\.14,<8\.5"):
         Darknet(cfg).train(
-            trainer=Accumulating, data=str(darknet_data), project=str(tmp_path / "runs"), epochs=1, batch=4, subdivisions=4, device="cpu",
+            trainer=Accumulating, data=str(data), project=str(tmp_path / "runs"), epochs=1, batch=4, subdivisions=4, device="cpu",
             plots=False, val=False,
         )  # fmt: skip

@@ -380,13 +380,13 @@ def test_the_statistics_of_a_batch_end_with_it(pictures, tmp_path):
         def note(layer, inputs):
             if layer.training:
                 earlier = layer._earlier
-                seen.append((trainer.train_loader.part.first, 0 if earlier is None else earlier.number))
+                seen.append((trainer.train_loader.part.index, 0 if earlier is None else earlier.number))
 
         trainer.plain_model.model[0].bn.register_forward_pre_hook(note)
 
     train(tmp_path / "tiny.cfg", pictures, tmp_path, watch, Trap(0, times=0), bn="cross", subdivisions=2, epochs=1)
     values = 2 * 32 * 32  # of a sub-batch of two images
-    assert seen == [(True, 0), (False, values), (True, 0), (False, values), (True, 0)]
+    assert seen == [(0, 0), (1, values), (0, 0), (1, values), (0, 0)]
 
 
 @pytest.mark.parametrize("bn", [None, "frozen"])

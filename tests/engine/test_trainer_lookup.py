@@ -18,7 +18,8 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 
 from tests.engine.conftest import V8_YAML, cfg_text
 from yolo_subbatch import Darknet, DarknetTrainer, SubbatchTrainer, subbatch
-from yolo_subbatch.engine.trainer_lookup import host_class, how_to_give, note_for_stock, trainer_class
+from yolo_subbatch.engine.trainer_choice import trainer_class
+from yolo_subbatch.engine.trainer_lookup import host_class, how_to_give, note_for_stock
 from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.folder.run_folder import RunFolder
 

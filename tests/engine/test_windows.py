@@ -22,7 +22,8 @@ from ultralytics.utils.torch_utils import init_seeds
 from yolo_subbatch.built_in_data import Numbers, write_shapes
 from yolo_subbatch.darknet.augment import Augmentation
 from yolo_subbatch.engine.darknet_data import DarknetDataset
-from yolo_subbatch.engine.windows import EpochOrder, KeyedImages, WindowLoader, parts_of, seed_all
+from yolo_subbatch.engine.image_order import EpochOrder, KeyedImages, seed_all
+from yolo_subbatch.engine.windows import WindowLoader, parts_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -129,12 +130,10 @@ def test_every_image_of_a_window_comes_exactly_once(start, images, size, process
 
 @settings(max_examples=200, deadline=None)
 @CUTS
-def test_first_and_last_are_marked_for_every_process(start, images, size, processes):
+def test_every_process_has_its_parts_in_order(start, images, size, processes):
     window = range(start, start + images)
     for rank in range(processes):
         parts = parts_of(window, size, processes, rank)
-        assert [part.first for part in parts] == [True] + [False] * (len(parts) - 1)
-        assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
         assert all(one.index < other.index for one, other in pairwise(parts))
         if not sum(part.images for part in parts):
             assert len(parts) == 1, "a process without an image comes to the update once"
@@ -144,11 +143,10 @@ def test_first_and_last_are_marked_for_every_process(start, images, size, proces
 def test_a_process_without_an_image_borrows_one_that_does_not_count():
     assert [part.images for part in parts_of(range(8, 10), 4, 3, rank=1)] == [1]
     (borrowed,) = parts_of(range(8, 10), 4, 3, rank=2)
-    assert (list(borrowed.places), borrowed.images, borrowed.first, borrowed.last) == ([8], 0, True, True)
+    assert (list(borrowed.places), borrowed.images, borrowed.index) == ([8], 0, 0)
     # An image in any of the window's sub-batches is enough: here the last one has none for the second process.
     parts = parts_of(range(5), 2, 2, rank=1)
     assert [(list(part.places), part.images, part.index) for part in parts] == [([1], 1, 0), ([3], 1, 1)]
-    assert [part.last for part in parts] == [False, True]
 
 
 def test_seeding_reaches_every_generator():
@@ -392,14 +390,14 @@ def test_the_sub_batches_of_some_epochs(workers):
         found, parts = [], []
         for group in sub_batches(loader):
             found.append(numbers(group))
-            parts.append((loader.epoch, loader.window, loader.part.index, loader.part.first, loader.part.last))
+            parts.append((loader.epoch, loader.window, loader.part.index))
         assert found == [drawn[0:2], drawn[2:4], drawn[4:6], drawn[6:8], drawn[8:10]]
         assert parts == [
-            (epoch, 0, 0, True, False),
-            (epoch, 0, 1, False, True),
-            (epoch, 1, 0, True, False),
-            (epoch, 1, 1, False, True),
-            (epoch, 2, 0, True, True),
+            (epoch, 0, 0),
+            (epoch, 0, 1),
+            (epoch, 1, 0),
+            (epoch, 1, 1),
+            (epoch, 2, 0),
         ]
         assert (loader.epoch, loader.window) == (epoch + 1, 0)
     loader.close()

@@ -177,9 +177,11 @@ def test_only_zeros_or_nothing_at_all(pane: PlotPane, run: Made) -> None:
     show(pane, run(*steps(5, total=0.0, gnorm=0.0, lr=0.0)))
     pane.grab()
     assert drawn(pane, "total")[1].tolist() == [0.0] * 5
-    for plot in (pane.plots.loss, pane.plots.norm, pane.plots.rate):
+    low, high = pane.plots.loss.box.viewRange()[1]
+    assert low < 0 < high, "zero is in view, and not at the edge"
+    for plot in (pane.plots.norm, pane.plots.rate):
         low, high = plot.box.viewRange()[1]
-        assert low < 0 < high, "zero is in view, and not at the edge"
+        assert -0.2 < low < 0 < 0.5 < high, "what cannot be negative begins at zero"
     assert pane.stack.currentWidget() is pane.plots
     show(pane, run(STARTED, name="second"))
     pane.grab()

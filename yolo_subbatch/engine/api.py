@@ -22,7 +22,7 @@ from yolo_subbatch.engine.model import DarknetModel, darknet_task_map, image_siz
 from yolo_subbatch.engine.opening import names_left_alone, opened, rename, told
 from yolo_subbatch.engine.state import run_to_resume
 from yolo_subbatch.engine.stock import check_format
-from yolo_subbatch.engine.trainer_lookup import check_trainer, own_trainer
+from yolo_subbatch.engine.trainer_choice import check_trainer, own_trainer
 from yolo_subbatch.engine.tuning import tune_darknet
 from yolo_subbatch.errors import ExportError, SettingsError, WeightsError, YoloSubbatchError
 from yolo_subbatch.late_imports import load

@@ -43,6 +43,7 @@ class TrainerBase(Seamed, HostTrainer):
     processes: int
     train_loader: WindowLoader
     updates_per_epoch: int
+    additive_loss = False  # the loss is a sum over images already
 
     def begin_anew(self) -> None:
         """Begin before the first update; this is all that sub-batches put on a trainer before it exists."""
@@ -161,6 +162,11 @@ class TrainerBase(Seamed, HostTrainer):
     def whole_best(self) -> Path:
         """Where the best weights are kept while they are written over: no other epoch could write them again."""
         return Path(self.wdir) / f"{self.best.name}.whole"
+
+    def multiply_batch(self, devices: int) -> None:
+        """Take batch and rate as those of one device, as Darknet does."""
+        self.args.batch *= devices
+        self.args.lr0 *= devices
 
     def precise(self) -> AbstractContextManager[Any]:
         """Return the context in which the network computes."""

@@ -93,6 +93,18 @@ def warmup_of_loop(trainer: Any) -> int:
     return max(round(epochs * len(trainer.train_loader)), 100)
 
 
+def warmup_of(trainer: Any, updates: int) -> int:
+    """Return the passes of a training's warm-up, in any release.
+
+    Args:
+        trainer: Whose loaders are there.
+        updates: Of an epoch.
+    """
+    if hasattr(BaseTrainer, "_get_warmup_iterations"):
+        return int(trainer._get_warmup_iterations(updates))
+    return warmup_of_loop(trainer)
+
+
 @contextmanager
 def labels_from(files: Callable[[], list[str]]) -> Iterator[None]:
     """Have a data set read its labels from these files: releases before 8.4.105 ask no method of it which they are."""

@@ -14,6 +14,7 @@ import numpy as np
 from ultralytics.utils import RANK
 
 from yolo_subbatch.darknet.sections import Net
+from yolo_subbatch.engine import host
 from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.errors import SettingsError
 from yolo_subbatch.folder.events import Step, last_event
@@ -142,7 +143,7 @@ def host_line(trainer: TrainerBase) -> str:
 def _host_rate(trainer: TrainerBase) -> float:
     """Return the rate of the next update as Ultralytics plans it."""
     group, updates, done = trainer.optimizer.param_groups[0], trainer.updates_per_epoch, trainer.progress.iteration
-    warmup = trainer._get_warmup_iterations(updates)
+    warmup = host.warmup_of(trainer, updates)
     epoch = trainer.start_epoch + (trainer.progress.window >= updates)
     target = float(group.get("initial_lr", group["lr"]) * trainer.lf(epoch))
     if warmup < 1 or done > warmup:

@@ -8,8 +8,13 @@ from types import ModuleType
 from typing import Any
 
 from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.utils import RANK
 
+from yolo_subbatch.engine import LOGGER, state
+from yolo_subbatch.engine.host_trainer import DetectionTrainer
+from yolo_subbatch.engine.subbatch import SubbatchMixin
 from yolo_subbatch.engine.taken_names import refuse_taken_names
+from yolo_subbatch.engine.tasks import MODELS, asked_for, host_of, needed_trainer, tasks_of
 from yolo_subbatch.errors import SettingsError
 
 #: Where the classes that are made can be found again by their names.
@@ -27,8 +32,6 @@ def subbatch(trainer: type[BaseTrainer]) -> type[BaseTrainer]:
     Raises:
         SettingsError: If the class calls something as the sub-batches do, or is no trainer.
     """
-    from yolo_subbatch.engine.subbatch import SubbatchMixin
-
     if not (isinstance(trainer, type) and issubclass(trainer, BaseTrainer)):
         shown = trainer.__name__ if isinstance(trainer, type) else repr(trainer)
         raise SettingsError(
@@ -52,24 +55,59 @@ def subbatch(trainer: type[BaseTrainer]) -> type[BaseTrainer]:
     return _made[trainer]
 
 
-def made_for(trainer: type, made: type) -> None:
-    """Note that a class which was written out is what :func:`subbatch` makes of another."""
-    _made[trainer] = made
-
-
-def host_of(trainer: type) -> type:
-    """Return Ultralytics' class that a trainer class is, or is derived from.
+def other_trainer(kind: type, *args: Any, **keywords: Any) -> Any:
+    """Return the class that takes the place of ``SubbatchTrainer`` with these arguments; None if it is right itself.
 
     Raises:
-        SettingsError: If it is derived from none.
+        SettingsError: If the model is for another task than the user says.
     """
-    found = [each for each in trainer.__mro__ if each.__module__.partition(".")[0] == "ultralytics"]
-    if not found:
-        raise SettingsError(
-            f"trainer={trainer.__name__}: trains nothing by itself; give SubbatchTrainer, or subbatch(T) with your "
-            "trainer class T"
+    given = dict(zip(("cfg", "overrides", "_callbacks"), args, strict=False)) | keywords
+    overrides = given.get("overrides") or {}
+    if overrides.get("resume"):
+        return trainer_of_run(kind, overrides["resume"])
+    model, task = asked_for(given.get("cfg"), overrides)
+    needed = needed_trainer(model, task)
+    if needed is None:
+        return None
+    made = subbatch(needed[0])
+    if made is kind:
+        return None
+    if RANK in {-1, 0}:
+        LOGGER.info(
+            f"{model or f'task={needed[1]}'}: trained by Ultralytics' {needed[0].__name__} in sub-batches "
+            f"(task {needed[1]}); {kind.__name__} itself is for detection"
         )
-    return found[0]
+    return made
+
+
+def trainer_of_run(kind: type, place: Any) -> Any:
+    """Return the class that a run was begun with, if it is Ultralytics' own for some task; else None."""
+    host = state.load(state.find_state(place), peek=True)["host"]
+    for model in MODELS:
+        for classes in tasks_of(model).values():
+            trainer = classes["trainer"]
+            if host == f"{trainer.__module__}:{trainer.__qualname__}" and subbatch(trainer) is not kind:
+                return subbatch(trainer)
+    return None
+
+
+class SubbatchTrainer(SubbatchMixin, DetectionTrainer):
+    """Ultralytics' detection trainer with sub-batches.
+
+    Given a model of another task, it is that of the task: ``subbatch(PoseTrainer)`` and so on.
+
+    >>> YOLO("yolo26n.yaml").train(trainer=SubbatchTrainer, data="coco8.yaml", batch=64, subdivisions=16)
+    """
+
+    made_from = DetectionTrainer
+
+    def __new__(cls, *args: Any, **keywords: Any) -> Any:
+        """Return a trainer of the task that the model is for."""
+        other = other_trainer(cls, *args, **keywords) if cls is SubbatchTrainer else None
+        return super().__new__(cls) if other is None else other(*args, **keywords)
+
+
+_made[DetectionTrainer] = SubbatchTrainer
 
 
 class _Place:

@@ -32,6 +32,7 @@ from yolo_subbatch.engine.inference import DarknetPredictor, DarknetValidator
 from yolo_subbatch.engine.stock import DarknetDescription, share_with_yolo
 from yolo_subbatch.errors import SettingsError, WeightsError
 from yolo_subbatch.folder.listing import recorded_iteration
+from yolo_subbatch.late_imports import load
 
 LOSS_NAMES = ("box_loss", "obj_loss", "cls_loss")
 SHOWN_LOSSES = (*LOSS_NAMES, "darknet_loss")
@@ -186,15 +187,13 @@ def load_darknet_weights(
 
 
 def darknet_task_map() -> dict[str, dict[str, Any]]:
-    """Return which classes do what for a Darknet network, as Ultralytics' models ask for it."""
-    from yolo_subbatch.engine.darknet_trainer import DarknetTrainer
+    """Return which classes do what for a Darknet network, as Ultralytics' models ask for it.
 
-    return {
-        "detect": {
-            "model": DarknetModel, "trainer": DarknetTrainer, "validator": DarknetValidator,
-            "predictor": DarknetPredictor,
-        }
-    }  # fmt: skip
+    A checkpoint names this module alone, and whoever opens it without us asks here for the trainer, which knows this.
+    """
+    trainer = load("engine.darknet_trainer:DarknetTrainer")
+    kinds = {"model": DarknetModel, "trainer": trainer, "validator": DarknetValidator, "predictor": DarknetPredictor}
+    return {"detect": kinds}
 
 
 def image_size(cfg: Cfg) -> int | list[int]:

@@ -20,7 +20,7 @@ from torch.utils.data import (
 )
 from ultralytics.data.build import InfiniteDataLoader
 
-from yolo_subbatch.engine.windows import SHUFFLE_SEED, EpochOrder, Key, seed_all
+from yolo_subbatch.engine.image_order import SHUFFLE_SEED, EpochOrder, Key, seed_all
 from yolo_subbatch.errors import SettingsError
 
 ORDER = 3  # beside seed and epoch, what random numbers of a sampler are seeded by

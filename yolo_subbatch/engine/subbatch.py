@@ -7,6 +7,7 @@ loop does in every pass (warm-up, the step, the progress bar, callbacks) then ha
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from copy import copy, deepcopy
 from pathlib import Path
@@ -14,15 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import BatchNorm2d, Module
+from torch.nn import BatchNorm2d
 from ultralytics.cfg import cfg2dict
-from ultralytics.nn.tasks import ClassificationModel, RTDETRDetectionModel
-from ultralytics.utils import DEFAULT_CFG, LOCAL_RANK, RANK
+from ultralytics.utils import DEFAULT_CFG, RANK
 
-from yolo_subbatch.darknet.cross_norm import gather_over_batch
-from yolo_subbatch.engine import LOGGER, host, launch, lengthening, loading, processes, resuming, state, use_all_cores
+from yolo_subbatch.engine import (
+    LOGGER,
+    host,
+    launch,
+    lengthening,
+    loading,
+    preparing,
+    processes,
+    resuming,
+    use_all_cores,
+)
 from yolo_subbatch.engine.arguments import (
-    AUTO,
     SUBBATCH_DEFAULTS,
     check_arguments,
     describe_batch,
@@ -34,27 +42,19 @@ from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.engine.checkpoint import Checkpointer, host_arguments
 from yolo_subbatch.engine.describing import described
 from yolo_subbatch.engine.doors import while_made
-from yolo_subbatch.engine.exact_norm import ExactNorm
-from yolo_subbatch.engine.fitting import fewest_subdivisions
 from yolo_subbatch.engine.host_offline import own_calls
-from yolo_subbatch.engine.host_trainer import DetectionTrainer
-from yolo_subbatch.engine.making import made_for
-from yolo_subbatch.engine.making import subbatch as subbatch
-from yolo_subbatch.engine.opening import under_plain_name
+from yolo_subbatch.engine.image_order import seed_all, seed_layers
 from yolo_subbatch.engine.overrides import READ_CHECKPOINTS, is_known
 from yolo_subbatch.engine.stepping import Stepping
 from yolo_subbatch.engine.sub_batches import SubBatches, Sums
 from yolo_subbatch.engine.taken_names import refuse_replaced, setting_own
-from yolo_subbatch.engine.tasks import check_task, other_trainer
+from yolo_subbatch.engine.tasks import check_task
 from yolo_subbatch.engine.validation import Validation
-from yolo_subbatch.engine.windows import Part, Window, WindowLoader, seed_all, seed_layers
+from yolo_subbatch.engine.windows import Part, Window, WindowLoader
 from yolo_subbatch.errors import SettingsError, TrainingError
 from yolo_subbatch.folder.faults import explained
-from yolo_subbatch.settings.find import is_checkpoint
+from yolo_subbatch.late_imports import load
 from yolo_subbatch.settings.trust import guarded
-
-#: Networks whose loss is a mean over the images that it is given; all others return a sum.
-MEAN_LOSSES = (ClassificationModel, RTDETRDetectionModel)
 
 
 class SubbatchMixin(TrainerBase):
@@ -70,11 +70,37 @@ class SubbatchMixin(TrainerBase):
     Callback events besides Ultralytics': ``on_sub_batch_end`` and ``on_optimizer_step``; ``optimizer_step`` and
     ``on_before_zero_grad``, which Ultralytics declares but does not fire, are fired.
 
-    A user's own methods are called as Ultralytics calls them (see :mod:`yolo_subbatch.engine.overrides`).
+    What of Ultralytics' trainer is overridden, and why; ``around_`` methods stand around the trainer's own, whoever
+    wrote it (see :mod:`yolo_subbatch.engine.overrides`):
+
+    ==============================  ====================================================================
+    ``__init__``                    our keys; the arguments of a run that goes on
+    ``__setattr__``                 a loader of the user's becomes one that gives windows
+    ``__reduce__``                  a copy of the model takes no trainer along
+    ``_setup_train``                the network is wrapped at the end; the exact state is put in its place
+    ``setup_model``, ``get_model``  seeds for the first weights; channels-last memory on the CPU
+    ``_build_train_pipeline``       a fault in our words; the updates of an epoch are known from here on
+    ``_setup_scheduler``            with ``time=``, all processes plan the same epochs
+    ``check_resume``,
+    ``resume_training``             the exact state takes the place of half-precision averages
+    ``get_dataset``,
+    ``build_dataset``               Darknet's ``.data``; whole batches, whatever the sub-batches
+    ``get_dataloader``              windows, in an order that depends on the seed alone
+    ``train``, ``_setup_ddp``,
+    ``_do_train``                   processes that exchange once an update; what went wrong, in a line
+    ``_get_warmup_iterations``      how long the warm-up is
+    ``_model_train``                ``bn=frozen``; the rates of an epoch that is taken up in its middle
+    ``preprocess_batch``            a window stays where it is until its sub-batches come
+    ``optimizer_step``              clip once, step once, with the gradient of the whole window
+    ``run_callbacks``               what belongs to the start and the end of epochs and updates
+    ``get_validator``               Ultralytics refuses keys that it does not know
+    ``validate``, ``final_eval``    the same for any number of sub-batches; less at a time if memory is short
+    ``_handle_nan_recovery``        an epoch whose figures are not finite is done again
+    ``save_model``                  checkpoints hold Ultralytics' keys; ours stand beside them
+    ==============================  ====================================================================
     """
 
     own_defaults = SUBBATCH_DEFAULTS
-    additive_loss = False  # the loss is a sum over images already
 
     @while_made
     def __init__(
@@ -97,7 +123,7 @@ class SubbatchMixin(TrainerBase):
         self.processes = processes.launched() or 1
         if processes.launched():
             self.world_size = self.processes
-        self._complete_arguments(given)
+        preparing.complete_arguments(self, given)
         check_arguments(self.args)
         sub_batch_size(self.args, max(1, self.world_size))
         self.batch_size = self.args.batch  # a window is a batch to Ultralytics
@@ -109,25 +135,6 @@ class SubbatchMixin(TrainerBase):
         if RANK in {-1, 0} and not self.ddp:
             RunRecorder().register(self)
         self.own_values.update(recorder=self.recorder)
-
-    def _complete_arguments(self, given: dict[str, Any]) -> None:
-        """Fill in, once, what follows from the devices."""
-        args = self.args
-        if self.device.type == "cpu" and given.get("workers") is not None:
-            args.workers = given["workers"]  # Ultralytics loads in the same process on a CPU, whatever is asked
-        if args.amp == "bf16" and self.device.type == "cpu":
-            # Ultralytics knows bfloat16 on CUDA only, and raises elsewhere.
-            args.amp, args.bf16_on_cpu = False, True
-        elif args.bf16_on_cpu and self.device.type != "cpu":
-            args.amp, args.bf16_on_cpu = "bf16", False  # a run that was begun on a CPU
-        if args.batch_per_gpu and not args.complete and isinstance(args.batch, int):
-            self.multiply_batch(max(1, self.world_size))
-        args.complete = True
-
-    def multiply_batch(self, devices: int) -> None:
-        """Take batch and rate as those of one device, as Darknet does."""
-        self.args.batch *= devices
-        self.args.lr0 *= devices
 
     def begin(self, overrides: dict[str, Any] | None) -> dict[str, Any]:
         """Return the arguments to begin with: those given, or those of the run that is taken up again."""
@@ -167,29 +174,7 @@ class SubbatchMixin(TrainerBase):
             theirs()
         finally:
             self.world_size = shared
-        self.mean_loss = isinstance(self.plain_model, MEAN_LOSSES)
-        if self.validation.measures_nothing:
-            self.metrics = {}  # no columns among the figures
-        if self.processes > 1:
-            self._agree_on_weights()
-        if self.args.recompute:
-            self.set_recompute(True)  # of the network in its final form
-        if self.args.subdivisions == AUTO:
-            self._fit_memory()
-        if self.args.exact_norm and not self.additive_loss and not isinstance(self.plain_model, ClassificationModel):
-            self.exact = ExactNorm(self.plain_model)
-        if self.args.bn == "cross":
-            gather_over_batch(self.plain_model)
-        if self.resumed is not None:
-            self.checkpointer.check()
-            state.restore(self, self.resumed)
-            self.start_epoch = self.resumed["epoch"]
-            self.scheduler.last_epoch = self.start_epoch - 1
-            self.taken_up = self.start_epoch if self.progress.window else None
-            if lengthening.is_longer(self):
-                self.rates_before = [group["lr"] for group in self.optimizer.param_groups]
-            for key in ("model", "ema", "optimizer"):
-                del self.resumed[key]  # they have their place now
+        preparing.prepare(self, measuring=not self.validation.measures_nothing, check=self.checkpointer.check)
         self.model = self.sub_batches = SubBatches(self.model, self, self.exact)
         self.epoch = self.start_epoch
         self.is_set_up()
@@ -203,21 +188,6 @@ class SubbatchMixin(TrainerBase):
     def is_set_up(self) -> None:
         """Do what a trainer has to do when all is prepared and the state of an earlier run is in its place."""
 
-    def _fit_memory(self) -> None:
-        """Find the number of subdivisions, where it was left to the program."""
-        parts = fewest_subdivisions(self)
-        if self.processes > 1:
-            parts = processes.largest(parts, self.device)
-            if processes.largest(int(self.args.recompute), self.device) > self.args.recompute:
-                self.set_recompute(True)  # as another process has to
-        self.args.subdivisions = parts
-        self.train_loader.size = self.args.batch // parts
-        self.train_loader.go_to(0, 0)
-        self.test_loader = self.get_dataloader(
-            self.data[self.args.split], batch_size=2 * self.batch_size, rank=LOCAL_RANK, mode="val"
-        )
-        self.validator.dataloader = self.test_loader
-
     def start_line(self) -> str:
         """Say what will happen."""
         batch, updates = describe_batch(self.args, self.world_size), f"{self.updates_per_epoch} updates per epoch"
@@ -229,19 +199,7 @@ class SubbatchMixin(TrainerBase):
 
     def around_setup_model(self, theirs: Callable[[], Any]) -> Any:
         """Set the model up; channels-last memory is faster on the CPU too."""
-        if self.resumed is not None:
-            self.model = self.get_model(cfg=self.resumed["yaml"], weights=None, verbose=False)
-        file = Path(str(self.args.model))
-        if isinstance(self.model, Module) or not (file.is_file() and is_checkpoint(file)):
-            checkpoint = theirs()
-        else:
-            with under_plain_name(file) as self.model:
-                checkpoint = theirs()
-        if getattr(self.args, "channels_last", False) is not False and self.device.type == "cpu":
-            self.model = self.model.to(memory_format=torch.channels_last)
-        if self.args.recompute:
-            self.set_recompute(True)  # refused here, before more is prepared
-        return checkpoint
+        return preparing.set_model_up(self, theirs)
 
     def around_get_model(self, theirs: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
         """Build the network; its first weights depend on the seed alone, in whichever process."""
@@ -306,15 +264,6 @@ class SubbatchMixin(TrainerBase):
         if mode == "train":
             return loading.training_loader(self, theirs, dataset_path, rank)
         return loading.measuring_loader(self, theirs, dataset_path, batch_size, rank, mode)
-
-    def _agree_on_weights(self) -> None:
-        """Give all processes the same weights and the same precision."""
-        processes.same_everywhere(self.plain_model)
-        self.ema.ema.load_state_dict(self.plain_model.state_dict())
-        amp = processes.told_by_first(self.amp)
-        if amp != self.amp:  # only the first one tries whether half precision works
-            self.amp = amp
-            self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp and self.args.amp != "bf16")
 
     def around__setup_scheduler(self, theirs: Callable[[], None]) -> None:
         """Plan the rates; with ``time=`` every process would reckon with epochs of its own."""
@@ -586,20 +535,9 @@ class SubbatchMixin(TrainerBase):
         self.stop_later = False
 
 
-class SubbatchTrainer(SubbatchMixin, DetectionTrainer):
-    """Ultralytics' detection trainer with sub-batches.
-
-    Given a model of another task, it is that of the task: ``subbatch(PoseTrainer)`` and so on.
-
-    >>> YOLO("yolo26n.yaml").train(trainer=SubbatchTrainer, data="coco8.yaml", batch=64, subdivisions=16)
-    """
-
-    made_from = DetectionTrainer
-
-    def __new__(cls, *args: Any, **keywords: Any) -> Any:
-        """Return a trainer of the task that the model is for."""
-        other = other_trainer(cls, *args, **keywords) if cls is SubbatchTrainer else None
-        return super().__new__(cls) if other is None else other(*args, **keywords)
-
-
-made_for(DetectionTrainer, SubbatchTrainer)
+def __getattr__(name: str) -> Any:
+    """Give the names that have moved from here, for one release."""
+    if name not in {"SubbatchTrainer", "subbatch"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"import {name} from yolo_subbatch", DeprecationWarning, stacklevel=2)
+    return load(f"engine.making:{name}")

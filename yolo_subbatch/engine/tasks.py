@@ -10,17 +10,29 @@ from typing import Any
 from ultralytics import RTDETR, YOLO, YOLOE, YOLOWorld
 from ultralytics.cfg import cfg2dict
 from ultralytics.nn.tasks import guess_model_task, yaml_model_load
-from ultralytics.utils import RANK
 from ultralytics.utils.checks import check_model_file_from_stem
 from ultralytics.utils.downloads import attempt_download_asset
 
-from yolo_subbatch.engine import LOGGER
-from yolo_subbatch.engine.making import host_of, subbatch
 from yolo_subbatch.engine.overrides import is_known
 from yolo_subbatch.errors import SettingsError
 
 #: Ultralytics' kinds of models; each knows its tasks, and the trainer of each.
 MODELS: tuple[Any, ...] = (YOLO, RTDETR, YOLOWorld, YOLOE)
+
+
+def host_of(trainer: type) -> type:
+    """Return Ultralytics' class that a trainer class is, or is derived from.
+
+    Raises:
+        SettingsError: If it is derived from none.
+    """
+    found = [each for each in trainer.__mro__ if each.__module__.partition(".")[0] == "ultralytics"]
+    if not found:
+        raise SettingsError(
+            f"trainer={trainer.__name__}: trains nothing by itself; give SubbatchTrainer, or subbatch(T) with your "
+            "trainer class T"
+        )
+    return found[0]
 
 
 def tasks_of(model: Any) -> dict[str, dict[str, Any]]:
@@ -102,44 +114,6 @@ def asked_for(cfg: Any, overrides: dict[str, Any]) -> tuple[str, str | None]:
     model = overrides.get("model") or base.get("model") or ""
     task = overrides.get("task")
     return str(model), None if task is None else str(task)
-
-
-def other_trainer(kind: type, *args: Any, **keywords: Any) -> Any:
-    """Return the class that takes the place of ``SubbatchTrainer`` with these arguments; None if it is right itself.
-
-    Raises:
-        SettingsError: If the model is for another task than the user says.
-    """
-    given = dict(zip(("cfg", "overrides", "_callbacks"), args, strict=False)) | keywords
-    overrides = given.get("overrides") or {}
-    if overrides.get("resume"):
-        return trainer_of_run(kind, overrides["resume"])
-    model, task = asked_for(given.get("cfg"), overrides)
-    needed = needed_trainer(model, task)
-    if needed is None:
-        return None
-    made = subbatch(needed[0])
-    if made is kind:
-        return None
-    if RANK in {-1, 0}:
-        LOGGER.info(
-            f"{model or f'task={needed[1]}'}: trained by Ultralytics' {needed[0].__name__} in sub-batches "
-            f"(task {needed[1]}); {kind.__name__} itself is for detection"
-        )
-    return made
-
-
-def trainer_of_run(kind: type, place: Any) -> Any:
-    """Return the class that a run was begun with, if it is Ultralytics' own for some task; else None."""
-    from yolo_subbatch.engine import state
-
-    host = state.load(state.find_state(place), peek=True)["host"]
-    for model in MODELS:
-        for classes in tasks_of(model).values():
-            trainer = classes["trainer"]
-            if host == f"{trainer.__module__}:{trainer.__qualname__}" and subbatch(trainer) is not kind:
-                return subbatch(trainer)
-    return None
 
 
 def check_task(kind: type, cfg: Any, overrides: dict[str, Any]) -> None:

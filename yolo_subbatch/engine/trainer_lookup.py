@@ -1,10 +1,9 @@
-"""Which trainer belongs to a network, and which one to a run: asked before anything is made or changed."""
+"""What trainers are called in files, and whether one may go on with a run: asked before anything is changed."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.models.yolo.model import YOLO
 
+from yolo_subbatch.engine.base import TrainerBase
 from yolo_subbatch.engine.tuning import tune_yolo
 from yolo_subbatch.errors import SettingsError, TrustError
 from yolo_subbatch.settings.host_files import is_darknet_checkpoint
@@ -21,7 +21,10 @@ from yolo_subbatch.settings.trust import guarded, is_guarded, shown
 DARKNET = "yolo_subbatch.engine.trainer:DarknetTrainer"
 SUBBATCH = "yolo_subbatch.engine.subbatch:SubbatchTrainer"
 DETECTION = "ultralytics.models.yolo.detect.train:DetectionTrainer"  # what SubbatchTrainer is made of
-MOVED_TO = {DARKNET: "yolo_subbatch.engine.darknet_trainer:DarknetTrainer"}
+MOVED_TO = {
+    DARKNET: "yolo_subbatch.engine.darknet_trainer:DarknetTrainer",
+    SUBBATCH: "yolo_subbatch.engine.making:SubbatchTrainer",
+}
 SCRIPT = "__main__"  # the module of classes of a script or a notebook, which no other program can import
 
 YOLO.tune = tune_yolo  # whoever can give our trainers to train() will give them to tune() too
@@ -34,32 +37,7 @@ def host_class(kind: type) -> str:
     return next((name for name, today in MOVED_TO.items() if today == place), place)
 
 
-def trainer_class(place: str, run: object = "") -> Any:
-    """Return the class ``module:name``, with sub-batches.
-
-    Args:
-        place: As the state of a run has it.
-        run: The run, for messages.
-
-    Raises:
-        SettingsError: If it is not there any more.
-        TrustError: If it is neither Ultralytics' nor ours, and the user does not trust the run: it would be imported.
-    """
-    from yolo_subbatch.engine.subbatch import subbatch
-
-    try:
-        return subbatch(_found(place, run))
-    except (ImportError, AttributeError) as error:
-        module, _, name = place.partition(":")
-        advice = (
-            f"go on with it from where {name} is defined, by train(trainer=..., resume=FOLDER)"
-            if module == SCRIPT
-            else "install it, or go on from where it is defined, by train(trainer=..., resume=FOLDER)"
-        )
-        raise SettingsError(f"resume: the trainer {place} of this run cannot be imported here; {advice}") from error
-
-
-def _found(place: str, run: object = "") -> Any:
+def find_trainer(place: str, run: object = "") -> Any:
     """Return a trainer class; a module that nobody has imported yet is not imported for it, but for trust."""
     module, _, name = MOVED_TO.get(place, place).partition(":")
     known = place in {DARKNET, SUBBATCH} or module.startswith("ultralytics.models.")
@@ -93,35 +71,6 @@ def check_network(kind: type, model: Any) -> None:
             f"model={model}: a Darknet network, which {kind.__name__} does not train; leave trainer= out, or use "
             "yolo_subbatch.Darknet: its own trainer takes batch and subdivisions too"
         )
-
-
-def check_trainer(trainer: Any) -> None:
-    """Refuse a trainer of Ultralytics' own models for a Darknet network.
-
-    Raises:
-        SettingsError: If it is one, or no class at all.
-    """
-    from yolo_subbatch.engine.darknet_trainer import DarknetTrainer
-
-    while isinstance(trainer, partial):
-        trainer = trainer.func
-    if trainer is not None and not callable(trainer):
-        raise SettingsError(
-            f"trainer={trainer!r}: no class; leave it out, or give a subclass of yolo_subbatch.DarknetTrainer"
-        )
-    if isinstance(trainer, type) and not issubclass(trainer, DarknetTrainer):
-        raise SettingsError(
-            f"trainer={trainer.__name__}: trains Ultralytics' own models, not Darknet networks; leave trainer= out, or "
-            "give a subclass of yolo_subbatch.DarknetTrainer"
-        )
-
-
-def own_trainer(folder: Path) -> Any:
-    """Return the trainer of a run that goes on, where it is one of Darknet networks."""
-    from yolo_subbatch.engine import state
-
-    kept = state.load(state.find_state(folder), peek=True)
-    return trainer_class(kept["host"], folder) if "darknet" in kept["yaml"] else None
 
 
 def check_run(place: str | Path, state: Mapping[str, Any], kind: type, given: Mapping[str, Any]) -> None:
@@ -158,15 +107,13 @@ def _name(place: str) -> str:
 
 def how_to_give(place: str) -> str:
     """Return what a user writes to give the trainer ``module:name``: ``SubbatchTrainer``, ``subbatch(PoseTrainer)``."""
-    from yolo_subbatch.engine.subbatch import SubbatchMixin
-
     name = _name(place)
     try:
         with guarded():
-            found = _found(SUBBATCH if place == DETECTION else place)
+            found = find_trainer(SUBBATCH if place == DETECTION else place)
     except (TrustError, ImportError, AttributeError):
         return name
-    return name if issubclass(found, SubbatchMixin) else f"subbatch({name})"
+    return name if issubclass(found, TrainerBase) else f"subbatch({name})"
 
 
 def _cure(place: str | Path, there: str) -> str:

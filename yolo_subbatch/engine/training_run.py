@@ -23,9 +23,9 @@ from yolo_subbatch.engine.backup_callbacks import KeepsBackup
 from yolo_subbatch.engine.callbacks import RunRecorder
 from yolo_subbatch.engine.darknet_trainer import DarknetTrainer
 from yolo_subbatch.engine.keys import prepare_keywords
+from yolo_subbatch.engine.making import subbatch
 from yolo_subbatch.engine.opening import names_left_alone, open_as_host, told
-from yolo_subbatch.engine.subbatch import subbatch
-from yolo_subbatch.engine.trainer_lookup import trainer_class
+from yolo_subbatch.engine.trainer_choice import trainer_class
 from yolo_subbatch.engine.unused_keys import checked_already
 from yolo_subbatch.folder.backup_folder import Backup
 from yolo_subbatch.folder.events import Event
