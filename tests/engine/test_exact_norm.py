@@ -26,6 +26,7 @@ from ultralytics.utils.torch_utils import ModelEMA
 
 from yolo_subbatch import Darknet
 from yolo_subbatch.engine.exact_norm import KEYPOINTS, LIKELIHOOD, POSITIVES, SCORES, SUMS, ExactNorm, StandIn
+from yolo_subbatch.engine.state import _restore_criterion
 from yolo_subbatch.errors import SettingsError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -362,6 +363,21 @@ def test_the_weights_of_an_end_to_end_loss_may_change():
     assert error(passes(norm.model, [batch], 8)[0], before) > 1e-4
     assert_exact(norm, batch, (4,))
     assert not hasattr(ExactNorm(build("yolov8n")).model.criterion, "update")
+
+
+def test_a_run_that_goes_on_counts_the_epochs_of_an_end_to_end_loss():
+    """They decide about its weights, and are set from without."""
+    model = build("yolo26n")
+    plain = model.init_criterion()
+    plain.one2one.hyp.epochs = 9
+    model.criterion = ExactNorm(model).model.criterion
+    model.criterion.one2one.hyp.epochs = 9
+    for done in (3, 5):
+        while plain.updates < done:
+            plain.update()
+        _restore_criterion(model, done)
+        assert (model.criterion.updates, model.criterion.o2m) == (done, plain.o2m)
+    assert plain.o2m > plain.final_o2m
 
 
 @pytest.mark.parametrize(("name", "criterion"), [("yolov8n", v8DetectionLoss), ("yolo26n-pose", E2ELoss)])

@@ -169,8 +169,10 @@ class StandIn:
     """What a model has for a criterion; copied or pickled, as for the average of the weights, it is the real one."""
 
     def __init__(self, criterion: Any, norm: ExactNorm) -> None:
-        self.criterion = criterion
-        self.norm = norm
+        self.__dict__.update(criterion=criterion, norm=norm)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.criterion, name, value)  # such as the epochs that it has counted, when a run goes on
 
     def __call__(self, preds: Any, batch: dict[str, Any]) -> Loss:
         """Compute the loss of a pass."""
