@@ -49,7 +49,7 @@ def messages() -> list[tuple[str, str, ElementTree.Element]]:
 
 
 def update_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("update", FOLDER / "update.py")
+    spec = importlib.util.spec_from_file_location("update", FOLDER / "update_translations.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
