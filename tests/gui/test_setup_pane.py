@@ -170,14 +170,15 @@ def test_the_newest_result_wins(qtbot: Any, pane: SetupPane) -> None:
 
 def test_a_pane_may_go_while_it_is_checked(qtbot: Any, tmp_path: Path) -> None:
     answers: list[object] = []
+    before = set(threading.enumerate())
     with qtbot.captureExceptions() as exceptions:
         for _ in range(5):
             pane = SetupPane(presets=Presets(tmp_path))
             pane.readiness_changed.connect(answers.append)
             pane._check()
             shiboken6.delete(pane)
-        left = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
-        qtbot.waitUntil(lambda: not any(thread.is_alive() for thread in left))
+        left = set(threading.enumerate()) - before
+        qtbot.waitUntil(lambda: not any(thread.is_alive() for thread in left), timeout=60_000)
         QApplication.processEvents()
     assert (answers, exceptions) == ([], []), "the answer comes to nobody"
 
