@@ -61,7 +61,6 @@ MOVED = {
     "run.trust": "settings.trust",
     "run.validate": "settings.training_checks",
     "run.values": "settings.values",
-    "run.number_texts": "settings.number_texts",
     "run.marks": "settings.file_marks",
     "run.offline": "settings.offline",
     "run.backup": "folder.backup_folder",
@@ -78,7 +77,6 @@ MOVED = {
     "run.queue": "folder.queue",
     "run.resume": "folder.resume",
     "run.signals": "folder.signals",
-    "run.length": "folder.run_length",
 }
 
 
